@@ -1,0 +1,10 @@
+//! The dashboard and the pre-session check page, as one [`axum::Router`].
+
+use axum::Router;
+
+/// Builds the web application.
+///
+/// It has no routes of its own yet: the binary merges the endpoint's health routes into it.
+pub fn app() -> Router {
+    Router::new()
+}

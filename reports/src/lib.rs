@@ -1,0 +1,10 @@
+//! From raw samples to a finished report. Pure: no sockets, no clock, no async.
+//!
+//! `trace` → `metrics` → `confidence` → `playout` → `quality` → `verdict` → `schema` → `render`: each step is a function of
+//! the one before it and of a named, versioned profile. Whoever receives a report with its trace computes the same summary
+//! again with this crate.
+
+pub mod metrics;
+pub mod schema;
+pub mod trace;
+pub mod units;

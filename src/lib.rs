@@ -1,0 +1,5 @@
+//! Greenroom: will this call work, and if not, whose fault is it?
+//!
+//! The library behind the `greenroom` binary. See `ARCHITECTURE.md` for the map.
+
+pub mod proto;

@@ -1,0 +1,1 @@
+//! Emulated links with ground truth.
