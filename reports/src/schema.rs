@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::trace::{Direction, StampSource};
+use crate::trace::{Direction, PhaseKind, StampSource};
 
 /// The schema's name, as it stands in every report.
 pub const SCHEMA: &str = "greenroom.report/1";
@@ -406,8 +406,25 @@ pub struct Target {
     pub self_error: SelfError,
     /// How the endpoint's clock drifts against this one.
     pub skew_ppm: Value<Estimate>,
+    /// What load was offered when, for plots.
+    pub phases: Vec<PhaseReport>,
     /// Delay and loss over time, for plots.
     pub series: Vec<Series>,
+}
+
+/// What load was offered from when to when, in time since the run's start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseReport {
+    /// What it was for.
+    pub kind: PhaseKind,
+    /// Its beginning.
+    pub from_ms: f64,
+    /// Its end.
+    pub to_ms: f64,
+    /// Media load offered upward, audio left out.
+    pub offered_up_bps: u64,
+    /// Media load offered downward, audio left out.
+    pub offered_down_bps: u64,
 }
 
 /// How an endpoint was reached.
@@ -607,7 +624,8 @@ pub struct SelfError {
 /// Figures over time, for plots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
-    /// `delay_up`, `delay_down`, `rtt`, `loss_up`, `loss_down`, …
+    /// `rtt`; `delay_up`, `delay_down`: delay over the least of its direction; `loss_up`, `loss_down`: share lost from
+    /// this point to the next.
     pub name: String,
     /// Unit of `values`.
     pub unit: String,
