@@ -222,9 +222,10 @@ fn used_modules(line: &str) -> Vec<String> {
 fn contains_word(line: &str, word: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back().is_some_and(is_name);
-        let after = line[at + word.len()..].chars().next().is_some_and(is_name);
-        !(before && word.starts_with(is_name)) && !(after && word.ends_with(is_name))
+        let glued_before = word.starts_with(is_name) && line[..at].chars().next_back().is_some_and(is_name);
+        let glued_after =
+            word.ends_with(is_name) && line[at + word.len()..].chars().next().is_some_and(is_name);
+        !glued_before && !glued_after
     })
 }
 
