@@ -2,4 +2,6 @@
 //!
 //! The library behind the `greenroom` binary. See `ARCHITECTURE.md` for the map.
 
+pub mod plan;
 pub mod proto;
+pub mod targets;

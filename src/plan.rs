@@ -1,0 +1,517 @@
+//! What to measure, in which order, how long and with how many bytes. Pure: settings in, plan out.
+//!
+//! A run offers load in phases. Audio runs through all of them. The first phase is audio alone: it shows the floor of the
+//! delay and is the only time on which audio itself is judged. Then media climbs the rungs that were asked for, both ways
+//! at once, each direction in streams of its own. A use is judged only on the time when the load was at most its own
+//! rung, so the climb goes upward and no rung is offered beyond those asked for.
+//!
+//! # How long
+//!
+//! No loss among n packets bounds the loss below `good` with 95 % confidence (two-sided Clopper-Pearson) once
+//! `n ≥ ln(0.025) / ln(1 − good)`. A phase is as long as its packets need for that, and where a quick check has no time
+//! for it, a rung is sent in smaller packets at the same rate, so that more of them fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use greenroom_reports::schema::{Kind, Use};
+use greenroom_reports::trace::{Direction, Media, PhaseKind, StreamId, StreamSpec};
+use greenroom_reports::units::{Bitrate, DataSize, Micros};
+use thiserror::Error;
+
+/// Byte cap of a quick check unless told otherwise.
+pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
+/// Byte cap of a deep check unless told otherwise.
+pub const DEEP_MAX_BYTES: DataSize = DataSize::from_bytes(100_000_000);
+
+/// How thorough a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Depth {
+    /// At most 6 s.
+    #[default]
+    Quick,
+    /// 15 to 30 s: longer phases, and the delay's floor at both ends of the run.
+    Deep,
+}
+
+/// What is wanted of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Which traffic, for how long.
+    pub traffic: Traffic,
+    /// Most bytes to send and receive at the IP layer. `None`: 10 MB quick, 100 MB deep.
+    pub max_bytes: Option<DataSize>,
+    /// Loss ratio up to which each use is good, from the profile that will judge the run.
+    pub good_loss: BTreeMap<Use, f64>,
+}
+
+/// Which traffic to offer, for how long.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Traffic {
+    /// What a verdict on these uses needs.
+    Uses(BTreeSet<Use>, Depth),
+    /// Exactly these streams, all at once.
+    Chosen {
+        /// Whether audio is sent (it carries the round-trip times, so a run without it has none).
+        audio: bool,
+        /// One-way media.
+        media: Vec<ChosenMedia>,
+        /// How long.
+        duration: Micros,
+    },
+}
+
+/// A one-way stream chosen by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChosenMedia {
+    /// Whose traffic it imitates.
+    pub media: Media,
+    /// Its direction.
+    pub direction: Direction,
+    /// Its rate at the IP layer.
+    pub rate: Bitrate,
+}
+
+/// What a run is going to do. Times count from the moment at which traffic may start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Check or measure.
+    pub kind: Kind,
+    /// How thorough.
+    pub depth: Depth,
+    /// The uses that the verdict is asked for. Empty for a measurement of chosen traffic.
+    pub uses: BTreeSet<Use>,
+    /// Streams in ascending order of id.
+    pub streams: Vec<PlannedStream>,
+    /// Phases in order, without gaps, from zero.
+    pub phases: Vec<PlannedPhase>,
+    /// How long the endpoint may take until the session stands.
+    pub reach: Micros,
+    /// How long to listen for stragglers after the last packet.
+    pub drain: Micros,
+    /// Most bytes that this plan sends and receives at the IP layer.
+    pub bytes: DataSize,
+    /// The cap that it was made for.
+    pub max_bytes: DataSize,
+    /// Whether the run ends as soon as every use asked for is decided.
+    pub stop_early: bool,
+}
+
+impl Plan {
+    /// When the last phase ends.
+    pub fn traffic_ends(&self) -> Micros {
+        self.phases.last().map_or(Micros::ZERO, |phase| phase.to)
+    }
+
+    /// The longest that the whole run takes: reaching the endpoint, traffic, stragglers.
+    pub fn longest(&self) -> Micros {
+        self.reach + self.traffic_ends() + self.drain
+    }
+}
+
+/// A stream and when it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedStream {
+    /// Its id in the trace.
+    pub id: StreamId,
+    /// What it carries.
+    pub spec: StreamSpec,
+    /// The use whose rung it is. `None` for a rate chosen by hand.
+    pub rung: Option<Use>,
+    /// Its beginning.
+    pub from: Micros,
+    /// Its end.
+    pub to: Micros,
+    /// Size of its full packets at the IP layer.
+    pub packet: DataSize,
+}
+
+impl PlannedStream {
+    /// Bytes at the IP layer over its whole life, both ways where it is reflected.
+    pub fn bytes(&self) -> DataSize {
+        let one_way = self.spec.rate.in_time(self.to - self.from);
+        if self.spec.direction.is_none() { one_way + one_way } else { one_way }
+    }
+}
+
+/// A stretch of time with the load offered in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedPhase {
+    /// What it is for.
+    pub kind: PhaseKind,
+    /// Its beginning.
+    pub from: Micros,
+    /// Its end.
+    pub to: Micros,
+    /// Media offered upward, audio left out.
+    pub offered_up: Bitrate,
+    /// Media offered downward, audio left out.
+    pub offered_down: Bitrate,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// It would use more than the cap.
+    #[error("this run would use up to {needed} and the cap is {cap}: {advice}")]
+    OverCap {
+        /// What it needs.
+        needed: DataSize,
+        /// The cap.
+        cap: DataSize,
+        /// What to do.
+        advice: String,
+    },
+    /// Nothing was asked for.
+    #[error("nothing to measure: name at least one of audio, 360p, 720p, 1080p, screen")]
+    Nothing,
+    /// The duration is out of bounds.
+    #[error("the duration must be from {} s to {} s", SHORTEST.as_secs(), LONGEST.as_secs())]
+    Duration,
+    /// A rate is out of bounds.
+    #[error("the rate {0} is out of bounds: choose from {SLOWEST} to {FASTEST}")]
+    Rate(Bitrate),
+}
+
+/// The rate of a use with 20 % headroom, each way, at the IP layer.
+pub const fn rung(use_: Use) -> Bitrate {
+    Bitrate::from_kbps(match use_ {
+        Use::Audio => 100,
+        Use::Video360p | Use::Screen => 600,
+        Use::Video720p => 1_500,
+        Use::Video1080p => 3_000,
+    })
+}
+
+/// Plans a run.
+///
+/// # Errors
+///
+/// [`PlanError`] when nothing was asked for, a bound is violated, or the run would use more bytes than its cap.
+pub fn plan(request: &Request) -> Result<Plan, PlanError> {
+    let plan = match &request.traffic {
+        Traffic::Uses(uses, depth) => plan_uses(uses, *depth, request)?,
+        Traffic::Chosen { audio, media, duration } => plan_chosen(*audio, media, *duration, request)?,
+    };
+    if plan.bytes > plan.max_bytes {
+        let advice = advice(&plan);
+        return Err(PlanError::OverCap { needed: plan.bytes, cap: plan.max_bytes, advice });
+    }
+    Ok(plan)
+}
+
+/// Shortest and longest measurement of chosen traffic.
+const SHORTEST: Micros = Micros::from_secs(1);
+const LONGEST: Micros = Micros::from_secs(600);
+/// Least and greatest rate of a stream chosen by hand.
+const SLOWEST: Bitrate = Bitrate::from_kbps(50);
+const FASTEST: Bitrate = Bitrate::from_kbps(50_000);
+
+/// Full media packets at the IP layer: fits every path that carries IPv6 (1280) with room for tunnels.
+const MEDIA_PACKET: DataSize = DataSize::from_bytes(1_200);
+/// Smallest media packets at the IP layer: header, authentication and numbering leave nothing to spare below.
+const LEAST_MEDIA_PACKET: u64 = 240;
+/// Audio packets at the IP layer: an Opus frame of 20 ms at 32 kbit/s, with RTP's header and security, IPv6.
+const AUDIO_PACKET: DataSize = DataSize::from_bytes(176);
+/// Packets per second of audio in calls, and at most (as frames of 15 ms and less) where a quick check must decide on
+/// loss in a few seconds; 70 of [`AUDIO_PACKET`] stay within audio's own rung.
+const AUDIO_PPS: u64 = 50;
+const DENSE_AUDIO_PPS: u64 = 70;
+/// QUIC handshake, control messages and the endpoint's half of the trace, generously.
+const CONTROL_BYTES: DataSize = DataSize::from_bytes(200_000);
+
+/// How the time of a check is shared out.
+struct Timing {
+    reach: Micros,
+    drain: Micros,
+    /// Audio alone, at least.
+    idle_min: Micros,
+    /// Audio alone, at most.
+    idle_max: Micros,
+    /// One rung, at least and at most.
+    rung_min: Micros,
+    rung_max: Micros,
+    /// Audio alone at the end.
+    settle: Micros,
+    /// All phases together.
+    traffic: Micros,
+    audio_pps: u64,
+    max_bytes: DataSize,
+}
+
+const fn timing(depth: Depth) -> Timing {
+    match depth {
+        // 1 + 4.5 + 0.5 = 6 s. A straggler is lost after 300 ms at the earliest.
+        Depth::Quick => Timing {
+            reach: Micros::from_secs(1),
+            drain: Micros::from_millis(500),
+            idle_min: Micros::from_secs(1),
+            idle_max: Micros::from_millis(3_000),
+            rung_min: Micros::from_millis(700),
+            rung_max: Micros::from_millis(2_000),
+            settle: Micros::ZERO,
+            traffic: Micros::from_millis(4_500),
+            audio_pps: DENSE_AUDIO_PPS,
+            max_bytes: QUICK_MAX_BYTES,
+        },
+        // 3 + 23.5 + 3.5 = 30 s. A straggler is lost after Tmax = 3 s.
+        Depth::Deep => Timing {
+            reach: Micros::from_secs(3),
+            drain: Micros::from_millis(3_500),
+            idle_min: Micros::from_secs(5),
+            idle_max: Micros::from_secs(10),
+            rung_min: Micros::from_secs(2),
+            rung_max: Micros::from_secs(5),
+            settle: Micros::from_secs(2),
+            traffic: Micros::from_millis(23_500),
+            audio_pps: AUDIO_PPS,
+            max_bytes: DEEP_MAX_BYTES,
+        },
+    }
+}
+
+fn plan_uses(uses: &BTreeSet<Use>, depth: Depth, request: &Request) -> Result<Plan, PlanError> {
+    if uses.is_empty() {
+        return Err(PlanError::Nothing);
+    }
+    let timing = timing(depth);
+    let rungs = rungs_in_order(uses);
+    let idle = idle_time(uses, &rungs, &timing, request);
+    let each = rung_time(idle, rungs.len(), &timing);
+
+    let mut builder = Builder::default();
+    builder.phase(PhaseKind::Idle, idle, Bitrate::default());
+    for use_ in rungs {
+        builder.rung(use_, each, packets_needed(use_, request));
+    }
+    if timing.settle > Micros::ZERO {
+        builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
+    }
+    Ok(builder.finish(Frame {
+        kind: Kind::Check,
+        depth,
+        uses: uses.clone(),
+        audio_pps: Some(timing.audio_pps),
+        reach: timing.reach,
+        drain: timing.drain,
+        max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
+        stop_early: depth == Depth::Quick,
+    }))
+}
+
+fn plan_chosen(
+    audio: bool,
+    media: &[ChosenMedia],
+    duration: Micros,
+    request: &Request,
+) -> Result<Plan, PlanError> {
+    if !audio && media.is_empty() {
+        return Err(PlanError::Nothing);
+    }
+    if !(SHORTEST..=LONGEST).contains(&duration) {
+        return Err(PlanError::Duration);
+    }
+    if let Some(stream) = media.iter().find(|m| !(SLOWEST..=FASTEST).contains(&m.rate)) {
+        return Err(PlanError::Rate(stream.rate));
+    }
+    let offered = |direction| media.iter().filter(|m| m.direction == direction).map(|m| m.rate).sum();
+    let mut builder = Builder::default();
+    builder.phases.push(PlannedPhase {
+        kind: if media.is_empty() { PhaseKind::Idle } else { PhaseKind::Media },
+        from: Micros::ZERO,
+        to: duration,
+        offered_up: offered(Direction::Up),
+        offered_down: offered(Direction::Down),
+    });
+    for chosen in media {
+        let rung = rung_of(chosen);
+        builder.stream(*chosen, rung, (Micros::ZERO, duration), MEDIA_PACKET);
+    }
+    let deep = timing(Depth::Deep);
+    Ok(builder.finish(Frame {
+        kind: Kind::Measure,
+        depth: Depth::Deep,
+        uses: BTreeSet::new(),
+        audio_pps: audio.then_some(AUDIO_PPS),
+        reach: deep.reach,
+        drain: deep.drain,
+        max_bytes: request.max_bytes.unwrap_or(deep.max_bytes),
+        stop_early: false,
+    }))
+}
+
+/// The use whose rung a chosen stream matches exactly.
+fn rung_of(chosen: &ChosenMedia) -> Option<Use> {
+    let candidates: &[Use] = match chosen.media {
+        Media::Audio => &[],
+        Media::Video => &[Use::Video360p, Use::Video720p, Use::Video1080p],
+        Media::Screen => &[Use::Screen],
+    };
+    candidates.iter().copied().find(|use_| rung(*use_) == chosen.rate)
+}
+
+/// Uses that offer media, lowest rate first.
+fn rungs_in_order(uses: &BTreeSet<Use>) -> Vec<Use> {
+    let mut rungs: Vec<Use> = uses.iter().copied().filter(|use_| *use_ != Use::Audio).collect();
+    rungs.sort_by_key(|use_| rung(*use_));
+    rungs
+}
+
+/// How long audio runs alone: as long as judging it needs, as far as the rungs leave time.
+fn idle_time(uses: &BTreeSet<Use>, rungs: &[Use], timing: &Timing, request: &Request) -> Micros {
+    let wanted = if uses.contains(&Use::Audio) {
+        let packets = packets_needed(Use::Audio, request);
+        Micros::new(micros_for(packets, timing.audio_pps)).min(timing.idle_max)
+    } else {
+        timing.idle_min
+    };
+    let left = timing.traffic - timing.settle - timing.rung_min * count(rungs.len());
+    wanted.min(left).max(timing.idle_min)
+}
+
+fn rung_time(idle: Micros, rungs: usize, timing: &Timing) -> Micros {
+    let left = timing.traffic - timing.settle - idle;
+    let each = Micros::new(left.get() / count(rungs.max(1)));
+    // Whole milliseconds: plans are read by people.
+    Micros::from_millis(each.get() / 1_000).min(timing.rung_max)
+}
+
+/// Packets without a loss that bound the loss below the use's good value (see the module), and a tenth more.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a range that both types hold"
+)]
+fn packets_needed(use_: Use, request: &Request) -> u64 {
+    let good = request.good_loss.get(&use_).copied().unwrap_or(0.02).clamp(0.001, 0.5);
+    let needed = 0.025_f64.ln() / (1.0 - good).ln() * 1.1;
+    needed.ceil().clamp(1.0, 10_000.0) as u64
+}
+
+fn micros_for(packets: u64, per_second: u64) -> i64 {
+    i64::try_from(packets * 1_000_000 / per_second).unwrap_or(i64::MAX)
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[derive(Default)]
+struct Builder {
+    phases: Vec<PlannedPhase>,
+    media: Vec<PlannedStream>,
+}
+
+/// What a plan has beside its phases and streams.
+struct Frame {
+    kind: Kind,
+    depth: Depth,
+    uses: BTreeSet<Use>,
+    audio_pps: Option<u64>,
+    reach: Micros,
+    drain: Micros,
+    max_bytes: DataSize,
+    stop_early: bool,
+}
+
+impl Builder {
+    fn now(&self) -> Micros {
+        self.phases.last().map_or(Micros::ZERO, |phase| phase.to)
+    }
+
+    fn phase(&mut self, kind: PhaseKind, lasting: Micros, offered: Bitrate) {
+        let from = self.now();
+        self.phases.push(PlannedPhase {
+            kind,
+            from,
+            to: from + lasting,
+            offered_up: offered,
+            offered_down: offered,
+        });
+    }
+
+    /// Adds a phase with one use's media both ways, in packets small enough that `packets` of them fit.
+    fn rung(&mut self, use_: Use, lasting: Micros, packets: u64) {
+        let rate = rung(use_);
+        let from = self.now();
+        self.phase(PhaseKind::Media, lasting, rate);
+        let media = if use_ == Use::Screen { Media::Screen } else { Media::Video };
+        let fitting = rate.in_time(lasting).bytes() / packets.max(1);
+        let packet = DataSize::from_bytes(fitting.clamp(LEAST_MEDIA_PACKET, MEDIA_PACKET.bytes()));
+        for direction in Direction::BOTH {
+            let chosen = ChosenMedia { media, direction, rate };
+            self.stream(chosen, Some(use_), (from, from + lasting), packet);
+        }
+    }
+
+    fn stream(
+        &mut self,
+        chosen: ChosenMedia,
+        rung: Option<Use>,
+        (from, to): (Micros, Micros),
+        packet: DataSize,
+    ) {
+        // Audio is 0, media follows. Plans have a handful of streams.
+        let id = StreamId(u16::try_from(self.media.len() + 1).unwrap_or(u16::MAX));
+        let spec = StreamSpec { media: chosen.media, direction: Some(chosen.direction), rate: chosen.rate };
+        self.media.push(PlannedStream { id, spec, rung, from, to, packet });
+    }
+
+    fn finish(self, frame: Frame) -> Plan {
+        let to = self.now();
+        let audio = frame.audio_pps.map(|pps| PlannedStream {
+            id: StreamId::AUDIO,
+            spec: StreamSpec {
+                media: Media::Audio,
+                direction: None,
+                rate: Bitrate::from_bps(pps * AUDIO_PACKET.bytes() * 8),
+            },
+            rung: Some(Use::Audio),
+            from: Micros::ZERO,
+            to,
+            packet: AUDIO_PACKET,
+        });
+        let streams: Vec<PlannedStream> = audio.into_iter().chain(self.media).collect();
+        let bytes = streams.iter().map(PlannedStream::bytes).sum::<DataSize>() + CONTROL_BYTES;
+        Plan {
+            kind: frame.kind,
+            depth: frame.depth,
+            uses: frame.uses,
+            streams,
+            phases: self.phases,
+            reach: frame.reach,
+            drain: frame.drain,
+            bytes,
+            max_bytes: frame.max_bytes,
+            stop_early: frame.stop_early,
+        }
+    }
+}
+
+/// What to do about a plan that needs more than its cap.
+fn advice(plan: &Plan) -> String {
+    let megabytes = plan.bytes.bytes().div_ceil(1_000_000);
+    let raise = format!("allow it with --max-bytes {megabytes}MB");
+    let costly = plan.streams.iter().filter(|s| s.spec.direction.is_some()).max_by_key(|s| s.bytes());
+    match (plan.kind, costly.and_then(|stream| stream.rung)) {
+        (Kind::Measure, _) => format!("{raise}, choose a shorter --duration or less --traffic"),
+        (_, Some(use_)) if plan.uses.len() > 1 => {
+            format!("{raise}, or leave {} out of --for", use_name(use_))
+        }
+        _ => raise,
+    }
+}
+
+/// The name of a use on the command line.
+pub const fn use_name(use_: Use) -> &'static str {
+    match use_ {
+        Use::Audio => "audio",
+        Use::Video360p => "360p",
+        Use::Video720p => "720p",
+        Use::Video1080p => "1080p",
+        Use::Screen => "screen",
+    }
+}
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;

@@ -1,0 +1,222 @@
+use super::*;
+
+const ALL: [Use; 5] = [Use::Audio, Use::Video360p, Use::Video720p, Use::Video1080p, Use::Screen];
+
+/// `default/1`.
+fn good_loss() -> BTreeMap<Use, f64> {
+    BTreeMap::from([
+        (Use::Audio, 0.02),
+        (Use::Video360p, 0.02),
+        (Use::Video720p, 0.015),
+        (Use::Video1080p, 0.01),
+        (Use::Screen, 0.02),
+    ])
+}
+
+fn request(uses: &[Use], depth: Depth) -> Request {
+    Request {
+        traffic: Traffic::Uses(uses.iter().copied().collect(), depth),
+        max_bytes: None,
+        good_loss: good_loss(),
+    }
+}
+
+fn chosen(audio: bool, media: Vec<ChosenMedia>, seconds: i64) -> Request {
+    let traffic = Traffic::Chosen { audio, media, duration: Micros::from_secs(seconds) };
+    Request { traffic, max_bytes: None, good_loss: good_loss() }
+}
+
+/// Every set of uses that can be asked for.
+fn every_set() -> impl Iterator<Item = Vec<Use>> {
+    (1..1_usize << ALL.len())
+        .map(|bits| (0..ALL.len()).filter(|i| bits >> i & 1 == 1).map(|i| ALL[i]).collect())
+}
+
+fn phases(plan: &Plan) -> Vec<(PhaseKind, i64, i64, u64)> {
+    plan.phases
+        .iter()
+        .map(|p| {
+            assert_eq!(p.offered_up, p.offered_down);
+            (p.kind, p.from.get() / 1_000, p.to.get() / 1_000, p.offered_up.bps() / 1_000)
+        })
+        .collect()
+}
+
+#[test]
+fn tables() {
+    use PhaseKind::{Idle, Media, Settle};
+    struct Case {
+        name: &'static str,
+        uses: &'static [Use],
+        depth: Depth,
+        /// Kind, from and to in ms, media in kbit/s.
+        phases: &'static [(PhaseKind, i64, i64, u64)],
+    }
+    let cases = [
+        // ln(0.025)/ln(0.98) × 1.1 = 200.9: 201 packets at 70 per second.
+        Case { name: "audio", uses: &[Use::Audio], depth: Depth::Quick, phases: &[(Idle, 0, 2_871, 0)] },
+        Case {
+            name: "the default",
+            uses: &[Use::Audio, Use::Video720p],
+            depth: Depth::Quick,
+            phases: &[(Idle, 0, 2_871, 0), (Media, 2_871, 4_499, 1_500)],
+        },
+        Case {
+            name: "video alone needs the floor only",
+            uses: &[Use::Video720p],
+            depth: Depth::Quick,
+            phases: &[(Idle, 0, 1_000, 0), (Media, 1_000, 3_000, 1_500)],
+        },
+        Case {
+            name: "all: audio gives way to the rungs",
+            uses: &ALL,
+            depth: Depth::Quick,
+            phases: &[
+                (Idle, 0, 1_700, 0),
+                (Media, 1_700, 2_400, 600),
+                (Media, 2_400, 3_100, 600),
+                (Media, 3_100, 3_800, 1_500),
+                (Media, 3_800, 4_500, 3_000),
+            ],
+        },
+        Case {
+            name: "deep shows the floor at both ends",
+            uses: &[Use::Audio, Use::Video720p],
+            depth: Depth::Deep,
+            phases: &[(Idle, 0, 5_000, 0), (Media, 5_000, 10_000, 1_500), (Settle, 10_000, 12_000, 0)],
+        },
+    ];
+    for case in cases {
+        let plan = plan(&request(case.uses, case.depth)).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        assert_eq!(phases(&plan), case.phases, "{}", case.name);
+    }
+}
+
+#[test]
+fn quick_takes_6_s_and_10_mb_at_most_whatever_is_asked() {
+    for uses in every_set() {
+        let plan = plan(&request(&uses, Depth::Quick)).expect("fits the default cap");
+        assert!(plan.longest() <= Micros::from_secs(6), "{uses:?}: {}", plan.longest());
+        assert!(plan.bytes <= QUICK_MAX_BYTES);
+    }
+}
+
+#[test]
+fn deep_takes_30_s_and_100_mb_at_most_whatever_is_asked() {
+    for uses in every_set() {
+        let plan = plan(&request(&uses, Depth::Deep)).expect("fits the default cap");
+        assert!(plan.longest() >= Micros::from_secs(13), "{uses:?}: {}", plan.longest());
+        assert!(plan.longest() <= Micros::from_secs(30), "{uses:?}: {}", plan.longest());
+        assert!(plan.bytes <= DEEP_MAX_BYTES);
+    }
+}
+
+#[test]
+fn phases_join_and_climb_and_carry_their_streams() {
+    for uses in every_set() {
+        for depth in [Depth::Quick, Depth::Deep] {
+            let plan = plan(&request(&uses, depth)).expect("fits the default cap");
+            assert_eq!(plan.phases[0].kind, PhaseKind::Idle);
+            assert_eq!(plan.phases[0].from, Micros::ZERO);
+            for pair in plan.phases.windows(2) {
+                assert_eq!(pair[0].to, pair[1].from);
+                if pair[1].kind == PhaseKind::Media {
+                    assert!(pair[0].offered_up <= pair[1].offered_up, "the load climbs");
+                }
+            }
+            for phase in &plan.phases {
+                for (direction, offered) in
+                    [(Direction::Up, phase.offered_up), (Direction::Down, phase.offered_down)]
+                {
+                    let sent: Bitrate = plan
+                        .streams
+                        .iter()
+                        .filter(|s| s.spec.direction == Some(direction))
+                        .filter(|s| s.from < phase.to && s.to > phase.from)
+                        .map(|s| s.spec.rate)
+                        .sum();
+                    assert_eq!(sent, offered, "what a phase says is what its streams offer");
+                }
+            }
+            let asked: BTreeSet<Use> = uses.iter().copied().filter(|u| *u != Use::Audio).collect();
+            let sent: BTreeSet<Use> =
+                plan.streams.iter().filter(|s| s.spec.direction.is_some()).filter_map(|s| s.rung).collect();
+            assert_eq!(sent, asked, "no rung beyond those asked for");
+            let ids: Vec<u16> = plan.streams.iter().map(|s| s.id.0).collect();
+            assert_eq!(ids, (0..u16::try_from(plan.streams.len()).expect("few")).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_rung_has_packets_enough_to_show_that_it_is_good() {
+    // Clopper-Pearson, 0 lost of n: below good at 95 % two-sided from n = 183, 245, 367 on (2, 1.5, 1 %).
+    for uses in every_set() {
+        let plan = plan(&request(&uses, Depth::Quick)).expect("fits the default cap");
+        for stream in plan.streams.iter().filter(|s| s.spec.direction.is_some()) {
+            let packets = stream.bytes().bytes() / stream.packet.bytes();
+            let least = match stream.rung.expect("a rung") {
+                Use::Audio => unreachable!("audio is reflected"),
+                Use::Video360p | Use::Screen => 183,
+                Use::Video720p => 245,
+                Use::Video1080p => 367,
+            };
+            assert!(packets >= least, "{uses:?} {stream:?}: {packets}");
+        }
+    }
+}
+
+#[test]
+fn audio_stays_within_its_own_rung() {
+    for depth in [Depth::Quick, Depth::Deep] {
+        let plan = plan(&request(&[Use::Audio], depth)).expect("fits the default cap");
+        assert!(plan.streams[0].spec.rate <= rung(Use::Audio));
+    }
+}
+
+#[test]
+fn bytes_are_counted_both_ways() {
+    let plan = plan(&chosen(true, vec![], 10)).expect("small");
+    // 50 packets of 176 bytes for 10 s, and their replies, and control.
+    assert_eq!(plan.bytes, DataSize::from_bytes(2 * 50 * 176 * 10 + 200_000));
+}
+
+#[test]
+fn a_plan_over_the_cap_is_refused_with_what_to_do() {
+    let mut wish = request(&[Use::Audio, Use::Video1080p], Depth::Quick);
+    wish.max_bytes = Some(DataSize::from_bytes(1_000_000));
+    let error = plan(&wish).expect_err("3 Mbit/s both ways for 1.6 s is 1.2 MB");
+    assert!(matches!(error, PlanError::OverCap { cap, .. } if cap == DataSize::from_bytes(1_000_000)));
+    let text = error.to_string();
+    assert!(text.contains("--max-bytes 2MB"), "{text}");
+    assert!(text.contains("leave 1080p out of --for"), "{text}");
+}
+
+#[test]
+fn chosen_traffic_is_bounded() {
+    let fast =
+        ChosenMedia { media: Media::Video, direction: Direction::Up, rate: Bitrate::from_kbps(60_000) };
+    assert_eq!(plan(&chosen(false, vec![], 5)), Err(PlanError::Nothing));
+    assert_eq!(plan(&chosen(true, vec![], 0)), Err(PlanError::Duration));
+    assert_eq!(plan(&chosen(true, vec![], 601)), Err(PlanError::Duration));
+    assert_eq!(plan(&chosen(true, vec![fast], 5)), Err(PlanError::Rate(fast.rate)));
+    let nothing = Request {
+        traffic: Traffic::Uses(BTreeSet::new(), Depth::Quick),
+        max_bytes: None,
+        good_loss: good_loss(),
+    };
+    assert_eq!(plan(&nothing), Err(PlanError::Nothing));
+}
+
+#[test]
+fn chosen_traffic_runs_all_at_once() {
+    let up = ChosenMedia { media: Media::Video, direction: Direction::Up, rate: Bitrate::from_kbps(1_500) };
+    let down = ChosenMedia { media: Media::Video, direction: Direction::Down, rate: Bitrate::from_kbps(700) };
+    let plan = plan(&chosen(true, vec![up, down], 20)).expect("5.6 MB");
+    assert_eq!(plan.phases.len(), 1);
+    assert_eq!(plan.phases[0].offered_up, up.rate);
+    assert_eq!(plan.phases[0].offered_down, down.rate);
+    assert_eq!(plan.streams[1].rung, Some(Use::Video720p));
+    assert_eq!(plan.streams[2].rung, None, "700 kbit/s is nobody's rung");
+    assert!(!plan.stop_early);
+}
