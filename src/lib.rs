@@ -2,6 +2,7 @@
 //!
 //! The library behind the `greenroom` binary. See `ARCHITECTURE.md` for the map.
 
+pub mod net;
 pub mod plan;
 pub mod proto;
 pub mod targets;

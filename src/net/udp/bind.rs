@@ -1,0 +1,69 @@
+//! Binding, the same for every kind of socket.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Interface, OpenError, UdpOptions};
+
+/// Opens and binds a non-blocking UDP socket of one family.
+pub(super) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
+    let local = local_address(options)?;
+    let failed = |source| OpenError::Bind { local, source };
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+    prepare(&socket, options, local).map_err(failed)?;
+    if let Some(Interface::Name(name)) = &options.interface {
+        bind_device(&socket, name)
+            .map_err(|source| OpenError::Interface { interface: name.clone(), source })?;
+    }
+    socket.bind(&local.into()).map_err(failed)?;
+    Ok(socket)
+}
+
+/// The address that a bound socket has.
+pub(super) fn bound_address(socket: &Socket, options: &UdpOptions) -> Result<SocketAddr, OpenError> {
+    socket
+        .local_addr()
+        .and_then(|address| {
+            address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        })
+        .map_err(|source| OpenError::Bind { local: options.local, source })
+}
+
+fn local_address(options: &UdpOptions) -> Result<SocketAddr, OpenError> {
+    match options.interface {
+        Some(Interface::Address(interface)) if options.local.ip().is_unspecified() => {
+            if interface.is_ipv4() != options.local.is_ipv4() {
+                return Err(OpenError::Family { interface, local: options.local });
+            }
+            Ok(SocketAddr::new(interface, options.local.port()))
+        }
+        _ => Ok(options.local),
+    }
+}
+
+fn prepare(socket: &Socket, options: &UdpOptions, local: SocketAddr) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    if local.is_ipv6() {
+        // One socket per family: mapped addresses would need both families' control messages.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_recv_buffer_size(options.receive_buffer)?;
+    socket.set_send_buffer_size(options.send_buffer)?;
+    #[cfg(unix)]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "name the interface by its IP address on this system"))
+}
