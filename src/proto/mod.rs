@@ -1,3 +1,12 @@
 //! Sans-IO: codecs and state machines. Time, bytes and randomness come in as arguments.
+//!
+//! Nothing in here opens a socket, reads a clock, or makes up randomness. A shell (a socket thread, a QUIC stream, or a
+//! simulated link in a test) hands in what arrived and what time it is, and takes out what is to be sent.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`machine`] | the contract between a state machine and its driver |
+//! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 
 pub mod machine;
+pub mod stamp;
