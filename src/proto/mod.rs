@@ -6,7 +6,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`machine`] | the contract between a state machine and its driver |
+//! | [`control`] | what client and endpoint say to each other on a reliable stream |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 
+pub mod control;
 pub mod machine;
 pub mod stamp;

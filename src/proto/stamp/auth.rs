@@ -211,9 +211,10 @@ mod tests {
             bad[at] ^= 1;
             let expected = match at {
                 0..112 => Verified::Forged,
-                // Class of Service and HMAC TLVs: 8 + 20 octets. What comes after is padding.
-                112..140 => Verified::BaseOnly,
-                _ => continue,
+                // Class of Service, 8 octets, then the HMAC TLV, 20, whose own flags are not covered.
+                112..120 | 121..140 => Verified::BaseOnly,
+                // Padding.
+                _ => Verified::Whole,
             };
             assert_eq!(key.verify(&bad), expected, "octet {at}");
         }
