@@ -212,7 +212,7 @@ mod tests {
             let expected = match at {
                 0..112 => Verified::Forged,
                 // Class of Service, 8 octets, then the HMAC TLV, 20, whose own flags are not covered.
-                112..120 | 121..140 => Verified::BaseOnly,
+                112..=119 | 121..=139 => Verified::BaseOnly,
                 // Padding.
                 _ => Verified::Whole,
             };
