@@ -4,8 +4,10 @@
 //! the one before it and of a named, versioned profile. Whoever receives a report with its trace computes the same summary
 //! again with this crate.
 
+pub mod assess;
 pub mod confidence;
 pub mod metrics;
 pub mod schema;
 pub mod trace;
 pub mod units;
+pub mod verdict;

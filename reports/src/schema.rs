@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::trace::{Direction, PhaseKind, StampSource};
+use crate::trace::{Direction, Media, PhaseKind, StampSource};
+use crate::verdict::{Profile, TargetFailure};
 
 /// The schema's name, as it stands in every report.
 pub const SCHEMA: &str = "greenroom.report/1";
@@ -44,8 +45,8 @@ pub struct Report {
     pub tool: Tool,
     /// The machine and network it ran on.
     pub environment: Environment,
-    /// The thresholds it was judged with.
-    pub profile: ProfileRef,
+    /// The thresholds it was judged with, in full, so that it can be judged again.
+    pub profile: Profile,
     /// What was asked for, and what was run.
     pub settings: Settings,
     /// Will it work, and if not, whose fault is it.
@@ -127,15 +128,6 @@ pub struct Environment {
     pub network: BTreeMap<String, serde_json::Value>,
 }
 
-/// The thresholds a report was judged with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ProfileRef {
-    /// `default`, `teams`, …
-    pub name: String,
-    /// A change of any threshold is a new version.
-    pub version: u32,
-}
-
 /// What was asked for, and what was run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
@@ -143,6 +135,30 @@ pub struct Settings {
     pub asked: BTreeMap<String, serde_json::Value>,
     /// As it was resolved.
     pub run: BTreeMap<String, serde_json::Value>,
+    /// What the verdict needs to know beside the trace and the profile.
+    pub judged: Judged,
+}
+
+/// What the verdict needs to know beside the trace and the profile.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Judged {
+    /// The uses that count.
+    pub uses: Vec<Use>,
+    /// How long the run could be, and with it when a packet is lost.
+    pub mode: Mode,
+    /// Whether the run had its full time, so that point estimates decide what intervals leave open.
+    pub at_cap: bool,
+}
+
+/// How long a run may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// At most 6 s and 10 MB; stops early once all is decided.
+    #[default]
+    Quick,
+    /// At most 30 s and 100 MB.
+    Deep,
 }
 
 /// A use of a call that the verdict speaks of.
@@ -162,6 +178,56 @@ pub enum Use {
     Video1080p,
     /// A shared screen.
     Screen,
+}
+
+impl Use {
+    /// All, least rate first.
+    pub const ALL: [Self; 5] =
+        [Self::Audio, Self::Video360p, Self::Screen, Self::Video720p, Self::Video1080p];
+
+    /// Its name in JSON: `audio`, `video_360p`, …
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video360p => "video_360p",
+            Self::Video720p => "video_720p",
+            Self::Video1080p => "video_1080p",
+            Self::Screen => "screen",
+        }
+    }
+
+    /// Its short name, as a person types it: `audio`, `360p`, …
+    pub fn short(self) -> &'static str {
+        self.name().trim_start_matches("video_")
+    }
+
+    /// Whose traffic it sends.
+    pub const fn media(self) -> Media {
+        match self {
+            Self::Audio => Media::Audio,
+            Self::Video360p | Self::Video720p | Self::Video1080p => Media::Video,
+            Self::Screen => Media::Screen,
+        }
+    }
+}
+
+impl std::str::FromStr for Use {
+    type Err = UnknownUse;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|use_| text == use_.name() || text == use_.short())
+            .ok_or_else(|| UnknownUse { text: text.to_owned() })
+    }
+}
+
+/// A name that no use has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a use; choose from audio, 360p, 720p, 1080p, screen")]
+pub struct UnknownUse {
+    /// As given.
+    pub text: String,
 }
 
 /// Will it work.
@@ -384,6 +450,8 @@ pub struct Target {
     pub kind: String,
     /// Whether it could be measured, and if not why.
     pub state: Value<Reached>,
+    /// Why it could not be measured, or not to the end; a run cut short has both figures and a failure.
+    pub failure: Option<TargetFailure>,
     /// Whether the endpoint proved who it is.
     pub identity: Option<Identity>,
     /// Who stamped at each end.

@@ -1,0 +1,153 @@
+//! Why an endpoint could not be measured, or not to the end.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{Place, State};
+
+/// Why an endpoint could not be measured, or not to the end. Each reason has its words in [`crate::verdict::words`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TargetFailure {
+    /// The name does not resolve.
+    UnknownHost {
+        /// What the resolver said.
+        detail: String,
+    },
+    /// The host answers, and nothing listens there.
+    PortClosed,
+    /// Nothing answered, over UDP or TCP.
+    Silent,
+    /// Nothing came back over UDP while TCP got through.
+    UdpBlocked {
+        /// What carries media instead: `tls/443`. `None` when nothing was tried.
+        works: Option<String>,
+    },
+    /// The endpoint wants a token, and none was given.
+    TokenRequired,
+    /// The endpoint does not take this token.
+    WrongToken,
+    /// A token was given, but the endpoint did not prove who it is; it was not sent.
+    TokenWithheld,
+    /// No protocol version in common.
+    ProtocolVersion {
+        /// The versions that the endpoint speaks, where it said so.
+        theirs: Option<String>,
+        /// The versions that this program speaks.
+        ours: String,
+    },
+    /// What answers is not what was asked for.
+    NotThisKind {
+        /// What it said instead.
+        detail: String,
+    },
+    /// The endpoint proved to be somebody else: wrong pin or certificate.
+    TlsUnverified {
+        /// What TLS said.
+        detail: String,
+    },
+    /// The endpoint is full, or the client's quota is used up.
+    Quota {
+        /// When to try again, where it said so.
+        retry_after_s: Option<u64>,
+    },
+    /// The endpoint refused for another reason.
+    Refused {
+        /// The reason it gave.
+        detail: String,
+    },
+    /// The endpoint stopped answering while the run was on.
+    Died,
+    /// This computer's address changed while the run was on, and the session did not survive it.
+    AddressChanged,
+    /// The endpoint has IPv4 only, and this computer has no IPv4.
+    NoIpv4,
+    /// The endpoint has IPv6 only, and this computer has no IPv6.
+    NoIpv6,
+    /// This computer has no route to anywhere.
+    NoNetwork,
+    /// Somebody ended the run before the endpoint was reached.
+    Interrupted,
+    /// This computer refused a system call that the measurement needs.
+    Local {
+        /// What was tried and what the system said.
+        detail: String,
+    },
+}
+
+impl TargetFailure {
+    /// The stable code of the cause: `unknown_host`, `udp_blocked`, `endpoint_died`, …
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownHost { .. } => "unknown_host",
+            Self::PortClosed => "endpoint_refused",
+            Self::Silent => "endpoint_unreachable",
+            Self::UdpBlocked { .. } => "udp_blocked",
+            Self::TokenRequired => "token_required",
+            Self::WrongToken => "wrong_token",
+            Self::TokenWithheld => "token_withheld",
+            Self::ProtocolVersion { .. } => "protocol_version",
+            Self::NotThisKind { .. } => "not_this_kind",
+            Self::TlsUnverified { .. } => "tls_unverified",
+            Self::Quota { .. } => "endpoint_full",
+            Self::Refused { .. } => "endpoint_said_no",
+            Self::Died => "endpoint_died",
+            Self::AddressChanged => "address_changed",
+            Self::NoIpv4 => "no_ipv4",
+            Self::NoIpv6 => "no_ipv6",
+            Self::NoNetwork => "no_network",
+            Self::Interrupted => "interrupted",
+            Self::Local { .. } => "local_error",
+        }
+    }
+
+    /// Where the fault is, as far as this reason alone tells.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::PortClosed
+            | Self::TokenRequired
+            | Self::WrongToken
+            | Self::TokenWithheld
+            | Self::ProtocolVersion { .. }
+            | Self::NotThisKind { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. } => Place::Service,
+            Self::UdpBlocked { .. } => Place::Relay,
+            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::AddressChanged => Place::LocalNetwork,
+            Self::Local { .. } => Place::Computer,
+            Self::UnknownHost { .. }
+            | Self::Silent
+            | Self::TlsUnverified { .. }
+            | Self::Died
+            | Self::Interrupted => Place::Unknown,
+        }
+    }
+
+    /// What it makes of the uses that depend on the endpoint.
+    ///
+    /// Where the network or a firewall stops media, they are blocked. Where the endpoint turned us away (token, version,
+    /// quota) or the run was stopped, the network was not measured: inconclusive.
+    pub fn state(&self) -> State {
+        match self {
+            Self::UnknownHost { .. }
+            | Self::PortClosed
+            | Self::Silent
+            | Self::UdpBlocked { .. }
+            | Self::Died
+            | Self::NoIpv4
+            | Self::NoIpv6
+            | Self::NoNetwork => State::Blocked,
+            Self::TokenRequired
+            | Self::WrongToken
+            | Self::TokenWithheld
+            | Self::ProtocolVersion { .. }
+            | Self::NotThisKind { .. }
+            | Self::TlsUnverified { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. }
+            | Self::AddressChanged
+            | Self::Interrupted
+            | Self::Local { .. } => State::Inconclusive,
+        }
+    }
+}
