@@ -126,14 +126,13 @@ impl TargetFailure {
     /// What it makes of the uses that depend on the endpoint.
     ///
     /// Where the network or a firewall stops media, they are blocked. Where the endpoint turned us away (token, version,
-    /// quota) or the run was stopped, the network was not measured: inconclusive.
+    /// quota) or the run broke off, the network was not measured: inconclusive.
     pub fn state(&self) -> State {
         match self {
             Self::UnknownHost { .. }
             | Self::PortClosed
             | Self::Silent
             | Self::UdpBlocked { .. }
-            | Self::Died
             | Self::NoIpv4
             | Self::NoIpv6
             | Self::NoNetwork => State::Blocked,
@@ -145,6 +144,7 @@ impl TargetFailure {
             | Self::TlsUnverified { .. }
             | Self::Quota { .. }
             | Self::Refused { .. }
+            | Self::Died
             | Self::AddressChanged
             | Self::Interrupted
             | Self::Local { .. } => State::Inconclusive,

@@ -221,9 +221,11 @@ impl Band {
 mod tests {
     use super::*;
 
-    /// The table of the design document, written down again by hand: good and limit of
-    /// loss, late loss, rtt p50, pdv p95, rtt increase.
-    const DEFAULT: [(Use, u64, [(f64, f64); 5]); 5] = [
+    /// A use, its rate, and good and limit of loss, late loss, rtt p50, pdv p95, rtt increase.
+    type Row = (Use, u64, [(f64, f64); 5]);
+
+    /// The table of the design document, written down again by hand.
+    const DEFAULT: [Row; 5] = [
         (Use::Audio, 100_000, [(0.02, 0.10), (0.02, 0.10), (250.0, 500.0), (60.0, 200.0), (100.0, 300.0)]),
         (
             Use::Video360p,

@@ -108,8 +108,10 @@ mod tests {
     use super::*;
     use State::{Blocked, Degraded, Inconclusive, NotTested, PermissionDenied, Ready};
 
-    /// low, value, high against good 2 and limit 10; state while running and at the cap; certain.
-    const TABLE: [((f64, f64, f64), State, State, bool); 12] = [
+    /// An interval against good 2 and limit 10; the state while running and at the cap; certain.
+    type Row = ((f64, f64, f64), State, State, bool);
+
+    const TABLE: [Row; 12] = [
         ((0.0, 1.0, 2.0), Ready, Ready, true),
         ((0.0, 0.0, 0.0), Ready, Ready, true),
         ((0.0, 1.0, 2.1), Inconclusive, Ready, false),
