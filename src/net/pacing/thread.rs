@@ -79,6 +79,8 @@ impl<M: Machine> Worker<M> {
                 Err(error) => break End::SocketFailed(error.to_string()),
             }
         };
+        // What the queue dropped after the last datagram that got through.
+        self.look_at_sockets();
         self.publish();
         Outcome { machine: self.machine, status: self.status, end }
     }
@@ -187,18 +189,22 @@ impl<M: Machine> Worker<M> {
             more |= received > 0;
         }
         if more {
-            self.look_at_drops();
+            self.look_at_sockets();
         }
         Ok(more)
     }
 
-    fn look_at_drops(&mut self) {
+    fn look_at_sockets(&mut self) {
         let mut total = 0;
         for (socket, status) in self.sockets.iter_mut().zip(&mut self.status.sockets) {
             let drops = socket.queue_drops();
             if status.queue_drops != drops || status.oversized != socket.oversized() {
                 status.queue_drops = drops;
                 status.oversized = socket.oversized();
+                self.changed = true;
+            }
+            if status.stamps != socket.stamp_sources() {
+                status.stamps = socket.stamp_sources();
                 self.changed = true;
             }
             if status.clock_steps.len() != socket.clock_steps().len() {

@@ -10,6 +10,8 @@
 //! of it has to happen in the same system call, so the Linux side talks to libc itself.
 
 mod bind;
+#[cfg(target_os = "linux")]
+mod linux;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -116,6 +118,10 @@ pub enum OpenError {
 /// When the address cannot be bound or the interface cannot be used. Missing stamps are no error:
 /// [`DatagramSocket::stamp_sources`] tells.
 pub fn open(options: &UdpOptions, clock: Clock) -> Result<Box<dyn DatagramSocket>, OpenError> {
+    #[cfg(target_os = "linux")]
+    if options.stamps == StampMode::Kernel {
+        return Ok(Box::new(linux::LinuxSocket::open(options, clock)?));
+    }
     Ok(Box::new(portable::PortableSocket::open(options, clock)?))
 }
 
