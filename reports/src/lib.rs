@@ -7,6 +7,7 @@
 pub mod assess;
 pub mod confidence;
 pub mod metrics;
+pub mod render;
 pub mod schema;
 pub mod trace;
 pub mod units;

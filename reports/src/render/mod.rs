@@ -1,0 +1,11 @@
+//! A report for people and programs: terminal, HTML, JSON.
+//!
+//! Renderers are functions of the report alone. They say what the report says: nothing is judged, rounded up or filled in
+//! here, and what was not measured is shown with its reason.
+
+pub mod json;
+pub mod terminal;
+
+mod figures;
+mod number;
+mod words;

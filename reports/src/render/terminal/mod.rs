@@ -1,0 +1,351 @@
+//! A report in a terminal: the verdict first, then what each use gets, then the figures.
+
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use self::text::{Line, Look};
+use super::number::{self, GLUE};
+use super::{figures, words};
+use crate::schema::{Cause, Report, State, Target, Use, Value, Verdict};
+
+/// Narrowest terminal that is laid out for; a narrower one gets this width.
+const MIN_WIDTH: usize = 40;
+/// Widest that prose and tables grow: longer lines are hard to read.
+const MAX_WIDTH: usize = 100;
+/// Space at the left of everything.
+const MARGIN: usize = 2;
+
+/// How to render. The caller knows the terminal; this module does not look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Columns of the terminal. Below 40 counts as 40.
+    pub width: usize,
+    /// Whether to write ANSI color (the caller decides: a terminal, and `NO_COLOR` not set).
+    pub color: bool,
+    /// Whether to write plain ASCII only.
+    pub ascii: bool,
+    /// How much to show.
+    pub detail: Detail,
+}
+
+/// How much of a report to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// The verdict and the uses.
+    Brief,
+    /// Also the causes and the figures that matter most.
+    Normal,
+    /// Everything.
+    Full,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { width: 80, color: false, ascii: false, detail: Detail::Normal }
+    }
+}
+
+/// Renders a report as lines of text, the last one ended too.
+pub fn render(report: &Report, options: Options) -> String {
+    let mut page = Page::new(options);
+    verdict(&mut page, report);
+    uses(&mut page, &report.verdict);
+    if options.detail >= Detail::Normal {
+        causes(&mut page, &report.verdict);
+        for target in &report.targets {
+            self::target(&mut page, target);
+        }
+    }
+    if options.detail == Detail::Full {
+        host(&mut page, report);
+        devices(&mut page, report);
+        about(&mut page, report);
+    }
+    footer(&mut page, report);
+    page.out
+}
+
+/// What is written so far, and the room there is.
+struct Page {
+    options: Options,
+    /// Columns between the margins.
+    width: usize,
+    out: String,
+}
+
+impl Page {
+    fn new(options: Options) -> Self {
+        let width = options.width.clamp(MIN_WIDTH, MAX_WIDTH) - 2 * MARGIN;
+        Self { options, width, out: String::from("\n") }
+    }
+
+    fn blank(&mut self) {
+        self.out.push('\n');
+    }
+
+    fn line(&mut self, line: Line) {
+        let mut indented = Line::plain(" ".repeat(MARGIN));
+        indented.append(line);
+        indented.write(&mut self.out, self.options.color, self.options.ascii);
+    }
+
+    /// A paragraph; its lines start with `indent` spaces, the first one with `lead` within them.
+    fn paragraph(&mut self, lead: &Line, indent: usize, text: Line) {
+        for (index, wrapped) in text.wrap(self.width.saturating_sub(indent)).into_iter().enumerate() {
+            let mut line = if index == 0 { lead.clone() } else { Line::new() };
+            line.pad_to(indent);
+            line.append(wrapped);
+            self.line(line);
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.blank();
+        self.paragraph(&Line::new(), 0, Line::new().with(Look::Strong, words::clean(text)));
+    }
+
+    fn full(&self) -> bool {
+        self.options.detail == Detail::Full
+    }
+}
+
+/// State, one sentence, one thing to do.
+fn verdict(page: &mut Page, report: &Report) {
+    let verdict = &report.verdict;
+    let mut head = state_word(verdict.overall, true);
+    if !verdict.certain && verdict.overall != State::Inconclusive {
+        head.push(Look::Quiet, " · close call");
+    }
+    if let Some(place) = verdict.place {
+        head.push(Look::Quiet, format!(" · {}", words::fault(place, verdict.direction)));
+    }
+    page.paragraph(&Line::new(), 0, head);
+    page.blank();
+    page.paragraph(&Line::new(), 0, Line::plain(words::prose(&verdict.say)));
+    if let Some(fix) = &verdict.fix {
+        page.paragraph(
+            &Line::new().with(Look::Strong, "→"),
+            2,
+            Line::new().with(Look::Strong, words::prose(fix)),
+        );
+    }
+    if !report.complete {
+        page.blank();
+        let warning = "This run was cut short. The figures cover what was measured until then.";
+        page.paragraph(&Line::new().with(Look::State(State::Degraded), "▲"), 2, Line::plain(warning));
+    }
+}
+
+/// One line per use.
+fn uses(page: &mut Page, verdict: &Verdict) {
+    if verdict.uses.is_empty() {
+        return;
+    }
+    page.heading("What it means for the call");
+    let name_width = 14;
+    for (use_, found) in &verdict.uses {
+        let mut lead = Line::plain(words::use_name(*use_));
+        lead.pad_to(name_width);
+        let mut text = state_word(found.state, false);
+        for note in use_notes(*use_, found, &verdict.causes) {
+            text.push(Look::Quiet, format!(" · {note}"));
+        }
+        page.paragraph(&lead, name_width, text);
+    }
+}
+
+/// What to say beside a use's state.
+fn use_notes(use_: Use, found: &crate::schema::UseVerdict, causes: &[Cause]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(reason) = &found.reason {
+        notes.push(words::prose(reason));
+    }
+    if matches!(found.state, State::Degraded | State::Blocked) {
+        let worst = causes.iter().find(|cause| cause.uses.contains(&use_));
+        notes.extend(worst.and_then(words::measured));
+    }
+    if !found.certain && !matches!(found.state, State::Inconclusive | State::NotTested) {
+        notes.push("close call".into());
+    }
+    if !found.asked {
+        notes.push("not asked for".into());
+    }
+    notes
+}
+
+/// Why, worst first: the leading cause with its evidence, all of them at full detail.
+fn causes(page: &mut Page, verdict: &Verdict) {
+    if verdict.causes.is_empty() {
+        return;
+    }
+    page.heading("Why");
+    for (index, cause) in verdict.causes.iter().enumerate() {
+        if index > 0 && page.full() {
+            page.blank();
+        }
+        self::cause(page, verdict, cause, index == 0 || page.full());
+    }
+}
+
+fn cause(page: &mut Page, verdict: &Verdict, cause: &Cause, with_evidence: bool) {
+    let mark = Line::new().with(Look::State(cause.state), words::mark(cause.state));
+    let mut title = Line::new().with(Look::Strong, words::fault(cause.place, cause.direction));
+    if let Some(measured) = words::measured(cause) {
+        title.push(Look::Plain, format!(" · {measured}"));
+    }
+    if let Some(bounds) = words::bounds(cause) {
+        title.push(Look::Quiet, format!(" ({bounds})"));
+    }
+    page.paragraph(&mark, 2, title);
+    if cause.say != verdict.say {
+        page.paragraph(&Line::new(), 2, Line::plain(words::prose(&cause.say)));
+    }
+    if let Some(fix) = cause.fix.as_ref().filter(|fix| verdict.fix.as_ref() != Some(*fix)) {
+        page.paragraph(&Line::plain("  →"), 4, Line::plain(words::prose(fix)));
+    }
+    if with_evidence {
+        listed(page, "speaks for it", &cause.evidence);
+        listed(page, "ruled out", &cause.ruled_out);
+    }
+}
+
+/// A titled list within a cause.
+fn listed(page: &mut Page, title: &str, items: &[String]) {
+    let indent = if page.width >= 60 { 17 } else { 4 };
+    for (index, item) in items.iter().enumerate() {
+        let mut lead = Line::plain("  ");
+        if index == 0 {
+            lead.push(Look::Quiet, title);
+        }
+        if indent < 17 {
+            if index == 0 {
+                page.line(lead);
+            }
+            lead = Line::new();
+        }
+        page.paragraph(&lead, indent, Line::new().with(Look::Quiet, words::prose(item)));
+    }
+}
+
+/// One endpoint's figures.
+fn target(page: &mut Page, target: &Target) {
+    page.heading(&target.url);
+    let mut parts = Vec::new();
+    match &target.state {
+        Value::Measured(reached) => {
+            parts.push(format!("over {}", words::clean(&reached.transport)));
+            parts.extend(reached.address.as_ref().map(|address| words::clean(address).into_owned()));
+            parts.extend(reached.setup_ms.map(|ms| format!("ready after{GLUE}{}", number::ms(ms))));
+        }
+        Value::Failed { reason } => return missing(page, "failed", reason),
+        Value::NotTested { reason } => return missing(page, "not tested", reason),
+    }
+    parts.extend(target.identity.map(|identity| words::identity(identity).to_owned()));
+    let stamps = target.timestamps;
+    parts.push(format!(
+        "time stamps: {} here, {} there",
+        words::stamps(stamps.here),
+        words::stamps(stamps.there)
+    ));
+    page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, parts.join(" · ")));
+    for figure in &target.self_error.unusable {
+        let warning =
+            format!("{} is not usable: the measurement's own error is too large", words::metric(figure));
+        page.paragraph(&Line::new().with(Look::State(State::Degraded), "▲"), 2, Line::plain(warning));
+    }
+    page.blank();
+    let full = page.full();
+    let rows: Vec<_> =
+        figures::target_rows(target).into_iter().filter(|row| full || !row.full_only).collect();
+    table::rows(page, &rows);
+    if full {
+        streams(page, target);
+    }
+}
+
+fn missing(page: &mut Page, state: &str, reason: &str) {
+    page.paragraph(
+        &Line::new(),
+        0,
+        Line::new().with(Look::Quiet, format!("{state}: {}", words::prose(reason))),
+    );
+}
+
+/// Media streams, one after the other.
+fn streams(page: &mut Page, target: &Target) {
+    for stream in &target.streams {
+        page.blank();
+        page.paragraph(&Line::new(), 0, Line::plain(figures::stream_name(stream)));
+        for (name, cell) in figures::stream_cells(stream) {
+            table::pair(page, name, &cell);
+        }
+    }
+}
+
+fn host(page: &mut Page, report: &Report) {
+    page.heading("This computer");
+    table::rows(page, &figures::host_rows(&report.host));
+}
+
+fn devices(page: &mut Page, report: &Report) {
+    let devices = &report.devices;
+    let kinds = [
+        ("Microphone", devices.microphones.as_slice()),
+        ("Speaker", devices.speakers.as_slice()),
+        ("Camera", devices.cameras.as_slice()),
+        ("Acoustic loop", devices.acoustic_loop.as_slice()),
+    ];
+    if kinds.iter().all(|(_, found)| found.is_empty()) {
+        return;
+    }
+    page.heading("Devices");
+    for (kind, found) in kinds {
+        for device in found {
+            let mut lead = Line::plain(kind);
+            lead.pad_to(16);
+            page.paragraph(&lead, 16, Line::plain(words::json(device)));
+        }
+    }
+}
+
+/// Where and how the run was made.
+fn about(page: &mut Page, report: &Report) {
+    let environment = &report.environment;
+    let mut facts: BTreeMap<String, String> = BTreeMap::new();
+    facts.extend(environment.os.iter().map(|os| ("system".to_owned(), words::clean(os).into_owned())));
+    facts.extend(
+        environment.arch.iter().map(|arch| ("processor".to_owned(), words::clean(arch).into_owned())),
+    );
+    let network = environment.network.iter().map(|(name, value)| (name.clone(), words::json(value)));
+    facts.extend(network);
+    let labels =
+        report.labels.iter().map(|(name, value)| (name.clone(), words::json(&Json::from(value.as_str()))));
+    facts.extend(labels);
+    if facts.is_empty() {
+        return;
+    }
+    page.heading("About this run");
+    for (name, value) in facts {
+        let text = Line::new()
+            .with(Look::Quiet, format!("{}:", words::clean(&name)))
+            .with(Look::Plain, format!(" {value}"));
+        page.paragraph(&Line::new(), 0, text);
+    }
+}
+
+fn footer(page: &mut Page, report: &Report) {
+    page.blank();
+    let text = words::provenance(report).join(" · ");
+    page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, text));
+    page.blank();
+}
+
+/// A state's mark and word, in its color.
+fn state_word(state: State, loud: bool) -> Line {
+    let word = if loud { words::state(state).to_uppercase() } else { words::state(state).to_owned() };
+    Line::new().with(Look::State(state), format!("{}{GLUE}{word}", words::mark(state)))
+}

@@ -1,0 +1,217 @@
+//! Words for the report's names, the same in every renderer.
+
+use std::borrow::Cow;
+
+use super::number;
+use crate::schema::{Cause, FaultDirection, Identity, Place, Report, State, Use};
+use crate::trace::StampSource;
+
+/// A state's word.
+pub(super) fn state(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Degraded => "degraded",
+        State::Blocked => "blocked",
+        State::PermissionDenied => "permission denied",
+        State::Inconclusive => "inconclusive",
+        State::NotTested => "not tested",
+    }
+}
+
+/// A state's mark: told apart by shape, never by color alone.
+pub(super) fn mark(state: State) -> &'static str {
+    match state {
+        State::Ready => "✓",
+        State::Degraded => "▲",
+        State::Blocked => "✗",
+        State::PermissionDenied => "⊘",
+        State::Inconclusive => "?",
+        State::NotTested => "–",
+    }
+}
+
+/// A use's name.
+pub(super) fn use_name(use_: Use) -> &'static str {
+    match use_ {
+        Use::Audio => "Audio",
+        Use::Video360p => "Video 360p",
+        Use::Video720p => "Video 720p",
+        Use::Video1080p => "Video 1080p",
+        Use::Screen => "Screen share",
+    }
+}
+
+/// Where a fault is, as the start of a phrase.
+pub(super) fn place(place: Place) -> &'static str {
+    match place {
+        Place::Computer => "This computer",
+        Place::Device => "Microphone, speaker or camera",
+        Place::LocalNetwork => "Local network",
+        Place::Path => "Network path",
+        Place::Relay => "Relay or firewall",
+        Place::Service => "The service",
+        Place::Join => "The way into the call",
+        Place::Unknown => "Place unknown",
+    }
+}
+
+/// Which way a fault is seen.
+pub(super) fn direction(direction: FaultDirection) -> &'static str {
+    match direction {
+        FaultDirection::Up => "sending",
+        FaultDirection::Down => "receiving",
+        FaultDirection::Both => "both ways",
+    }
+}
+
+/// Place and direction of a fault: `Network path, sending`.
+pub(super) fn fault(where_: Place, way: Option<FaultDirection>) -> String {
+    match way {
+        Some(way) => format!("{}, {}", place(where_), direction(way)),
+        None => place(where_).to_owned(),
+    }
+}
+
+/// Whether an endpoint proved who it is.
+pub(super) fn identity(identity: Identity) -> &'static str {
+    match identity {
+        Identity::Verified => "identity verified",
+        Identity::Unverified => "identity unverified",
+    }
+}
+
+/// Who took an end's time stamps.
+pub(super) fn stamps(source: StampSource) -> &'static str {
+    match source {
+        StampSource::Hardware => "network card",
+        StampSource::Kernel => "kernel",
+        StampSource::User => "program",
+        StampSource::Unknown => "unknown",
+    }
+}
+
+/// A figure's name in plain words, from its path in the report (`up.loss_ratio`); the path itself when it has none.
+pub(super) fn metric(path: &str) -> Cow<'_, str> {
+    const NAMES: [(&str, &str); 16] = [
+        ("burst_loss_200ms_ratio", "lost within 200 ms"),
+        ("host_loss_ratio", "dropped by a computer"),
+        ("late_loss_ratio", "lost or too late to play"),
+        ("late_loss", "lost or too late to play"),
+        ("loss_ratio", "lost"),
+        ("pdv_ms", "delay variation"),
+        ("pdv_p95_ms", "delay variation"),
+        ("rtt_increase_ms", "delay added under load"),
+        ("idle_rtt_p50_ms", "round trip"),
+        ("rtt_ms", "round trip"),
+        ("rtt_p50_ms", "round trip"),
+        ("host_delay_ms", "delay inside this computer"),
+        ("received_bps", "received"),
+        ("capacity_bps", "capacity"),
+        ("cpu_busy_ratio", "processor busy"),
+        ("duplicate_ratio", "duplicated"),
+    ];
+    let known = NAMES.iter().find(|(name, _)| path.split(['.', '[', ']', '/']).any(|part| part == *name));
+    known.map_or_else(|| clean(path), |(_, words)| Cow::Borrowed(*words))
+}
+
+/// A figure in the unit that its path's name carries.
+pub(super) fn metric_value(path: &str, value: f64) -> String {
+    let has = |suffix: &str| path.split(['.', '[', ']', '/']).any(|part| part.ends_with(suffix));
+    if has("_ratio") || has("late_loss") {
+        number::percent(value)
+    } else if has("_ms") {
+        number::ms(value)
+    } else if has("_bps") {
+        number::rate(value)
+    } else {
+        number::plain(value, 2)
+    }
+}
+
+/// What a run was made with and when, in one line's worth of parts.
+pub(super) fn provenance(report: &Report) -> Vec<String> {
+    let glued = |text: String| text.replace(' ', &number::GLUE.to_string());
+    vec![
+        clean(&report.code).into_owned(),
+        glued(report.started.strftime("%b %-d, %Y %H:%M UTC").to_string()),
+        glued(format!("took {}", duration(report.duration_ms))),
+        glued(format!("used {}", number::size(report.bytes_used))),
+        glued(format!("profile {}/{}", clean(&report.profile.name), report.profile.version)),
+        glued(format!("{} {}", clean(&report.tool.name), clean(&report.tool.version))),
+    ]
+}
+
+/// A run's length: `5.3 s`.
+fn duration(ms: f64) -> String {
+    if ms < 1_000.0 { number::ms(ms) } else { format!("{}{}s", number::plain(ms / 1_000.0, 1), number::GLUE) }
+}
+
+/// Replaces characters that a terminal or a browser would obey instead of showing (control characters, and those that
+/// turn the direction of text around), so that a label cannot forge what stands beside it.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if obeyed(c) => '\u{fffd}',
+        c => c,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Free text made safe to show, with each number glued to its unit.
+pub(super) fn prose(text: &str) -> String {
+    const UNITS: [&str; 14] =
+        ["%", "ms", "s", "min", "kbit/s", "Mbit/s", "Gbit/s", "B", "kB", "MB", "kHz", "dB", "dBm", "ppm"];
+    let text = clean(text);
+    let mut words = text.split(' ').peekable();
+    let mut out = String::with_capacity(text.len());
+    while let Some(word) = words.next() {
+        out.push_str(word);
+        let Some(next) = words.peek() else { break };
+        let unit = next.trim_end_matches([',', '.', ';', ':', ')']);
+        let is_quantity = word.ends_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit);
+        out.push(if is_quantity { number::GLUE } else { ' ' });
+    }
+    out
+}
+
+/// What a cause's figure says: `3.4 % lost`; `None` when it has none.
+pub(super) fn measured(cause: &Cause) -> Option<String> {
+    let (path, value) = (cause.metric.as_deref()?, cause.measured?);
+    Some(format!("{} {}", metric_value(path, value), metric(path)))
+}
+
+/// The bounds that a cause's figure was held against: `good up to 2.0 %, limit 10 %`.
+pub(super) fn bounds(cause: &Cause) -> Option<String> {
+    let path = cause.metric.as_deref()?;
+    // A rate is good from its bound upward, everything else up to it.
+    let good_word = if path.contains("_bps") { "good from" } else { "good up to" };
+    let good = cause.good.map(|good| format!("{good_word} {}", metric_value(path, good)));
+    let limit = cause.limit.map(|limit| format!("limit {}", metric_value(path, limit)));
+    let parts: Vec<String> = good.into_iter().chain(limit).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// A free-form value in words: `name: USB microphone, level_dbfs: -32`.
+pub(super) fn json(value: &serde_json::Value) -> String {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => "nothing".to_owned(),
+        Json::Bool(true) => "yes".to_owned(),
+        Json::Bool(false) => "no".to_owned(),
+        Json::Number(number) => number.to_string(),
+        Json::String(text) => clean(text).into_owned(),
+        Json::Array(items) if items.is_empty() => "none".to_owned(),
+        Json::Array(items) => items.iter().map(json).collect::<Vec<_>>().join(", "),
+        Json::Object(fields) => {
+            let pair = |(name, value): (&String, &Json)| format!("{}: {}", clean(name), json(value));
+            fields.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
