@@ -7,6 +7,8 @@
 pub mod assess;
 pub mod confidence;
 pub mod metrics;
+pub mod playout;
+pub mod quality;
 pub mod render;
 pub mod schema;
 pub mod trace;
