@@ -64,7 +64,7 @@ pub fn verdict_bounds<T: Copy + Ord>(in_order: &[T], q: f64, level: f64) -> Boun
     let high = values.partition_point(|t| above(*t).high > beyond);
     let low = values.partition_point(|t| above(*t).low > beyond);
     Bounds {
-        // More than `1 - q` of all lie above values[low - 1], so the quantile lies above it: at the next value or later.
+        // More than `1 - q` of all lie above values[low - 1], so the quantile does too.
         low: low.checked_sub(1).map(|i| values[i]),
         high: values.get(high).copied(),
         n: in_order.len() as u64,
@@ -121,5 +121,33 @@ mod tests {
     fn bounds_are_samples() {
         let sorted: Vec<i64> = (1..=500).collect();
         assert_eq!(bounds(&sorted, 0.95, 0.95), Bounds { low: Some(465), high: Some(485), n: 500 });
+    }
+
+    /// Bounds for verdicts hold wherever the others do, and then some.
+    #[test]
+    fn verdict_bounds_enclose_the_displayed_ones() {
+        // 0..1000 in an order that looks random: 387 and 1000 have no common factor.
+        let in_order: Vec<i64> = (0..1_000).map(|i| i * 387 % 1_000).collect();
+        let mut sorted = in_order.clone();
+        sorted.sort_unstable();
+        for q in [0.5, 0.95] {
+            let (verdict, shown) = (verdict_bounds(&in_order, q, 0.95), bounds(&sorted, q, 0.95));
+            assert!(verdict.low.expect("enough") < shown.low.expect("enough"), "{q}: {verdict:?} {shown:?}");
+            assert!(
+                verdict.high.expect("enough") > shown.high.expect("enough"),
+                "{q}: {verdict:?} {shown:?}"
+            );
+        }
+        assert_eq!(verdict_bounds(&in_order[..20], 0.95, 0.95).high, None);
+        assert_eq!(verdict_bounds::<i64>(&[], 0.95, 0.95), Bounds { low: None, high: None, n: 0 });
+    }
+
+    /// A fifth of the run in one queue: the same values say less than when they are strewn.
+    #[test]
+    fn a_queue_counts_as_one_event() {
+        let queue: Vec<i64> = (0..1_000).map(|i| if (400..600).contains(&i) { 300 } else { 10 }).collect();
+        let strewn: Vec<i64> = (0..1_000).map(|i| if i % 5 == 0 { 300 } else { 10 }).collect();
+        assert_eq!(verdict_bounds(&strewn, 0.95, 0.95).low, Some(10), "certainly above 10");
+        assert_eq!(verdict_bounds(&queue, 0.95, 0.95).low, None);
     }
 }

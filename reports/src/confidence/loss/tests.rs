@@ -53,3 +53,48 @@ fn clean_link_is_shown_good_within_seconds() {
     println!("clean packets to show 2 %: {needed}");
     assert!((734..=900).contains(&needed), "{needed}");
 }
+
+/// One event, however long, is one event.
+#[test]
+fn one_burst_proves_nothing() {
+    for length in [1, 3, 6] {
+        let mut runs = clean(100);
+        (0..length).for_each(|_| runs.push(true));
+        (0..100).for_each(|_| runs.push(false));
+        let interval = verdict_interval(&runs, 0.95);
+        assert!(interval.low < 0.01 && interval.high > 0.02, "{length} in a row: {interval:?}");
+    }
+}
+
+#[test]
+fn dead_link_is_seen() {
+    let dead: LossRuns = std::iter::repeat_n(true, 200).collect();
+    assert!(verdict_interval(&dead, 0.95).low > 0.5, "{:?}", verdict_interval(&dead, 0.95));
+    let outages: LossRuns = (0..2_000).map(|i| i / 100 % 2 == 0).collect();
+    let interval = verdict_interval(&outages, 0.95);
+    assert!(interval.contains(0.5) && interval.low > 0.1, "{interval:?}");
+}
+
+/// A grid over all channels, as a slow second opinion on edges that the search finds.
+#[test]
+fn edges_agree_with_a_grid_of_channels() {
+    for sequence in
+        ["..........x.........", "x.xx..x...x..xxx....", "........................................"]
+    {
+        let runs: LossRuns = runs(&sequence.repeat(5));
+        let region = Region::new(&runs, 0.95);
+        let inside = |loss: f64| {
+            (0..=4_000).any(|i| {
+                let p_bg = region.least_p_bg + (1.0 - region.least_p_bg) * f64::from(i) / 4_000.0;
+                let p_gb = p_bg * loss / (1.0 - loss);
+                p_gb <= 1.0 && region.log_likelihood(p_gb, p_bg) > region.floor
+            })
+        };
+        let grid: Vec<f64> =
+            (1..1_000).map(|i| f64::from(i) / 1_000.0).filter(|loss| inside(*loss)).collect();
+        let interval = verdict_interval(&runs, 0.95);
+        let (first, last) = (grid.first().expect("some"), grid.last().expect("some"));
+        assert!((interval.low - first).abs() <= 0.0015, "{sequence}: {interval:?}, {first}");
+        assert!((interval.high - last).abs() <= 0.0015, "{sequence}: {interval:?}, {last}");
+    }
+}
