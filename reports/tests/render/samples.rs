@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use greenroom_reports::schema::*;
 use greenroom_reports::trace::{Direction, PhaseKind, StampSource};
+use greenroom_reports::verdict::{Profile, TargetFailure};
 use serde_json::json;
 
 /// A home whose upload queue fills under video: delay while sending, loss on the highest rung.
@@ -152,6 +153,7 @@ pub(crate) fn blocked() -> Report {
     };
     report.targets = vec![Target {
         state: Value::failed("no answer over UDP within 3 s"),
+        failure: Some(TargetFailure::UdpBlocked { works: Some("tls/443".into()) }),
         identity: None,
         ..untested_target("no answer over UDP")
     }];
@@ -234,10 +236,11 @@ fn base() -> Report {
             arch: Some("x86_64".into()),
             network: BTreeMap::from([("interface".into(), json!("wlan0")), ("kind".into(), json!("Wi-Fi"))]),
         },
-        profile: ProfileRef { name: "default".into(), version: 1 },
+        profile: Profile::default(),
         settings: Settings {
             asked: BTreeMap::from([("for".into(), json!(["audio", "video_720p"]))]),
             run: BTreeMap::new(),
+            judged: Judged { uses: vec![Use::Audio, Use::Video720p], mode: Mode::Quick, at_cap: false },
         },
         verdict: Verdict {
             overall: State::Inconclusive,
@@ -374,6 +377,7 @@ fn untested_target(reason: &str) -> Target {
             address: Some("203.0.113.7:7444".into()),
             setup_ms: Some(46.2),
         }),
+        failure: None,
         identity: Some(Identity::Verified),
         timestamps: Timestamps { here: StampSource::Kernel, there: StampSource::Kernel },
         rtt_ms: Value::not_tested(reason),
