@@ -8,4 +8,5 @@ pub mod lab;
 pub mod link;
 pub mod packet;
 pub mod scenario;
+pub mod sim;
 pub mod truth;

@@ -40,6 +40,9 @@ pub struct PacketTruth {
     pub offered: Duration,
     /// What became of it.
     pub fate: LinkFate,
+    /// Copies that the receiver's own queue dropped after they came out. Known in virtual time only.
+    #[serde(default)]
+    pub host_dropped: u16,
 }
 
 /// What became of one packet.
@@ -143,7 +146,7 @@ impl PacketTruth {
     /// A packet just offered, not yet out.
     pub fn offered(at: Duration, packet: &PacketInfo) -> Self {
         let PacketInfo { flow, tos, bytes, seq } = *packet;
-        Self { flow, seq, bytes, tos, offered: at, fate: LinkFate::UnderWay }
+        Self { flow, seq, bytes, tos, offered: at, fate: LinkFate::UnderWay, host_dropped: 0 }
     }
 
     /// When the first copy came out.
@@ -238,7 +241,7 @@ mod tests {
         let any = std::net::Ipv4Addr::LOCALHOST.into();
         let flow = FlowKey { protocol: Protocol::Udp, from: any, from_port: 1, to: any, to_port: 2 };
         let offered = Duration::from_millis(offered_ms);
-        PacketTruth { flow, seq: None, bytes: 200, tos: 0, offered, fate }
+        PacketTruth { flow, seq: None, bytes: 200, tos: 0, offered, fate, host_dropped: 0 }
     }
 
     fn out(at_ms: u64) -> LinkFate {
