@@ -14,6 +14,8 @@
 //! A trace counts whole microseconds. A report is computed from the trace as encoded, so that whoever receives both can
 //! compute the same summary again.
 
+pub mod encoding;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
