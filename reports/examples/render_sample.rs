@@ -4,8 +4,8 @@
 #[path = "../tests/render/samples.rs"]
 mod samples;
 
-use greenroom_reports::render::json;
 use greenroom_reports::render::terminal::{self, Detail, Options};
+use greenroom_reports::render::{html, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -22,9 +22,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match what.as_str() {
         "terminal" => print!("{}", terminal::render(&report, options)),
         "ascii" => print!("{}", terminal::render(&report, Options { color: false, ascii: true, ..options })),
+        "html" => print!("{}", html::render(&report)),
         "json" => print!("{}", json::pretty(&report)?),
         "picture" => print!("{}", anstyle_svg::Term::new().render_svg(&terminal::render(&report, options))),
-        _ => return Err("say one of: terminal, ascii, json, picture".into()),
+        _ => return Err("say one of: terminal, ascii, html, json, picture".into()),
     }
     Ok(())
 }

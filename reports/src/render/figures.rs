@@ -11,7 +11,6 @@ pub(super) struct Row {
     /// What it is, in plain words.
     pub name: String,
     /// Its definition, for who wants to know exactly.
-    #[expect(dead_code, reason = "for the HTML renderer")]
     pub exact: &'static str,
     /// What was found.
     pub found: Found,

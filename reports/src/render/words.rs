@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::number;
-use crate::schema::{Cause, FaultDirection, Identity, Place, Report, State, Use};
+use crate::schema::{
+    Cause, Devices, FaultDirection, Identity, Place, Report, State, Target, Timestamps, Use, UseVerdict,
+    Value,
+};
 use crate::trace::StampSource;
 
 /// A state's word.
@@ -162,6 +165,70 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
         c => c,
     };
     Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// What to say beside a use's state.
+pub(super) fn use_notes(use_: Use, found: &UseVerdict, causes: &[Cause]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(reason) = &found.reason {
+        notes.push(prose(reason));
+    }
+    if matches!(found.state, State::Degraded | State::Blocked) {
+        let worst = causes.iter().find(|cause| cause.uses.contains(&use_));
+        notes.extend(worst.and_then(measured));
+    }
+    if !found.certain && !matches!(found.state, State::Inconclusive | State::NotTested) {
+        notes.push("close call".into());
+    }
+    if !found.asked {
+        notes.push("not asked for".into());
+    }
+    notes
+}
+
+/// How an endpoint was reached and measured, or why not.
+pub(super) fn target_facts(target: &Target) -> Vec<String> {
+    let reached = match &target.state {
+        Value::Measured(reached) => reached,
+        Value::Failed { reason } => return vec![format!("failed: {}", prose(reason))],
+        Value::NotTested { reason } => return vec![format!("not tested: {}", prose(reason))],
+    };
+    let mut facts = vec![format!("over {}", clean(&reached.transport))];
+    facts.extend(reached.address.as_ref().map(|address| clean(address).into_owned()));
+    facts.extend(reached.setup_ms.map(|ms| format!("ready after {}", number::ms(ms))));
+    facts.extend(target.identity.map(|known| identity(known).to_owned()));
+    let Timestamps { here, there } = target.timestamps;
+    facts.push(format!("time stamps: {} here, {} there", stamps(here), stamps(there)));
+    facts
+}
+
+/// That a figure cannot be used.
+pub(super) fn unusable(path: &str) -> String {
+    format!("{} is not usable: the measurement's own error is too large", metric(path))
+}
+
+/// Each device and what is known of it.
+pub(super) fn devices(devices: &Devices) -> Vec<(String, String)> {
+    let kinds = [
+        ("Microphone", devices.microphones.as_slice()),
+        ("Speaker", devices.speakers.as_slice()),
+        ("Camera", devices.cameras.as_slice()),
+        ("Acoustic loop", devices.acoustic_loop.as_slice()),
+    ];
+    let named = |(kind, found): (&str, &[serde_json::Value])| -> Vec<(String, String)> {
+        found.iter().map(|device| (kind.to_owned(), json(device))).collect()
+    };
+    kinds.into_iter().flat_map(named).collect()
+}
+
+/// Where the run was made, and its labels.
+pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
+    let environment = &report.environment;
+    let own = [("system", &environment.os), ("processor", &environment.arch)];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), prose(value.as_ref()?))));
+    let network = environment.network.iter().map(|(name, value)| (clean(name).into_owned(), json(value)));
+    let labels = report.labels.iter().map(|(name, value)| (clean(name).into_owned(), prose(value)));
+    own.chain(network).chain(labels).collect()
 }
 
 /// Free text made safe to show, with each number glued to its unit.

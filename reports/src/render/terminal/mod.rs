@@ -3,14 +3,10 @@
 mod table;
 mod text;
 
-use std::collections::BTreeMap;
-
-use serde_json::Value as Json;
-
 use self::text::{Line, Look};
-use super::number::{self, GLUE};
+use super::number::GLUE;
 use super::{figures, words};
-use crate::schema::{Cause, Report, State, Target, Use, Value, Verdict};
+use crate::schema::{Cause, Report, State, Target, Verdict};
 
 /// Narrowest terminal that is laid out for; a narrower one gets this width.
 const MIN_WIDTH: usize = 40;
@@ -62,8 +58,8 @@ pub fn render(report: &Report, options: Options) -> String {
     }
     if options.detail == Detail::Full {
         host(&mut page, report);
-        devices(&mut page, report);
-        about(&mut page, report);
+        facts(&mut page, "Devices", &words::devices(&report.devices));
+        facts(&mut page, "About this run", &words::facts(report));
     }
     footer(&mut page, report);
     page.out
@@ -151,30 +147,11 @@ fn uses(page: &mut Page, verdict: &Verdict) {
         let mut lead = Line::plain(words::use_name(*use_));
         lead.pad_to(name_width);
         let mut text = state_word(found.state, false);
-        for note in use_notes(*use_, found, &verdict.causes) {
+        for note in words::use_notes(*use_, found, &verdict.causes) {
             text.push(Look::Quiet, format!(" · {note}"));
         }
         page.paragraph(&lead, name_width, text);
     }
-}
-
-/// What to say beside a use's state.
-fn use_notes(use_: Use, found: &crate::schema::UseVerdict, causes: &[Cause]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(reason) = &found.reason {
-        notes.push(words::prose(reason));
-    }
-    if matches!(found.state, State::Degraded | State::Blocked) {
-        let worst = causes.iter().find(|cause| cause.uses.contains(&use_));
-        notes.extend(worst.and_then(words::measured));
-    }
-    if !found.certain && !matches!(found.state, State::Inconclusive | State::NotTested) {
-        notes.push("close call".into());
-    }
-    if !found.asked {
-        notes.push("not asked for".into());
-    }
-    notes
 }
 
 /// Why, worst first: the leading cause with its evidence, all of them at full detail.
@@ -234,28 +211,14 @@ fn listed(page: &mut Page, title: &str, items: &[String]) {
 /// One endpoint's figures.
 fn target(page: &mut Page, target: &Target) {
     page.heading(&target.url);
-    let mut parts = Vec::new();
-    match &target.state {
-        Value::Measured(reached) => {
-            parts.push(format!("over {}", words::clean(&reached.transport)));
-            parts.extend(reached.address.as_ref().map(|address| words::clean(address).into_owned()));
-            parts.extend(reached.setup_ms.map(|ms| format!("ready after{GLUE}{}", number::ms(ms))));
-        }
-        Value::Failed { reason } => return missing(page, "failed", reason),
-        Value::NotTested { reason } => return missing(page, "not tested", reason),
+    let facts = words::target_facts(target).join(" · ");
+    page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, facts));
+    if target.state.measured().is_none() {
+        return;
     }
-    parts.extend(target.identity.map(|identity| words::identity(identity).to_owned()));
-    let stamps = target.timestamps;
-    parts.push(format!(
-        "time stamps: {} here, {} there",
-        words::stamps(stamps.here),
-        words::stamps(stamps.there)
-    ));
-    page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, parts.join(" · ")));
     for figure in &target.self_error.unusable {
-        let warning =
-            format!("{} is not usable: the measurement's own error is too large", words::metric(figure));
-        page.paragraph(&Line::new().with(Look::State(State::Degraded), "▲"), 2, Line::plain(warning));
+        let mark = Line::new().with(Look::State(State::Degraded), words::mark(State::Degraded));
+        page.paragraph(&mark, 2, Line::plain(words::unusable(figure)));
     }
     page.blank();
     let full = page.full();
@@ -265,14 +228,6 @@ fn target(page: &mut Page, target: &Target) {
     if full {
         streams(page, target);
     }
-}
-
-fn missing(page: &mut Page, state: &str, reason: &str) {
-    page.paragraph(
-        &Line::new(),
-        0,
-        Line::new().with(Look::Quiet, format!("{state}: {}", words::prose(reason))),
-    );
 }
 
 /// Media streams, one after the other.
@@ -291,49 +246,15 @@ fn host(page: &mut Page, report: &Report) {
     table::rows(page, &figures::host_rows(&report.host));
 }
 
-fn devices(page: &mut Page, report: &Report) {
-    let devices = &report.devices;
-    let kinds = [
-        ("Microphone", devices.microphones.as_slice()),
-        ("Speaker", devices.speakers.as_slice()),
-        ("Camera", devices.cameras.as_slice()),
-        ("Acoustic loop", devices.acoustic_loop.as_slice()),
-    ];
-    if kinds.iter().all(|(_, found)| found.is_empty()) {
-        return;
-    }
-    page.heading("Devices");
-    for (kind, found) in kinds {
-        for device in found {
-            let mut lead = Line::plain(kind);
-            lead.pad_to(16);
-            page.paragraph(&lead, 16, Line::plain(words::json(device)));
-        }
-    }
-}
-
-/// Where and how the run was made.
-fn about(page: &mut Page, report: &Report) {
-    let environment = &report.environment;
-    let mut facts: BTreeMap<String, String> = BTreeMap::new();
-    facts.extend(environment.os.iter().map(|os| ("system".to_owned(), words::clean(os).into_owned())));
-    facts.extend(
-        environment.arch.iter().map(|arch| ("processor".to_owned(), words::clean(arch).into_owned())),
-    );
-    let network = environment.network.iter().map(|(name, value)| (name.clone(), words::json(value)));
-    facts.extend(network);
-    let labels =
-        report.labels.iter().map(|(name, value)| (name.clone(), words::json(&Json::from(value.as_str()))));
-    facts.extend(labels);
+/// Named facts, one below the other.
+fn facts(page: &mut Page, title: &str, facts: &[(String, String)]) {
     if facts.is_empty() {
         return;
     }
-    page.heading("About this run");
+    page.heading(title);
     for (name, value) in facts {
-        let text = Line::new()
-            .with(Look::Quiet, format!("{}:", words::clean(&name)))
-            .with(Look::Plain, format!(" {value}"));
-        page.paragraph(&Line::new(), 0, text);
+        let name = Line::new().with(Look::Quiet, format!("{name}:"));
+        page.paragraph(&Line::new(), 0, name.with(Look::Plain, format!(" {value}")));
     }
 }
 

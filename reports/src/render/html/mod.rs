@@ -1,0 +1,224 @@
+//! A report as one HTML file: no script, no network, readable in light and dark, on paper and by a screen reader.
+//!
+//! The file's own policy forbids everything but its one style sheet, named by hash. Text is escaped by `maud`, and
+//! cleaned of characters that browsers obey.
+
+mod plot;
+mod points;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::figures::{self, Cell, Found, Row};
+use super::words;
+use crate::schema::{Cause, Report, State, Target, Value, Verdict};
+
+const STYLE: &str = include_str!("style.css");
+
+/// What the file may do: use its own style sheet, by the SHA-256 of [`STYLE`] (a test compares), and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'sha256-TlVQXzTQrZ7cx0RTnjHJoYxTZiT2WHuJXILMzy0iBfM='; base-uri 'none'; form-action 'none'";
+
+/// Renders a report as a self-contained HTML document.
+pub fn render(report: &Report) -> String {
+    let verdict = &report.verdict;
+    let title = format!("{}: {}", capital(words::state(verdict.overall)), words::prose(&verdict.say));
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main {
+                (headline(report))
+                (uses(verdict))
+                (causes(verdict))
+                @for target in &report.targets { (self::target(target)) }
+                (surroundings(report))
+                footer { (words::provenance(report).join(" · ")) br; "Report " (report.id.to_string()) }
+            } }
+        }
+    };
+    page.into_string()
+}
+
+fn headline(report: &Report) -> Markup {
+    let verdict = &report.verdict;
+    html! {
+        header class={ "verdict " (class(verdict.overall)) } {
+            div { (state(verdict.overall))
+                span class="quiet" {
+                    @if !verdict.certain && verdict.overall != State::Inconclusive { " · close call" }
+                    @if let Some(place) = verdict.place { " · " (words::fault(place, verdict.direction)) }
+                }
+            }
+            h1 { (words::prose(&verdict.say)) }
+            @if let Some(fix) = &verdict.fix { p class="fix" { "→ " (words::prose(fix)) } }
+            @if !report.complete { p { "This run was cut short. The figures cover what was measured until then." } }
+        }
+    }
+}
+
+fn uses(verdict: &Verdict) -> Markup {
+    html! {
+        @if !verdict.uses.is_empty() {
+            h2 { "What it means for the call" }
+            table {
+                thead { tr { th scope="col" { "Use" } th scope="col" { "State" } th scope="col" { "Because" } } }
+                tbody { @for (use_, found) in &verdict.uses { tr {
+                    th scope="row" { (words::use_name(*use_)) }
+                    td { (state(found.state)) }
+                    td class="quiet" { (words::use_notes(*use_, found, &verdict.causes).join(" · ")) }
+                } } }
+            }
+        }
+    }
+}
+
+fn causes(verdict: &Verdict) -> Markup {
+    html! {
+        @if !verdict.causes.is_empty() {
+            h2 { "Why" }
+            @for cause in &verdict.causes { (self::cause(verdict, cause)) }
+        }
+    }
+}
+
+fn cause(verdict: &Verdict, cause: &Cause) -> Markup {
+    html! {
+        section {
+            h3 { (state(cause.state)) " · " (words::fault(cause.place, cause.direction)) }
+            p {
+                (words::prose(&cause.say))
+                @if let Some(measured) = words::measured(cause) { " " (measured) }
+                @if let Some(bounds) = words::bounds(cause) { span class="quiet" { " (" (bounds) ")" } }
+            }
+            @if let Some(fix) = cause.fix.as_ref().filter(|fix| verdict.fix.as_ref() != Some(*fix)) {
+                p class="fix" { "→ " (words::prose(fix)) }
+            }
+            @for (title, items) in [("What speaks for it", &cause.evidence), ("What was ruled out", &cause.ruled_out)] {
+                @if !items.is_empty() {
+                    p class="quiet" { (title) }
+                    ul { @for item in items { li { (words::prose(item)) } } }
+                }
+            }
+        }
+    }
+}
+
+fn target(target: &Target) -> Markup {
+    let rows = figures::target_rows(target);
+    let (details, main): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.full_only);
+    html! {
+        section {
+            h2 { (words::clean(&target.url)) }
+            p class="quiet" { (words::target_facts(target).join(" · ")) }
+            @if let Value::Measured(_) = target.state {
+                @for figure in &target.self_error.unusable {
+                    p { (words::mark(State::Degraded)) " " (words::unusable(figure)) }
+                }
+                (figure_table(&main))
+                (plot::all(target))
+                details { summary { "All figures" } (figure_table(&details)) (streams(target)) }
+            }
+        }
+    }
+}
+
+fn streams(target: &Target) -> Markup {
+    html! {
+        @for stream in &target.streams {
+            h3 { (figures::stream_name(stream)) }
+            table { tbody { @for (name, cell) in figures::stream_cells(stream) {
+                tr { th scope="row" { (name) } td { (self::cell(&cell)) } }
+            } } }
+        }
+    }
+}
+
+fn figure_table(rows: &[Row]) -> Markup {
+    let per_direction = rows.iter().any(|row| matches!(row.found, Found::PerDirection(..)));
+    html! {
+        table class="figures" {
+            thead { tr {
+                th scope="col" { "Figure" }
+                @if per_direction { th scope="col" { "Sending (up)" } th scope="col" { "Receiving (down)" } }
+                @else { th scope="col" { "Found" } }
+            } }
+            tbody { @for row in rows { tr {
+                th scope="row" { (row.name) small { (row.exact) } }
+                @match &row.found {
+                    Found::Once(found) => td colspan=(if per_direction { 2 } else { 1 }) { (cell(found)) },
+                    Found::PerDirection(up, down) => {
+                        td data-way="up" { (cell(up)) }
+                        td data-way="down" { (cell(down)) }
+                    }
+                }
+            } } }
+        }
+    }
+}
+
+fn cell(cell: &Cell) -> Markup {
+    html! {
+        @match cell {
+            Cell::Figure { value, interval, n } => {
+                (value)
+                @if interval.is_some() || n.is_some() { small {
+                    @if let Some(interval) = interval { "95 % sure: " (interval) }
+                    @if interval.is_some() && n.is_some() { ", " }
+                    @if let Some(n) = n { (figures::samples(*n)) }
+                } }
+            }
+            Cell::Missing { .. } => span class="quiet" { (cell.to_text()) },
+        }
+    }
+}
+
+/// This computer, the devices, and what the run was told.
+fn surroundings(report: &Report) -> Markup {
+    let devices = words::devices(&report.devices);
+    html! {
+        h2 { "This computer" }
+        (figure_table(&figures::host_rows(&report.host)))
+        @if !devices.is_empty() { h2 { "Devices" } (pairs(&devices)) }
+        @let facts = words::facts(report);
+        @if !facts.is_empty() { h2 { "About this run" } (pairs(&facts)) }
+    }
+}
+
+fn pairs(pairs: &[(String, String)]) -> Markup {
+    html! {
+        table { tbody { @for (name, value) in pairs {
+            tr { th scope="row" { (name) } td { (value) } }
+        } } }
+    }
+}
+
+/// A state's mark and word.
+fn state(state: State) -> Markup {
+    html! {
+        span class={ "state " (class(state)) } {
+            span aria-hidden="true" { (words::mark(state)) " " } (capital(words::state(state)))
+        }
+    }
+}
+
+fn class(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Degraded => "degraded",
+        State::Blocked | State::PermissionDenied => "blocked",
+        State::Inconclusive => "unsure",
+        State::NotTested => "none",
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
