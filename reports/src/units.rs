@@ -120,6 +120,14 @@ impl Neg for Micros {
     }
 }
 
+impl std::ops::Div<i64> for Micros {
+    type Output = Self;
+    /// Rounds toward zero; division by zero gives zero.
+    fn div(self, by: i64) -> Self {
+        Self(self.0.checked_div(by).unwrap_or(0))
+    }
+}
+
 impl Mul<i64> for Micros {
     type Output = Self;
     fn mul(self, times: i64) -> Self {

@@ -5,10 +5,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`admission`] | who may measure, how many at once, how fast in all |
+//! | [`capacity`] | the search for the rate that a direction carries |
 //! | [`machine`] | the contract between a state machine and its driver |
 //! | [`control`] | what client and endpoint say to each other on a reliable stream |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 
+pub mod admission;
+pub mod capacity;
 pub mod control;
 pub mod machine;
 pub mod stamp;

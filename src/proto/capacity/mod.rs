@@ -1,0 +1,363 @@
+//! Searches the rate that a direction carries, in under three seconds and without flooding it for longer than it must.
+//!
+//! RFC 9097's type B climbs by fixed steps: it needs seconds to reach a fast link and overruns a slow one by a multiple.
+//! This search uses what a bottleneck tells by itself: while its queue is not empty it lets through exactly its own rate.
+//!
+//! 1. **Ramp**: the offered rate grows by three quarters with every report until the receiver sees much less than was offered
+//!    together with delay or loss, or delay above the upper threshold.
+//! 2. **Drain**: the rate falls to a fraction of what was received, until the queue is empty again.
+//! 3. **Hold**: 0.8 seconds just above the estimate. The queue builds up slowly enough to stay below the upper threshold, and the
+//!    rate received is the capacity. It moves by small steps when the estimate was off.
+//!
+//! The result is RFC 9097's maximum IP-layer capacity: the greatest rate received over a window that meets the bounds on
+//! loss and delay, of which the hold is the one that matters. Reordering and duplication are not counted as congestion (RFC
+//! 9097's `seqErr` lumps them with loss; networks that reorder are not slower for it).
+
+#[cfg(test)]
+mod tests;
+
+use greenroom_reports::units::{Bitrate, DataSize, Micros};
+
+/// Bounds and pace of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchConfig {
+    /// Where the ramp begins.
+    pub initial: Bitrate,
+    /// The highest rate offered. Reaching it ends the ramp: the link then carries *at least* that.
+    pub ceiling: Bitrate,
+    /// Bytes that may be spent in all, IP headers included.
+    pub budget: DataSize,
+    /// Delay variation below which a queue counts as empty (RFC 9097's lower threshold).
+    pub delay_low: Micros,
+    /// Delay variation above which a queue counts as full enough (RFC 9097's upper threshold).
+    pub delay_high: Micros,
+    /// Loss beyond which a report counts as congested, in packets per thousand.
+    pub loss_permille: u32,
+    /// How long the window of the hold lasts. RFC 9097's dt is 1 s; a little less keeps the search below three seconds.
+    pub hold: Micros,
+    /// The search ends here whatever it has.
+    pub deadline: Micros,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            initial: Bitrate::from_kbps(250),
+            ceiling: Bitrate::from_kbps(1_000_000),
+            budget: DataSize::from_bytes(40_000_000),
+            delay_low: Micros::from_millis(30),
+            delay_high: Micros::from_millis(90),
+            loss_permille: 20,
+            hold: Micros::from_millis(800),
+            deadline: Micros::from_secs(5),
+        }
+    }
+}
+
+/// What the receiver counted in one interval of about 50 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feedback {
+    /// When the interval ended, on the receiver's clock.
+    pub at: Micros,
+    /// How long it was.
+    pub lasted: Micros,
+    /// The offered rate that the packets received carried with them; the last one's if there were several.
+    pub offered: Bitrate,
+    /// Bytes received at the IP layer.
+    pub received_bytes: u64,
+    /// Packets received.
+    pub received_packets: u32,
+    /// Packets found missing by sequence.
+    pub lost_packets: u32,
+    /// Greatest one-way delay over the least of the search so far. `None` when nothing was received.
+    pub delay_over_least: Option<Micros>,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The greatest rate received over a window that met the bounds.
+    pub capacity: Bitrate,
+    /// Whether the link may carry more: the ceiling, the budget or the deadline ended the search, not the link.
+    pub at_least: bool,
+    /// When the search was done.
+    pub finished: Micros,
+    /// What ended it.
+    pub end: End,
+}
+
+/// What ended a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The hold went through.
+    Converged,
+    /// The highest rate allowed was carried.
+    Ceiling,
+    /// The bytes were spent.
+    Budget,
+    /// The time was up.
+    Deadline,
+    /// The receiver fell silent.
+    Silent,
+}
+
+/// Silence of the receiver that ends a search (RFC 9097 §8.1: one second).
+const FEEDBACK_TIMEOUT: Micros = Micros::from_secs(1);
+/// How far the hold goes above the estimate: 3 % fill 30 ms of queue in a second.
+const HOLD_ABOVE_PERCENT: u64 = 103;
+/// Received below this share of what was offered counts as congestion. A report of the ramp mixes a rate with the one
+/// before it, four sevenths of it.
+const CARRIED_PERCENT: u64 = 55;
+/// What the rate grows to with every report of the ramp.
+const RAMP_PERCENT: u64 = 175;
+/// What the rate falls to, of the estimate, while the queue drains.
+const DRAIN_PERCENT: u64 = 25;
+/// Reports under congestion that make the estimate.
+const CONGESTED_REPORTS: u32 = 2;
+
+/// A search by the sender of the load. Drive it with the receiver's reports; ask it for the rate.
+#[derive(Debug)]
+pub struct Search {
+    config: SearchConfig,
+    stage: Stage,
+    rate: Bitrate,
+    started: Micros,
+    last_feedback: Micros,
+    last_spent: Micros,
+    spent: DataSize,
+    estimate: Option<Bitrate>,
+    best: Option<Bitrate>,
+    window: Window,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Ramp,
+    Congested { reports: u32, bytes: u64, time: Micros },
+    Drain { since: Micros },
+    Hold { last_change: Micros },
+}
+
+/// Bytes received over the hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Window {
+    bytes: u64,
+    packets: u64,
+    lost: u64,
+    time: Micros,
+}
+
+impl Search {
+    /// Begins a search.
+    pub fn new(config: SearchConfig, now: Micros) -> Self {
+        Self {
+            config,
+            stage: Stage::Ramp,
+            rate: config.initial.min(config.ceiling),
+            started: now,
+            last_feedback: now,
+            last_spent: now,
+            spent: DataSize::default(),
+            estimate: None,
+            best: None,
+            window: Window::default(),
+            outcome: None,
+        }
+    }
+
+    /// The rate to send at now, at the IP layer.
+    pub fn rate(&self) -> Bitrate {
+        if self.outcome.is_some() { Bitrate::default() } else { self.rate }
+    }
+
+    /// Size of packets at this rate, at the IP layer: small enough at low rates that 50 ms hold several.
+    pub fn packet_bytes(&self) -> u16 {
+        match self.rate.bps() {
+            0..700_000 => 150,
+            700_000..2_000_000 => 300,
+            2_000_000..8_000_000 => 600,
+            _ => 1_228,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Takes note of the time: silence, the deadline and the budget end a search.
+    pub fn handle_timeout(&mut self, now: Micros) {
+        self.account(now);
+        if self.outcome.is_some() {
+            return;
+        }
+        if now - self.last_feedback >= FEEDBACK_TIMEOUT {
+            self.finish(now, End::Silent);
+        } else if now - self.started >= self.config.deadline {
+            self.finish(now, End::Deadline);
+        } else if self.spent >= self.config.budget {
+            self.finish(now, End::Budget);
+        }
+    }
+
+    /// Takes a report of the receiver.
+    pub fn handle_feedback(&mut self, now: Micros, feedback: &Feedback) {
+        self.handle_timeout(now);
+        if self.outcome.is_some() {
+            return;
+        }
+        self.last_feedback = now;
+        match self.stage {
+            Stage::Ramp => self.ramp(now, feedback),
+            Stage::Congested { reports, bytes, time } => self.congested(now, reports, bytes, time, feedback),
+            Stage::Drain { since } => self.drain(now, since, feedback),
+            Stage::Hold { last_change } => self.hold(now, last_change, feedback),
+        }
+    }
+
+    fn ramp(&mut self, now: Micros, feedback: &Feedback) {
+        if self.is_congested(feedback) {
+            self.stage = Stage::Congested { reports: 0, bytes: 0, time: Micros::ZERO };
+            return;
+        }
+        self.raise_best(Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted));
+        if self.rate < self.config.ceiling {
+            self.set_rate(now, percent(self.rate, RAMP_PERCENT));
+            return;
+        }
+        let carried = Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted);
+        if feedback.offered == self.rate && carried >= Some(percent(self.rate, 95)) {
+            self.finish(now, End::Ceiling);
+        }
+    }
+
+    /// While the queue is not empty, what arrives is what the link carries: two reports of it make the estimate.
+    fn congested(&mut self, now: Micros, reports: u32, bytes: u64, time: Micros, feedback: &Feedback) {
+        let reports = reports + 1;
+        let bytes = bytes + feedback.received_bytes;
+        let time = time + feedback.lasted;
+        self.stage = Stage::Congested { reports, bytes, time };
+        if reports < CONGESTED_REPORTS {
+            return;
+        }
+        let received = Bitrate::of(DataSize::from_bytes(bytes), time).unwrap_or(self.config.initial);
+        let estimate = received.max(Bitrate::from_bps(self.config.initial.bps() / 4));
+        self.estimate = Some(estimate);
+        self.set_rate(now, percent(estimate, DRAIN_PERCENT));
+        self.stage = Stage::Drain { since: now };
+    }
+
+    fn drain(&mut self, now: Micros, since: Micros, feedback: &Feedback) {
+        let empty = feedback.delay_over_least.is_some_and(|delay| delay < self.config.delay_low / 2);
+        let patience = self.config.hold;
+        if !empty && now - since < patience {
+            return;
+        }
+        let Some(estimate) = self.estimate else { return };
+        self.set_rate(now, percent(estimate, HOLD_ABOVE_PERCENT));
+        self.window = Window::default();
+        self.stage = Stage::Hold { last_change: now };
+    }
+
+    fn hold(&mut self, now: Micros, last_change: Micros, feedback: &Feedback) {
+        if feedback.offered != self.rate {
+            return;
+        }
+        self.count(feedback);
+        if self.window.time >= self.config.hold {
+            self.raise_best(Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time));
+            self.finish(now, End::Converged);
+            return;
+        }
+        if now - last_change < self.config.hold / 5 {
+            return;
+        }
+        let delay = feedback.delay_over_least.unwrap_or(self.config.delay_high);
+        if delay > self.config.delay_high || self.window_is_lossy() {
+            // Far above the link: what is received now is the better estimate.
+            self.restart_hold(now, 97, feedback);
+        } else if delay < self.config.delay_low / 4 && self.rate < self.config.ceiling {
+            // No queue at all: the estimate was low.
+            self.restart_hold(now, 108, feedback);
+        }
+    }
+
+    /// Moves the rate to `share` percent of what is being received, and the window with it.
+    fn restart_hold(&mut self, now: Micros, share: u64, feedback: &Feedback) {
+        let received = Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time)
+            .or_else(|| Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted));
+        let Some(received) = received else { return };
+        if share > 100 {
+            self.raise_best(Some(received));
+        }
+        self.set_rate(now, percent(received, share));
+        self.window = Window::default();
+        self.stage = Stage::Hold { last_change: now };
+    }
+
+    fn count(&mut self, feedback: &Feedback) {
+        self.window.bytes += feedback.received_bytes;
+        self.window.packets += u64::from(feedback.received_packets);
+        self.window.lost += u64::from(feedback.lost_packets);
+        self.window.time += feedback.lasted;
+    }
+
+    fn window_is_lossy(&self) -> bool {
+        let seen = self.window.packets + self.window.lost;
+        seen > 0
+            && self.window.lost * 1_000 > seen * u64::from(self.config.loss_permille)
+            && self.window.lost > 2
+    }
+
+    fn is_congested(&self, feedback: &Feedback) -> bool {
+        let carried = Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted);
+        let short = carried.is_none_or(|carried| carried < percent(feedback.offered, CARRIED_PERCENT));
+        let late = feedback.delay_over_least.is_some_and(|delay| delay > self.config.delay_low);
+        let seen = u64::from(feedback.received_packets) + u64::from(feedback.lost_packets);
+        let lossy = u64::from(feedback.lost_packets) * 1_000
+            > seen * 4 * u64::from(self.config.loss_permille)
+            && feedback.lost_packets > 2;
+        let full = feedback.delay_over_least.is_some_and(|delay| delay > self.config.delay_high);
+        full || (short && (late || lossy))
+    }
+
+    fn raise_best(&mut self, received: Option<Bitrate>) {
+        self.best = self.best.max(received);
+    }
+
+    fn set_rate(&mut self, now: Micros, rate: Bitrate) {
+        self.account(now);
+        self.rate = rate.min(self.config.ceiling);
+    }
+
+    fn account(&mut self, now: Micros) {
+        let elapsed = now - self.last_spent;
+        if elapsed > Micros::ZERO {
+            self.spent += self.rate().in_time(elapsed);
+            self.last_spent = now;
+        }
+    }
+
+    fn finish(&mut self, now: Micros, end: End) {
+        if matches!(self.stage, Stage::Hold { .. }) && self.window.time >= self.config.hold / 4 {
+            self.raise_best(Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time));
+        }
+        let capacity = if end == End::Converged {
+            // The hold alone: a ramp report can exceed the link by what a queue let through in one go.
+            Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time)
+        } else {
+            self.best.or(self.estimate)
+        };
+        self.outcome = Some(Outcome {
+            capacity: capacity.unwrap_or_default(),
+            at_least: end != End::Converged,
+            finished: now,
+            end,
+        });
+    }
+}
+
+fn percent(rate: Bitrate, percent: u64) -> Bitrate {
+    Bitrate::from_bps(rate.bps().saturating_mul(percent) / 100)
+}
