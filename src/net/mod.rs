@@ -1,6 +1,16 @@
 //! The shell: sockets, clocks, threads, and the drivers of the state machines in [`crate::proto`].
 
+pub mod bulk;
 pub mod clock;
+pub mod fingerprint;
+pub mod host;
+pub mod identity;
 pub mod pacing;
+pub mod quic;
+pub mod resolve;
 pub mod stamps;
+pub mod tls;
+pub mod trust;
 pub mod udp;
+pub mod url;
+pub mod ws;

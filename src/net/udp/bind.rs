@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Interface, OpenError, UdpOptions};
 
 /// Opens and binds a non-blocking UDP socket of one family.
-pub(super) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
+pub(in crate::net) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
     let local = local_address(options)?;
     let failed = |source| OpenError::Bind { local, source };
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
@@ -22,7 +22,7 @@ pub(super) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
 }
 
 /// The address that a bound socket has.
-pub(super) fn bound_address(socket: &Socket, options: &UdpOptions) -> Result<SocketAddr, OpenError> {
+pub(in crate::net) fn bound_address(socket: &Socket, options: &UdpOptions) -> Result<SocketAddr, OpenError> {
     socket
         .local_addr()
         .and_then(|address| {

@@ -23,6 +23,8 @@ use std::ops::Range;
 use greenroom_reports::trace::{ClockStep, StampSource};
 use greenroom_reports::units::Micros;
 
+pub(super) use bind::{bind, bound_address};
+
 use super::clock::Clock;
 use crate::proto::machine::{Arrival, Departure, Transmit};
 

@@ -1,0 +1,259 @@
+//! Media over a WebSocket on TLS: the way that is left where UDP is blocked.
+//!
+//! A frame is one binary message: a first byte that says what it is, then its content. Datagrams are as over UDP, without
+//! loss and with TCP's delay instead; control frames are those of the control stream.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
+
+use super::quic::ConnectError;
+use super::tls;
+use super::trust::{Identity, Trust};
+
+/// The path of the media fallback on an endpoint.
+pub const PATH: &str = "/media";
+/// The longest frame, first byte included. Longer ones end the connection.
+pub const MAX_FRAME: usize = 256 * 1_024;
+
+const DATAGRAM: u8 = 0;
+const CONTROL: u8 = 1;
+
+/// What travels over the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// What UDP would carry.
+    Datagram(Bytes),
+    /// What the control stream would carry.
+    Control(Bytes),
+}
+
+/// A WebSocket that carries frames.
+#[derive(Debug)]
+pub struct FrameSocket<S>(WebSocketStream<S>);
+
+/// Why a frame could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// A message that is no frame.
+    #[error("the other end sent a message that is no frame")]
+    Malformed,
+    /// The connection broke.
+    #[error("the WebSocket broke: {0}")]
+    Broken(#[from] Box<Error>),
+}
+
+/// Connects to an endpoint's media fallback, within `deadline` in all.
+///
+/// # Errors
+///
+/// A [`ConnectError`] for each way to fail; [`ConnectError::Protocol`] when something else answers there.
+pub async fn connect(
+    to: SocketAddr,
+    name: &str,
+    trust: &Trust,
+    deadline: Duration,
+) -> Result<(FrameSocket<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>, Identity), ConnectError> {
+    let connecting = async {
+        let secured = tls::connect(to, name, trust, &[b"http/1.1"], deadline).await?;
+        let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        let url = format!("wss://{host}:{}{PATH}", to.port());
+        let (socket, _) = client_async_with_config(url, secured.stream, Some(config()))
+            .await
+            .map_err(|error| refusal(to, &error))?;
+        Ok((FrameSocket(socket), secured.identity))
+    };
+    tokio::time::timeout(deadline, connecting)
+        .await
+        .unwrap_or(Err(ConnectError::Silent { to, after: deadline }))
+}
+
+/// Takes the other end's handshake on a stream.
+///
+/// # Errors
+///
+/// When it is no WebSocket handshake.
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<FrameSocket<S>, FrameError> {
+    let socket = accept_async_with_config(stream, Some(config())).await.map_err(Box::new)?;
+    Ok(FrameSocket(socket))
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
+    /// Sends a frame and waits until the local buffer has taken it.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        let (kind, content) = match frame {
+            Frame::Datagram(content) => (DATAGRAM, content),
+            Frame::Control(content) => (CONTROL, content),
+        };
+        let mut message = BytesMut::with_capacity(1 + content.len());
+        message.put_u8(kind);
+        message.extend_from_slice(content);
+        self.0.send(Message::Binary(message.freeze())).await.map_err(Box::new)?;
+        Ok(())
+    }
+
+    /// The next frame; `None` when the other end has closed.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken or a message is no frame.
+    pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        let mut closed = false;
+        loop {
+            match self.0.next().await {
+                None | Some(Err(Error::ConnectionClosed)) => return Ok(None),
+                // Reading on sends the reply; how the stream ends after the goodbyes does not matter.
+                Some(Ok(Message::Close(_))) => closed = true,
+                Some(Err(_)) if closed => return Ok(None),
+                Some(Err(error)) => return Err(Box::new(error).into()),
+                Some(Ok(Message::Binary(message))) => return parse(&message).map(Some),
+                Some(Ok(Message::Text(_))) => return Err(FrameError::Malformed),
+                // Pings are answered by the library.
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn close(&mut self) -> Result<(), FrameError> {
+        Ok(self.0.close(None).await.map_err(Box::new)?)
+    }
+}
+
+fn parse(message: &Bytes) -> Result<Frame, FrameError> {
+    match message.first() {
+        Some(&DATAGRAM) => Ok(Frame::Datagram(message.slice(1..))),
+        Some(&CONTROL) => Ok(Frame::Control(message.slice(1..))),
+        _ => Err(FrameError::Malformed),
+    }
+}
+
+fn config() -> WebSocketConfig {
+    // No more than a frame is buffered for writing: what cannot leave shows as waiting, not as memory.
+    WebSocketConfig::default()
+        .max_message_size(Some(MAX_FRAME))
+        .max_frame_size(Some(MAX_FRAME))
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * MAX_FRAME)
+}
+
+fn refusal(to: SocketAddr, error: &Error) -> ConnectError {
+    match error {
+        Error::Io(error) => ConnectError::Closed { to, reason: error.to_string() },
+        _ => ConnectError::Protocol { to },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::identity::ServerIdentity;
+    use crate::net::trust::Refusal;
+    use tokio::net::TcpListener;
+
+    /// Accepts one connection by TLS and WebSocket and sends back what it gets.
+    async fn start(identity: &ServerIdentity) -> SocketAddr {
+        let acceptor = tls::acceptor(identity, &[b"http/1.1"]).unwrap();
+        let listener = listener().await;
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let mut socket = accept(stream).await.unwrap();
+            while let Ok(Some(frame)) = socket.next().await {
+                socket.send(&frame).await.unwrap();
+            }
+        });
+        at
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a peer for the test")]
+    async fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    fn self_made() -> ServerIdentity {
+        ServerIdentity::self_made(["localhost".to_owned()]).unwrap()
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn frames_come_back_as_they_went() {
+        let identity = self_made();
+        let at = start(&identity).await;
+        let trust = Trust::measuring(Some(identity.fingerprint()));
+        let (mut socket, who) = connect(at, "localhost", &trust, PATIENCE).await.unwrap();
+        assert_eq!(who, Identity::Pinned(identity.fingerprint()));
+        let longest = Bytes::from(vec![7; MAX_FRAME - 1]);
+        for frame in [
+            Frame::Datagram(Bytes::from_static(b"probe")),
+            Frame::Datagram(Bytes::new()),
+            Frame::Control(longest),
+        ] {
+            socket.send(&frame).await.unwrap();
+            assert_eq!(socket.next().await.unwrap(), Some(frame));
+        }
+        socket.close().await.unwrap();
+        assert_eq!(socket.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_pin_is_refused_and_an_unknown_root_marked() {
+        let identity = self_made();
+        let another = crate::net::fingerprint::Fingerprint::of(b"another");
+        let at = start(&identity).await;
+        let refused = connect(at, "localhost", &Trust::measuring(Some(another)), PATIENCE).await.unwrap_err();
+        let found = identity.fingerprint();
+        assert_eq!(refused, ConnectError::Certificate(Refusal::Pin { found }));
+
+        let at = start(&identity).await;
+        let (_, who) = connect(at, "localhost", &Trust::measuring(None), PATIENCE).await.unwrap();
+        assert!(!who.is_verified());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_a_silent_one_and_another_protocol_differ() {
+        let trust = Trust::measuring(None);
+        let listener = listener().await;
+        let at = listener.local_addr().unwrap();
+        let short = Duration::from_millis(100);
+        let silent = connect(at, "localhost", &trust, short).await.unwrap_err();
+        assert_eq!(silent, ConnectError::Silent { to: at, after: short });
+
+        let other = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            // The first connection is the one that was given up.
+            listener.accept().await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 mail.example ready\r\n").await.unwrap();
+            stream
+        });
+        let no_tls = connect(at, "localhost", &trust, PATIENCE).await.unwrap_err();
+        assert_eq!(no_tls, ConnectError::Protocol { to: at });
+        drop(other.await.unwrap());
+        let closed = connect(at, "localhost", &trust, PATIENCE).await.unwrap_err();
+        assert_eq!(closed, ConnectError::Refused { to: at });
+    }
+
+    #[test]
+    fn a_message_without_a_known_first_byte_is_no_frame() {
+        for message in [&b""[..], b"\x02", b"\xff..."] {
+            assert!(matches!(parse(&Bytes::copy_from_slice(message)), Err(FrameError::Malformed)));
+        }
+    }
+}
