@@ -15,7 +15,7 @@ use crate::schema::{Cause, Report, State, Target, Value, Verdict};
 const STYLE: &str = include_str!("style.css");
 
 /// What the file may do: use its own style sheet, by the SHA-256 of [`STYLE`] (a test compares), and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-TlVQXzTQrZ7cx0RTnjHJoYxTZiT2WHuJXILMzy0iBfM='; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-AbcpQhSilW9Tczcpu6pWnMi+AqTWWrosJ5rIjhCDE4Y='; base-uri 'none'; form-action 'none'";
 
 /// Renders a report as a self-contained HTML document.
 pub fn render(report: &Report) -> String {

@@ -9,12 +9,12 @@ use super::points::{self, Bin, Point};
 use crate::schema::{PhaseReport, Target};
 use crate::trace::PhaseKind;
 
-const WIDTH: f64 = 880.0;
+const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 74.0;
+const LEFT: f64 = 92.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 28.0;
-const BOTTOM: f64 = 34.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 40.0;
 /// Stretches of time drawn: about one for every two pixels.
 const DRAWN: usize = 400;
 /// Stretches of time drawn as loss bars.
@@ -174,8 +174,8 @@ fn phases(phases: &[PhaseReport], scale: &Scale) -> Markup {
                     title { (load_of(phase)) }
                 }
             }
-            @if to - from > 90.0 {
-                text x=(px((from + to) / 2.0)) y="18" text-anchor="middle" { (load_of(phase)) }
+            @if to - from > 130.0 {
+                text x=(px((from + to) / 2.0)) y="20" text-anchor="middle" { (load_of(phase)) }
             }
         }
     }

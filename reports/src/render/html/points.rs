@@ -60,13 +60,13 @@ pub(super) fn rank(sorted: &[f64], share: f64) -> Option<f64> {
     sorted.get(position.max(1) - 1).copied()
 }
 
-/// The least of 1, 2, 5 × 10^k that is no less than `value`.
+/// The least of 1, 2, 4, 5, 8 × 10^k that is no less than `value`.
 pub(super) fn round_up(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return 1.0;
     }
     let power = 10.0_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
+    [1.0, 2.0, 4.0, 5.0, 8.0, 10.0]
         .into_iter()
         .map(|step| step * power)
         .find(|step| *step >= value * 0.999_999)
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        for (value, end) in [(0.3, 0.5), (1.0, 1.0), (1.1, 2.0), (34.0, 50.0), (201.0, 500.0), (0.0, 1.0)] {
+        for (value, end) in [(0.3, 0.4), (1.0, 1.0), (1.1, 2.0), (34.0, 40.0), (501.0, 800.0), (0.0, 1.0)] {
             assert!((round_up(value) - end).abs() < 1e-9, "{value}");
         }
     }

@@ -204,7 +204,7 @@ fn listed(page: &mut Page, title: &str, items: &[String]) {
             }
             lead = Line::new();
         }
-        page.paragraph(&lead, indent, Line::new().with(Look::Quiet, words::prose(item)));
+        page.paragraph(&lead, indent, Line::plain(words::prose(item)));
     }
 }
 
