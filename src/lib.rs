@@ -2,7 +2,9 @@
 //!
 //! The library behind the `greenroom` binary. See `ARCHITECTURE.md` for the map.
 
+pub mod check;
+pub mod cli;
+pub mod history;
 pub mod net;
 pub mod plan;
 pub mod proto;
-pub mod targets;

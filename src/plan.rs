@@ -1,4 +1,4 @@
-//! What to measure, in which order, how long and with how many bytes. Pure: settings in, plan out.
+//! What to measure, against what, in which order, how long and with how many bytes. Pure: settings in, plan out.
 //!
 //! A run offers load in phases. Audio runs through all of them. The first phase is audio alone: it shows the floor of the
 //! delay and is the only time on which audio itself is judged. Then media climbs the rungs that were asked for, both ways
@@ -11,44 +11,64 @@
 //! `n ≥ ln(0.025) / ln(1 − good)`. A phase is as long as its packets need for that, and where a quick check has no time
 //! for it, a rung is sent in smaller packets at the same rate, so that more of them fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod endpoint;
 
-use greenroom_reports::schema::{Kind, Use};
+use std::collections::BTreeSet;
+
+use greenroom_reports::schema::{Kind, Mode, Use};
 use greenroom_reports::trace::{Direction, Media, PhaseKind, StreamId, StreamSpec};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
+use greenroom_reports::verdict::Profile;
 use thiserror::Error;
+
+pub use endpoint::{DEFAULT_PORT, EndpointUrl, EndpointUrlError, Fingerprint, Secret};
 
 /// Byte cap of a quick check unless told otherwise.
 pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
 /// Byte cap of a deep check unless told otherwise.
 pub const DEEP_MAX_BYTES: DataSize = DataSize::from_bytes(100_000_000);
 
-/// How thorough a check is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Depth {
-    /// At most 6 s.
-    #[default]
-    Quick,
-    /// 15 to 30 s: longer phases, and the delay's floor at both ends of the run.
-    Deep,
-}
-
 /// What is wanted of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
+    /// Against what.
+    pub against: Against,
     /// Which traffic, for how long.
     pub traffic: Traffic,
+    /// The thresholds to judge by: they say how many packets a verdict needs, and each use's rung.
+    pub profile: Profile,
     /// Most bytes to send and receive at the IP layer. `None`: 10 MB quick, 100 MB deep.
     pub max_bytes: Option<DataSize>,
-    /// Loss ratio up to which each use is good, from the profile that will judge the run.
-    pub good_loss: BTreeMap<Use, f64>,
+}
+
+impl Request {
+    /// A quick check of audio and 720p video against an endpoint.
+    pub fn quick(endpoint: EndpointUrl) -> Self {
+        Self {
+            against: Against { endpoint: Some(endpoint), ..Against::default() },
+            traffic: Traffic::Uses(BTreeSet::from([Use::Audio, Use::Video720p]), Mode::Quick),
+            profile: Profile::default(),
+            max_bytes: None,
+        }
+    }
+}
+
+/// What a run is made against, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Against {
+    /// The endpoint. `None`: one within this program, on the loopback interface, which says nothing about the internet.
+    pub endpoint: Option<EndpointUrl>,
+    /// What lets this program in. Only sent to an endpoint that proved who it is.
+    pub token: Option<Secret>,
+    /// Name or address of the network interface to send from. `None`: the system chooses.
+    pub interface: Option<String>,
 }
 
 /// Which traffic to offer, for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Traffic {
     /// What a verdict on these uses needs.
-    Uses(BTreeSet<Use>, Depth),
+    Uses(BTreeSet<Use>, Mode),
     /// Exactly these streams, all at once.
     Chosen {
         /// Whether audio is sent (it carries the round-trip times, so a run without it has none).
@@ -74,10 +94,14 @@ pub struct ChosenMedia {
 /// What a run is going to do. Times count from the moment at which traffic may start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// Against what.
+    pub against: Against,
+    /// The thresholds to judge by.
+    pub profile: Profile,
     /// Check or measure.
     pub kind: Kind,
     /// How thorough.
-    pub depth: Depth,
+    pub mode: Mode,
     /// The uses that the verdict is asked for. Empty for a measurement of chosen traffic.
     pub uses: BTreeSet<Use>,
     /// Streams in ascending order of id.
@@ -172,7 +196,7 @@ pub enum PlanError {
     Rate(Bitrate),
 }
 
-/// The rate of a use with 20 % headroom, each way, at the IP layer.
+/// The rate of a use with 20 % headroom in the default profile, each way, at the IP layer.
 pub const fn rung(use_: Use) -> Bitrate {
     Bitrate::from_kbps(match use_ {
         Use::Audio => 100,
@@ -189,7 +213,7 @@ pub const fn rung(use_: Use) -> Bitrate {
 /// [`PlanError`] when nothing was asked for, a bound is violated, or the run would use more bytes than its cap.
 pub fn plan(request: &Request) -> Result<Plan, PlanError> {
     let plan = match &request.traffic {
-        Traffic::Uses(uses, depth) => plan_uses(uses, *depth, request)?,
+        Traffic::Uses(uses, mode) => plan_uses(uses, *mode, request)?,
         Traffic::Chosen { audio, media, duration } => plan_chosen(*audio, media, *duration, request)?,
     };
     if plan.bytes > plan.max_bytes {
@@ -238,10 +262,10 @@ struct Timing {
     max_bytes: DataSize,
 }
 
-const fn timing(depth: Depth) -> Timing {
-    match depth {
+const fn timing(mode: Mode) -> Timing {
+    match mode {
         // 1 + 4.5 + 0.5 = 6 s. A straggler is lost after 300 ms at the earliest.
-        Depth::Quick => Timing {
+        Mode::Quick => Timing {
             reach: Micros::from_secs(1),
             drain: Micros::from_millis(500),
             idle_min: Micros::from_secs(1),
@@ -254,7 +278,7 @@ const fn timing(depth: Depth) -> Timing {
             max_bytes: QUICK_MAX_BYTES,
         },
         // 3 + 23.5 + 3.5 = 30 s. A straggler is lost after Tmax = 3 s.
-        Depth::Deep => Timing {
+        Mode::Deep => Timing {
             reach: Micros::from_secs(3),
             drain: Micros::from_millis(3_500),
             idle_min: Micros::from_secs(5),
@@ -269,33 +293,36 @@ const fn timing(depth: Depth) -> Timing {
     }
 }
 
-fn plan_uses(uses: &BTreeSet<Use>, depth: Depth, request: &Request) -> Result<Plan, PlanError> {
+fn plan_uses(uses: &BTreeSet<Use>, mode: Mode, request: &Request) -> Result<Plan, PlanError> {
     if uses.is_empty() {
         return Err(PlanError::Nothing);
     }
-    let timing = timing(depth);
-    let rungs = rungs_in_order(uses);
+    let timing = timing(mode);
+    let rungs = rungs_in_order(uses, request);
     let idle = idle_time(uses, &rungs, &timing, request);
     let each = rung_time(idle, rungs.len(), &timing);
 
     let mut builder = Builder::default();
     builder.phase(PhaseKind::Idle, idle, Bitrate::default());
     for use_ in rungs {
-        builder.rung(use_, each, packets_needed(use_, request));
+        builder.rung(use_, rate_of(use_, request), each, packets_needed(use_, request));
     }
     if timing.settle > Micros::ZERO {
         builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
     }
-    Ok(builder.finish(Frame {
-        kind: Kind::Check,
-        depth,
-        uses: uses.clone(),
-        audio_pps: Some(timing.audio_pps),
-        reach: timing.reach,
-        drain: timing.drain,
-        max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
-        stop_early: depth == Depth::Quick,
-    }))
+    Ok(builder.finish(
+        Frame {
+            kind: Kind::Check,
+            mode,
+            uses: uses.clone(),
+            audio_pps: Some(timing.audio_pps),
+            reach: timing.reach,
+            drain: timing.drain,
+            max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
+            stop_early: mode == Mode::Quick,
+        },
+        request,
+    ))
 }
 
 fn plan_chosen(
@@ -326,17 +353,20 @@ fn plan_chosen(
         let rung = rung_of(chosen);
         builder.stream(*chosen, rung, (Micros::ZERO, duration), MEDIA_PACKET);
     }
-    let deep = timing(Depth::Deep);
-    Ok(builder.finish(Frame {
-        kind: Kind::Measure,
-        depth: Depth::Deep,
-        uses: BTreeSet::new(),
-        audio_pps: audio.then_some(AUDIO_PPS),
-        reach: deep.reach,
-        drain: deep.drain,
-        max_bytes: request.max_bytes.unwrap_or(deep.max_bytes),
-        stop_early: false,
-    }))
+    let deep = timing(Mode::Deep);
+    Ok(builder.finish(
+        Frame {
+            kind: Kind::Measure,
+            mode: Mode::Deep,
+            uses: BTreeSet::new(),
+            audio_pps: audio.then_some(AUDIO_PPS),
+            reach: deep.reach,
+            drain: deep.drain,
+            max_bytes: request.max_bytes.unwrap_or(deep.max_bytes),
+            stop_early: false,
+        },
+        request,
+    ))
 }
 
 /// The use whose rung a chosen stream matches exactly.
@@ -350,10 +380,15 @@ fn rung_of(chosen: &ChosenMedia) -> Option<Use> {
 }
 
 /// Uses that offer media, lowest rate first.
-fn rungs_in_order(uses: &BTreeSet<Use>) -> Vec<Use> {
+fn rungs_in_order(uses: &BTreeSet<Use>, request: &Request) -> Vec<Use> {
     let mut rungs: Vec<Use> = uses.iter().copied().filter(|use_| *use_ != Use::Audio).collect();
-    rungs.sort_by_key(|use_| rung(*use_));
+    rungs.sort_by_key(|use_| rate_of(*use_, request));
     rungs
+}
+
+/// The rung of a use in the profile that judges it.
+fn rate_of(use_: Use, request: &Request) -> Bitrate {
+    request.profile.uses.get(&use_).map_or_else(|| rung(use_), |limits| limits.rate_bps)
 }
 
 /// How long audio runs alone: as long as judging it needs, as far as the rungs leave time.
@@ -382,7 +417,8 @@ fn rung_time(idle: Micros, rungs: usize, timing: &Timing) -> Micros {
     reason = "clamped to a range that both types hold"
 )]
 fn packets_needed(use_: Use, request: &Request) -> u64 {
-    let good = request.good_loss.get(&use_).copied().unwrap_or(0.02).clamp(0.001, 0.5);
+    let band = request.profile.uses.get(&use_).and_then(|limits| limits.loss_ratio.as_ref());
+    let good = band.map_or(0.02, |band| band.good).clamp(0.001, 0.5);
     let needed = 0.025_f64.ln() / (1.0 - good).ln() * 1.1;
     needed.ceil().clamp(1.0, 10_000.0) as u64
 }
@@ -404,7 +440,7 @@ struct Builder {
 /// What a plan has beside its phases and streams.
 struct Frame {
     kind: Kind,
-    depth: Depth,
+    mode: Mode,
     uses: BTreeSet<Use>,
     audio_pps: Option<u64>,
     reach: Micros,
@@ -430,11 +466,10 @@ impl Builder {
     }
 
     /// Adds a phase with one use's media both ways, in packets small enough that `packets` of them fit.
-    fn rung(&mut self, use_: Use, lasting: Micros, packets: u64) {
-        let rate = rung(use_);
+    fn rung(&mut self, use_: Use, rate: Bitrate, lasting: Micros, packets: u64) {
         let from = self.now();
         self.phase(PhaseKind::Media, lasting, rate);
-        let media = if use_ == Use::Screen { Media::Screen } else { Media::Video };
+        let media = use_.media();
         let fitting = rate.in_time(lasting).bytes() / packets.max(1);
         let packet = DataSize::from_bytes(fitting.clamp(LEAST_MEDIA_PACKET, MEDIA_PACKET.bytes()));
         for direction in Direction::BOTH {
@@ -456,7 +491,7 @@ impl Builder {
         self.media.push(PlannedStream { id, spec, rung, from, to, packet });
     }
 
-    fn finish(self, frame: Frame) -> Plan {
+    fn finish(self, frame: Frame, request: &Request) -> Plan {
         let to = self.now();
         let audio = frame.audio_pps.map(|pps| PlannedStream {
             id: StreamId::AUDIO,
@@ -473,8 +508,10 @@ impl Builder {
         let streams: Vec<PlannedStream> = audio.into_iter().chain(self.media).collect();
         let bytes = streams.iter().map(PlannedStream::bytes).sum::<DataSize>() + CONTROL_BYTES;
         Plan {
+            against: request.against.clone(),
+            profile: request.profile.clone(),
             kind: frame.kind,
-            depth: frame.depth,
+            mode: frame.mode,
             uses: frame.uses,
             streams,
             phases: self.phases,
@@ -495,20 +532,9 @@ fn advice(plan: &Plan) -> String {
     match (plan.kind, costly.and_then(|stream| stream.rung)) {
         (Kind::Measure, _) => format!("{raise}, choose a shorter --duration or less --traffic"),
         (_, Some(use_)) if plan.uses.len() > 1 => {
-            format!("{raise}, or leave {} out of --for", use_name(use_))
+            format!("{raise}, or leave {} out of --for", use_.short())
         }
         _ => raise,
-    }
-}
-
-/// The name of a use on the command line.
-pub const fn use_name(use_: Use) -> &'static str {
-    match use_ {
-        Use::Audio => "audio",
-        Use::Video360p => "360p",
-        Use::Video720p => "720p",
-        Use::Video1080p => "1080p",
-        Use::Screen => "screen",
     }
 }
 

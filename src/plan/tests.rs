@@ -2,28 +2,16 @@ use super::*;
 
 const ALL: [Use; 5] = [Use::Audio, Use::Video360p, Use::Video720p, Use::Video1080p, Use::Screen];
 
-/// `default/1`.
-fn good_loss() -> BTreeMap<Use, f64> {
-    BTreeMap::from([
-        (Use::Audio, 0.02),
-        (Use::Video360p, 0.02),
-        (Use::Video720p, 0.015),
-        (Use::Video1080p, 0.01),
-        (Use::Screen, 0.02),
-    ])
-}
-
-fn request(uses: &[Use], depth: Depth) -> Request {
-    Request {
-        traffic: Traffic::Uses(uses.iter().copied().collect(), depth),
-        max_bytes: None,
-        good_loss: good_loss(),
-    }
+fn request(uses: &[Use], mode: Mode) -> Request {
+    wish(Traffic::Uses(uses.iter().copied().collect(), mode))
 }
 
 fn chosen(audio: bool, media: Vec<ChosenMedia>, seconds: i64) -> Request {
-    let traffic = Traffic::Chosen { audio, media, duration: Micros::from_secs(seconds) };
-    Request { traffic, max_bytes: None, good_loss: good_loss() }
+    wish(Traffic::Chosen { audio, media, duration: Micros::from_secs(seconds) })
+}
+
+fn wish(traffic: Traffic) -> Request {
+    Request { against: Against::default(), traffic, profile: Profile::default(), max_bytes: None }
 }
 
 /// Every set of uses that can be asked for.
@@ -48,29 +36,29 @@ fn tables() {
     struct Case {
         name: &'static str,
         uses: &'static [Use],
-        depth: Depth,
+        mode: Mode,
         /// Kind, from and to in ms, media in kbit/s.
         phases: &'static [(PhaseKind, i64, i64, u64)],
     }
     let cases = [
         // ln(0.025)/ln(0.98) × 1.1 = 200.9: 201 packets at 70 per second.
-        Case { name: "audio", uses: &[Use::Audio], depth: Depth::Quick, phases: &[(Idle, 0, 2_871, 0)] },
+        Case { name: "audio", uses: &[Use::Audio], mode: Mode::Quick, phases: &[(Idle, 0, 2_871, 0)] },
         Case {
             name: "the default",
             uses: &[Use::Audio, Use::Video720p],
-            depth: Depth::Quick,
+            mode: Mode::Quick,
             phases: &[(Idle, 0, 2_871, 0), (Media, 2_871, 4_499, 1_500)],
         },
         Case {
             name: "video alone needs the floor only",
             uses: &[Use::Video720p],
-            depth: Depth::Quick,
+            mode: Mode::Quick,
             phases: &[(Idle, 0, 1_000, 0), (Media, 1_000, 3_000, 1_500)],
         },
         Case {
             name: "all: audio gives way to the rungs",
             uses: &ALL,
-            depth: Depth::Quick,
+            mode: Mode::Quick,
             phases: &[
                 (Idle, 0, 1_700, 0),
                 (Media, 1_700, 2_400, 600),
@@ -82,12 +70,12 @@ fn tables() {
         Case {
             name: "deep shows the floor at both ends",
             uses: &[Use::Audio, Use::Video720p],
-            depth: Depth::Deep,
+            mode: Mode::Deep,
             phases: &[(Idle, 0, 5_000, 0), (Media, 5_000, 10_000, 1_500), (Settle, 10_000, 12_000, 0)],
         },
     ];
     for case in cases {
-        let plan = plan(&request(case.uses, case.depth)).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        let plan = plan(&request(case.uses, case.mode)).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         assert_eq!(phases(&plan), case.phases, "{}", case.name);
     }
 }
@@ -95,7 +83,7 @@ fn tables() {
 #[test]
 fn quick_takes_6_s_and_10_mb_at_most_whatever_is_asked() {
     for uses in every_set() {
-        let plan = plan(&request(&uses, Depth::Quick)).expect("fits the default cap");
+        let plan = plan(&request(&uses, Mode::Quick)).expect("fits the default cap");
         assert!(plan.longest() <= Micros::from_secs(6), "{uses:?}: {}", plan.longest());
         assert!(plan.bytes <= QUICK_MAX_BYTES);
     }
@@ -104,7 +92,7 @@ fn quick_takes_6_s_and_10_mb_at_most_whatever_is_asked() {
 #[test]
 fn deep_takes_30_s_and_100_mb_at_most_whatever_is_asked() {
     for uses in every_set() {
-        let plan = plan(&request(&uses, Depth::Deep)).expect("fits the default cap");
+        let plan = plan(&request(&uses, Mode::Deep)).expect("fits the default cap");
         assert!(plan.longest() >= Micros::from_secs(13), "{uses:?}: {}", plan.longest());
         assert!(plan.longest() <= Micros::from_secs(30), "{uses:?}: {}", plan.longest());
         assert!(plan.bytes <= DEEP_MAX_BYTES);
@@ -114,8 +102,8 @@ fn deep_takes_30_s_and_100_mb_at_most_whatever_is_asked() {
 #[test]
 fn phases_join_and_climb_and_carry_their_streams() {
     for uses in every_set() {
-        for depth in [Depth::Quick, Depth::Deep] {
-            let plan = plan(&request(&uses, depth)).expect("fits the default cap");
+        for mode in [Mode::Quick, Mode::Deep] {
+            let plan = plan(&request(&uses, mode)).expect("fits the default cap");
             assert_eq!(plan.phases[0].kind, PhaseKind::Idle);
             assert_eq!(plan.phases[0].from, Micros::ZERO);
             for pair in plan.phases.windows(2) {
@@ -152,7 +140,7 @@ fn phases_join_and_climb_and_carry_their_streams() {
 fn a_rung_has_packets_enough_to_show_that_it_is_good() {
     // Clopper-Pearson, 0 lost of n: below good at 95 % two-sided from n = 183, 245, 367 on (2, 1.5, 1 %).
     for uses in every_set() {
-        let plan = plan(&request(&uses, Depth::Quick)).expect("fits the default cap");
+        let plan = plan(&request(&uses, Mode::Quick)).expect("fits the default cap");
         for stream in plan.streams.iter().filter(|s| s.spec.direction.is_some()) {
             let packets = stream.bytes().bytes() / stream.packet.bytes();
             let least = match stream.rung.expect("a rung") {
@@ -168,8 +156,8 @@ fn a_rung_has_packets_enough_to_show_that_it_is_good() {
 
 #[test]
 fn audio_stays_within_its_own_rung() {
-    for depth in [Depth::Quick, Depth::Deep] {
-        let plan = plan(&request(&[Use::Audio], depth)).expect("fits the default cap");
+    for mode in [Mode::Quick, Mode::Deep] {
+        let plan = plan(&request(&[Use::Audio], mode)).expect("fits the default cap");
         assert!(plan.streams[0].spec.rate <= rung(Use::Audio));
     }
 }
@@ -183,7 +171,7 @@ fn bytes_are_counted_both_ways() {
 
 #[test]
 fn a_plan_over_the_cap_is_refused_with_what_to_do() {
-    let mut wish = request(&[Use::Audio, Use::Video1080p], Depth::Quick);
+    let mut wish = request(&[Use::Audio, Use::Video1080p], Mode::Quick);
     wish.max_bytes = Some(DataSize::from_bytes(1_000_000));
     let error = plan(&wish).expect_err("3 Mbit/s both ways for 1.6 s is 1.2 MB");
     assert!(matches!(error, PlanError::OverCap { cap, .. } if cap == DataSize::from_bytes(1_000_000)));
@@ -200,12 +188,7 @@ fn chosen_traffic_is_bounded() {
     assert_eq!(plan(&chosen(true, vec![], 0)), Err(PlanError::Duration));
     assert_eq!(plan(&chosen(true, vec![], 601)), Err(PlanError::Duration));
     assert_eq!(plan(&chosen(true, vec![fast], 5)), Err(PlanError::Rate(fast.rate)));
-    let nothing = Request {
-        traffic: Traffic::Uses(BTreeSet::new(), Depth::Quick),
-        max_bytes: None,
-        good_loss: good_loss(),
-    };
-    assert_eq!(plan(&nothing), Err(PlanError::Nothing));
+    assert_eq!(plan(&request(&[], Mode::Quick)), Err(PlanError::Nothing));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The kinds of endpoint that can be measured, one file per kind, and how an endpoint is named.
+//! How an endpoint is named, and what lets this program in.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -140,6 +140,29 @@ pub enum EndpointUrlError {
     Pin,
 }
 
+/// A token. It never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a token, without the white space around it. `None` when nothing is left.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// The token itself: for the wire, to a verified endpoint, and nowhere else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 fn split_authority(authority: &str) -> Result<(String, u16), EndpointUrlError> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or(EndpointUrlError::Host)?;
@@ -237,5 +260,13 @@ mod tests {
     fn a_refusal_never_repeats_what_was_given() {
         let error = "greenroom://user:hunter2@host".parse::<EndpointUrl>().expect_err("it holds a secret");
         assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        let secret = Secret::new(" hunter2\n").expect("not empty");
+        assert_eq!(secret.expose(), "hunter2");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert_eq!(Secret::new(" \n"), None);
     }
 }

@@ -1,0 +1,92 @@
+//! One run: plan, endpoint, traffic, verdict, report.
+
+use std::fmt;
+use std::sync::Arc;
+
+use greenroom_reports::schema::Report;
+use greenroom_reports::trace::PhaseKind;
+use greenroom_reports::units::{DataSize, Micros};
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Plan;
+
+/// Measuring is not part of this version yet.
+#[derive(Debug, thiserror::Error)]
+#[error("this version cannot measure yet")]
+pub struct NotBuilt;
+
+/// Runs a plan, telling its progress, and ends early when told to.
+///
+/// # Errors
+///
+/// [`NotBuilt`].
+pub async fn check_watched(plan: Plan, watch: Watch) -> Result<Report, NotBuilt> {
+    drop(plan);
+    watch.tell(Progress::Reaching);
+    Err(NotBuilt)
+}
+
+/// Who watches a run and may end it.
+#[derive(Clone)]
+pub struct Watch {
+    /// Ends the run early.
+    pub stop: CancellationToken,
+    tell: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+impl Watch {
+    /// Tells progress to `tell`, which must not block.
+    pub fn new(stop: CancellationToken, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self { stop, tell: Arc::new(tell) }
+    }
+}
+
+impl Watch {
+    /// Tells what is new.
+    pub fn tell(&self, progress: Progress) {
+        (self.tell)(progress);
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new(CancellationToken::new(), |_| ())
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Looking the endpoint up and setting up the session.
+    Reaching,
+    /// The session stands.
+    Reached,
+    /// Traffic runs; these are the figures so far.
+    Figures(Figures),
+    /// Traffic has ended; stragglers and the endpoint's log are awaited.
+    Finishing,
+}
+
+/// Figures of a run so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Time since traffic started.
+    pub at: Micros,
+    /// What is being offered.
+    pub phase: PhaseKind,
+    /// Median round-trip time. `None`: nothing has come back yet.
+    pub rtt_p50_ms: Option<f64>,
+    /// Share lost upward. `None`: not known yet.
+    pub loss_up: Option<f64>,
+    /// Share lost downward. `None`: not known yet.
+    pub loss_down: Option<f64>,
+    /// Bytes sent and received at the IP layer.
+    pub bytes: DataSize,
+}

@@ -1,0 +1,309 @@
+//! The command line: one definition for parsing, help, completions and the manual.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use greenroom_reports::schema::{Mode, Use};
+use greenroom_reports::units::{DataSize, Micros};
+
+use super::settings::{Layer, TokenSource};
+use super::values::{self, TrafficItem, Ways};
+use crate::plan::EndpointUrl;
+
+/// Will this call work, and if not, whose fault is it?
+#[derive(Debug, Parser)]
+#[command(name = "greenroom", version, about, after_help = ROOT_EXAMPLES, max_term_width = 100)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Say more on standard error (-vv: still more)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
+    pub(crate) verbose: u8,
+
+    /// Say nothing but the result, and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// Read settings from this file [default: ~/.config/greenroom/config.toml, where it exists]
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check whether a call will work, and say why not
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Measure the network with traffic of your choice
+    #[command(after_help = MEASURE_EXAMPLES)]
+    Measure(MeasureArgs),
+    /// Show, validate, compare or merge reports
+    #[command(subcommand, after_help = REPORT_EXAMPLES)]
+    Report(ReportCommand),
+    /// Show what past checks on this computer found
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(HistoryArgs),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, of the whole or of one command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// Which command
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Endpoint to check against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT].
+    /// Without one, this computer is tested by itself, which says nothing about the internet
+    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
+    pub(crate) endpoint: Option<EndpointUrl>,
+
+    /// What the call will use: audio, 360p, 720p, 1080p, screen [default: audio,720p]
+    #[arg(long = "for", value_name = "USES", value_delimiter = ',', value_parser = values::use_)]
+    pub(crate) uses: Option<Vec<Use>>,
+
+    /// At most 6 seconds and 10 MB (the default)
+    #[arg(long, conflicts_with = "deep")]
+    pub(crate) quick: bool,
+
+    /// 15 to 30 seconds and up to 100 MB, for surer figures
+    #[arg(long)]
+    pub(crate) deep: bool,
+
+    /// Thresholds to judge by: default, teams, meet, zoom, y1541, or a file [default: default]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) profile: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    /// Do not remember this result
+    #[arg(long)]
+    pub(crate) no_history: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MeasureArgs {
+    /// Endpoint to measure against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT]
+    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
+    pub(crate) endpoint: Option<EndpointUrl>,
+
+    /// Traffic to send, all at once: audio, 360p, 720p, 1080p, screen, video@RATE, screen@RATE
+    #[arg(
+        long,
+        value_name = "TRAFFIC",
+        value_delimiter = ',',
+        default_value = "audio",
+        value_parser = values::traffic_item
+    )]
+    pub(crate) traffic: Vec<TrafficItem>,
+
+    /// Which way video and screen go; audio always goes there and back
+    #[arg(long, value_name = "WAY", default_value = "both")]
+    pub(crate) direction: Ways,
+
+    /// How long: 1s to 10m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    pub(crate) duration: Micros,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// Send from this network interface, or from this local address
+    #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Network")]
+    pub(crate) interface: Option<String>,
+
+    /// Most data to send and receive: 500kB, 20MB [default: 10MB quick, 100MB deep]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Network")]
+    pub(crate) max_bytes: Option<DataSize>,
+
+    /// File with the endpoint's token (- for standard input). It is only sent to an endpoint that proved who it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Write the report as JSON to this file (- for standard output, in place of the text)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Write the report as one self-contained web page with plots
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// Show a report as text, or as a web page
+    Show {
+        /// Report to show (- for standard input)
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check that reports are what they say: their form, and their figures against their own samples
+    Validate {
+        /// Reports to check
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Say what changed from the first report to the second
+    Compare {
+        /// The earlier report
+        #[arg(value_hint = ValueHint::FilePath)]
+        before: PathBuf,
+        /// The later report
+        #[arg(value_hint = ValueHint::FilePath)]
+        after: PathBuf,
+        /// Print the comparison as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Merge reports on one endpoint into one set of figures
+    Merge {
+        /// Reports to merge
+        #[arg(required = true, num_args = 2.., value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show at most this many, newest first
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) limit: usize,
+
+    /// Print one JSON object per line
+    #[arg(long, conflicts_with = "clear")]
+    pub(crate) json: bool,
+
+    /// Forget all past results
+    #[arg(long)]
+    pub(crate) clear: bool,
+}
+
+impl NetworkArgs {
+    /// What the command line says of the settings, apart from the endpoint.
+    pub(crate) fn layer(&self, endpoint: Option<&EndpointUrl>) -> Layer {
+        Layer {
+            endpoint: endpoint.cloned(),
+            interface: self.interface.clone(),
+            token: self.token_file.clone().map(TokenSource::File),
+            max_bytes: self.max_bytes,
+            ..Layer::default()
+        }
+    }
+}
+
+impl CheckArgs {
+    /// What the command line says of the settings.
+    pub(crate) fn layer(&self) -> Layer {
+        let mode = match (self.quick, self.deep) {
+            (true, _) => Some(Mode::Quick),
+            (_, true) => Some(Mode::Deep),
+            _ => None,
+        };
+        Layer {
+            uses: self.uses.as_ref().map(|uses| uses.iter().copied().collect()),
+            mode,
+            profile: self.profile.clone(),
+            history_keep: self.no_history.then_some(0),
+            ..self.network.layer(self.endpoint.as_ref())
+        }
+    }
+}
+
+const ROOT_EXAMPLES: &str = "\
+Examples:
+  greenroom check probe.example            will a call work from here?
+  greenroom check probe.example --deep     the same, more thoroughly
+  greenroom respond                        be the endpoint that others check against
+  greenroom report show call.json          show a saved report
+
+Exit codes:
+  0 ready, 1 degraded, 2 blocked, 3 inconclusive;
+  64 wrong usage, 66 no input, 69 endpoint unavailable, 70 internal error, 73 cannot write, 130 interrupted
+
+Secrets are read from files, standard input or the environment, never from the command line.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  greenroom check probe.example                          audio and 720p video, 6 seconds
+  greenroom check probe.example --for audio,1080p,screen
+  greenroom check probe.example --deep --html check.html
+  greenroom check probe.example --json - | jq .verdict   for scripts
+  greenroom check                                        this computer alone, no network
+
+Settings also come from the environment:
+  GREENROOM_ENDPOINT, GREENROOM_FOR, GREENROOM_MODE, GREENROOM_PROFILE, GREENROOM_INTERFACE,
+  GREENROOM_MAX_BYTES, GREENROOM_TOKEN, GREENROOM_TOKEN_FILE, GREENROOM_HISTORY, GREENROOM_CONFIG
+and from the config file:
+  endpoint = \"greenroom://probe.example\"
+  for = [\"audio\", \"720p\"]
+  [history]
+  keep = 500                                             0 keeps none
+
+Exit codes:
+  0 ready, 1 degraded, 2 blocked or permission denied, 3 inconclusive,
+  69 the endpoint turned us away, 130 interrupted (with what was measured)";
+
+const MEASURE_EXAMPLES: &str = "\
+Examples:
+  greenroom measure probe.example                                  audio for 10 seconds
+  greenroom measure probe.example --traffic audio,1080p --duration 30s
+  greenroom measure probe.example --traffic audio,video@8Mbit --direction up --json -
+
+Nothing is judged: the exit code is 0 when the endpoint was measured.";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  greenroom report show check.json --html check.html
+  greenroom report validate *.json
+  greenroom report compare monday.json tuesday.json
+  greenroom report merge *.json";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  greenroom history              the last 20 checks
+  greenroom history -n 100 --json
+  greenroom history --clear
+
+Past results stay on this computer.
+Keep none with `keep = 0` under [history] in the config file, or GREENROOM_HISTORY=off.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  greenroom completions bash > ~/.local/share/bash-completion/completions/greenroom
+  greenroom completions zsh > \"${fpath[1]}/_greenroom\"
+  greenroom completions fish > ~/.config/fish/completions/greenroom.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  greenroom man | man -l -
+  greenroom man check > greenroom-check.1";

@@ -1,0 +1,143 @@
+//! `greenroom check`.
+
+use std::io::{self, Write as _};
+
+use greenroom_reports::schema::{Report, State};
+use greenroom_reports::units::Micros;
+use greenroom_reports::verdict::{self, TargetFailure};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{CheckArgs, Global};
+use super::exit::{CliError, Exit};
+use super::progress::Live;
+use super::settings::{self, Settings};
+use super::{block_on, history as history_view, output};
+use crate::check::{self, Watch};
+use crate::history::{self, Entry, Store};
+use crate::plan::{self, Against, Plan, Request, Traffic};
+
+pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
+    let settings = settings::resolve(args.layer(), global.config.as_deref(), &settings::process_env)?;
+    args.output.check_writable()?;
+    let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
+    announce(&plan, global);
+    let (report, interrupted) = watched_run(plan, global)?;
+    let notes = remember(&report, &settings);
+    args.output.write(&report, &notes, global)?;
+    Ok(exit_of(&report, interrupted))
+}
+
+/// Plans a run with these settings.
+pub(super) fn plan_for(settings: &Settings, traffic: Traffic) -> Result<Plan, CliError> {
+    let request = Request {
+        against: Against {
+            endpoint: settings.endpoint.clone(),
+            token: settings.token.clone(),
+            interface: settings.interface.clone(),
+        },
+        traffic,
+        profile: settings.profile.clone(),
+        max_bytes: settings.max_bytes,
+    };
+    plan::plan(&request).map_err(|error| CliError::Usage(error.to_string()))
+}
+
+/// Says what is going to happen and what it costs, before it happens.
+pub(super) fn announce(plan: &Plan, global: &Global) {
+    if !global.quiet {
+        // Without standard error nobody reads it.
+        let _ = writeln!(io::stderr(), "{}", announcement(plan));
+    }
+}
+
+fn announcement(plan: &Plan) -> String {
+    let what = match &plan.against.endpoint {
+        Some(endpoint) => format!("Measuring against {endpoint}"),
+        None => "Testing this computer alone: no endpoint was given, so this says nothing about the internet"
+            .to_owned(),
+    };
+    format!(
+        "{what}. This takes up to {} s and uses up to {} (limit {}).",
+        whole_seconds(plan.longest()),
+        plan.bytes,
+        plan.max_bytes
+    )
+}
+
+fn whole_seconds(time: Micros) -> i64 {
+    (time.get() + 999_999) / 1_000_000
+}
+
+/// Runs a plan with live progress; Ctrl-C ends it early, with what was measured until then.
+///
+/// Says whether it was ended so. A second Ctrl-C ends the program at once.
+pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool), CliError> {
+    let live = Live::start(&plan, output::somebody_watches(global));
+    let stop = CancellationToken::new();
+    let teller = live.clone();
+    let watch = Watch::new(stop.clone(), move |progress| teller.tell(&progress));
+    let ended = block_on(async {
+        let stopped = stop.clone();
+        let interrupts = tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop.cancel();
+            }
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(i32::from(Exit::Interrupted as u8));
+            }
+        });
+        let report = check::check_watched(plan, watch).await;
+        interrupts.abort();
+        (report, stopped.is_cancelled())
+    });
+    live.end();
+    let (report, interrupted) = ended?;
+    Ok((report.map_err(|error| CliError::Internal(error.to_string()))?, interrupted))
+}
+
+/// Compares a result with past ones and keeps it. Trouble with the history is a warning: the result stands.
+fn remember(report: &Report, settings: &Settings) -> String {
+    let (Some(file), Some(now)) = (&settings.history_file, Entry::of(report)) else { return String::new() };
+    if settings.history_keep == 0 || settings.endpoint.is_none() {
+        return String::new();
+    }
+    let store = Store::new(file.clone(), settings.history_keep);
+    let unusual = match store.read() {
+        Ok(past) => history::worse_than_usual(&past.entries, &now),
+        Err(error) => {
+            tracing::warn!("cannot read past results in {}: {error}", file.display());
+            Vec::new()
+        }
+    };
+    // A run that was cut short would make the usual look unlike it is.
+    if report.complete
+        && let Err(error) = store.add(&now)
+    {
+        tracing::warn!("cannot keep this result in {}: {error}", file.display());
+    }
+    history_view::unusual_note(&unusual)
+}
+
+/// What a check ends with: its verdict, unless it was interrupted or the endpoint turned it away.
+fn exit_of(report: &Report, interrupted: bool) -> Exit {
+    if interrupted {
+        return Exit::Interrupted;
+    }
+    if report.targets.iter().any(|target| {
+        target.state.measured().is_none()
+            && target.failure.as_ref().is_some_and(|failure| failure.state() == State::Inconclusive)
+    }) {
+        return Exit::Unavailable;
+    }
+    match verdict::exit_code(report.verdict.overall) {
+        0 => Exit::Ready,
+        1 => Exit::Degraded,
+        2 => Exit::Blocked,
+        _ => Exit::Inconclusive,
+    }
+}
+
+/// Why the first endpoint could not be measured at all; `None` when it was.
+pub(super) fn failure_of(report: &Report) -> Option<&TargetFailure> {
+    report.targets.iter().find(|t| t.state.measured().is_none()).and_then(|t| t.failure.as_ref())
+}

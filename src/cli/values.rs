@@ -1,0 +1,179 @@
+//! Values as people write them: uses, sizes, durations, rates, streams.
+
+use std::collections::BTreeSet;
+
+use greenroom_reports::schema::{UnknownUse, Use};
+use greenroom_reports::trace::{Direction, Media};
+use greenroom_reports::units::{Bitrate, DataSize, Micros};
+
+use crate::plan;
+
+/// One item of `--traffic`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TrafficItem {
+    Audio,
+    Media { media: Media, rate: Bitrate },
+}
+
+/// Which ways the media of `measure` go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Ways {
+    /// From this computer to the endpoint
+    Up,
+    /// From the endpoint to this computer
+    Down,
+    /// Both at once
+    #[default]
+    Both,
+}
+
+impl Ways {
+    pub(crate) fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Up => &[Direction::Up],
+            Self::Down => &[Direction::Down],
+            Self::Both => &Direction::BOTH,
+        }
+    }
+}
+
+/// Reads a use: `audio`, `360p`, `720p`, `1080p`, `screen`.
+pub(crate) fn use_(text: &str) -> Result<Use, String> {
+    text.trim().to_ascii_lowercase().parse().map_err(|error: UnknownUse| error.to_string())
+}
+
+/// Reads uses, separated by commas.
+pub(crate) fn uses(items: &[String]) -> Result<BTreeSet<Use>, String> {
+    items.iter().map(|item| use_(item)).collect()
+}
+
+/// Reads an item of `--traffic`: a use, or `video@RATE`.
+pub(crate) fn traffic_item(text: &str) -> Result<TrafficItem, String> {
+    if let Some((name, rate)) = text.split_once('@') {
+        let media = match name {
+            "video" => Media::Video,
+            "screen" => Media::Screen,
+            _ => return Err("only video and screen take a rate: video@2Mbit".to_owned()),
+        };
+        return Ok(TrafficItem::Media { media, rate: bitrate(rate)? });
+    }
+    match use_(text) {
+        Ok(Use::Audio) => Ok(TrafficItem::Audio),
+        Ok(Use::Screen) => Ok(TrafficItem::Media { media: Media::Screen, rate: plan::rung(Use::Screen) }),
+        Ok(video) => Ok(TrafficItem::Media { media: Media::Video, rate: plan::rung(video) }),
+        Err(_) => Err("choose from audio, 360p, 720p, 1080p, screen, video@RATE, screen@RATE".to_owned()),
+    }
+}
+
+/// Reads a size: `10MB`, `1.5 MiB`, `500 kB`, or bytes.
+pub(crate) fn size(text: &str) -> Result<DataSize, String> {
+    let units = [("", 1), ("B", 1), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+    let binary = [("KIB", 1 << 10), ("MIB", 1 << 20), ("GIB", 1 << 30)];
+    let units: Vec<_> = units.into_iter().chain(binary).collect();
+    scaled(text, &units)
+        .map(DataSize::from_bytes)
+        .ok_or_else(|| "write a size as 10MB, 500kB or a number of bytes".to_owned())
+}
+
+/// Reads a rate: `2Mbit`, `600 kbit/s`, `1.5M`, or bits per second.
+pub(crate) fn bitrate(text: &str) -> Result<Bitrate, String> {
+    let text = text.trim().trim_end_matches("/s").trim_end_matches("ps");
+    let units = [
+        ("", 1),
+        ("BIT", 1),
+        ("K", 1_000),
+        ("KBIT", 1_000),
+        ("KB", 1_000),
+        ("M", 1_000_000),
+        ("MBIT", 1_000_000),
+        ("MB", 1_000_000),
+    ];
+    // "Mbps" is bits; without the "ps" a B would be a byte.
+    if text.ends_with('B') {
+        return Err("write a rate in bits per second: 2Mbit or 600kbit".to_owned());
+    }
+    scaled(text, &units)
+        .map(Bitrate::from_bps)
+        .ok_or_else(|| "write a rate as 2Mbit, 600kbit or a number of bits per second".to_owned())
+}
+
+/// Reads a duration: `10s`, `500ms`, `2m`, or seconds.
+pub(crate) fn duration(text: &str) -> Result<Micros, String> {
+    let units = [("", 1_000_000), ("S", 1_000_000), ("MS", 1_000), ("M", 60_000_000), ("MIN", 60_000_000)];
+    scaled(text, &units)
+        .and_then(|micros| i64::try_from(micros).ok())
+        .map(Micros::new)
+        .ok_or_else(|| "write a duration as 10s, 500ms or 2m".to_owned())
+}
+
+/// A decimal number times its unit, exactly; units are compared in capitals.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_ascii_uppercase();
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.len() > 9 || fraction.contains('.') {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let fraction_value: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let places = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
+    whole.checked_mul(factor)?.checked_add(fraction_value.checked_mul(factor)? / places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("10MB", 10_000_000),
+            ("1.5 MiB", 1_572_864),
+            ("500kB", 500_000),
+            ("42", 42),
+            ("0.5GB", 500_000_000),
+        ] {
+            assert_eq!(size(text), Ok(DataSize::from_bytes(bytes)), "{text}");
+        }
+        for text in ["", "MB", "-1", "1e3", "10 parsec", ".5MB", "1.2.3MB", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, bps) in [
+            ("2Mbit", 2_000_000),
+            ("1.5M", 1_500_000),
+            ("600 kbit/s", 600_000),
+            ("2Mbps", 2_000_000),
+            ("64000", 64_000),
+        ] {
+            assert_eq!(bitrate(text), Ok(Bitrate::from_bps(bps)), "{text}");
+        }
+        for text in ["2MB", "2MB/s", "fast", ""] {
+            assert!(bitrate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("3", 3_000), ("1.5s", 1_500)] {
+            assert_eq!(duration(text), Ok(Micros::from_millis(ms)), "{text}");
+        }
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn uses_and_traffic() {
+        assert_eq!(use_("720P"), Ok(Use::Video720p));
+        assert!(use_("4k").is_err());
+        assert_eq!(traffic_item("audio"), Ok(TrafficItem::Audio));
+        let item = TrafficItem::Media { media: Media::Video, rate: Bitrate::from_kbps(2_000) };
+        assert_eq!(traffic_item("video@2Mbit"), Ok(item));
+        assert!(traffic_item("audio@1M").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The command as people and scripts meet it: wrong input, exit codes, where output goes, the help.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A home of its own, so that nobody's settings or history get into a test.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+        command.args(args).env_clear().env("HOME", self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+        Ran::of(self.command(args).output().expect("the binary runs"))
+    }
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it ended by itself"),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Asserts an error with this code: nothing on standard output, and these words on standard error.
+    fn fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{}", self.err);
+        assert_eq!(self.out, "");
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+    }
+}
+
+#[test]
+fn wrong_usage_is_64_and_says_what_to_do() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["chek"], &["chek", "check"]),
+        (&["check", "--for", "4k"], &["4k", "720p"]),
+        (&["check", "--quick", "--deep"], &["--quick", "--deep"]),
+        (&["check", "--max-bytes", "lots"], &["10MB"]),
+        (&["check", "--max-bytes", "100kB"], &["the cap is", "--max-bytes 1MB"]),
+        (&["check", "https://example.com"], &["greenroom://HOST"]),
+        (&["check", "two", "hosts"], &["hosts"]),
+        (&["check", "host:0"], &["1 to 65535"]),
+        (&["check", "host#sha256=12"], &["64 hexadecimal digits"]),
+        (&["check", "--profile", "skype"], &["skype", "teams/1"]),
+        (&["measure"], &["name the endpoint"]),
+        (&["measure", "host", "--duration", "0s"], &["from 1 s to 600 s"]),
+        (&["measure", "host", "--traffic", "video@1Gbit"], &["2Mbit"]),
+        (&["measure", "host", "--traffic", "video@100Mbit"], &["100.0 Mbit/s"]),
+        (&["report"], &["show"]),
+        (&["report", "merge", "one.json"], &["2"]),
+        (&["completions", "cobol"], &["bash"]),
+        (&["man", "chek"], &["chek"]),
+    ];
+    let home = Home::new();
+    for (args, words) in cases {
+        home.run(*args).fails(64, words);
+    }
+    // Without a command there is help, and it is still wrong usage.
+    let bare = home.run::<&str>([]);
+    assert_eq!(bare.code, 64);
+    assert!(bare.err.contains("Usage"), "{}", bare.err);
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_64_and_is_not_repeated() {
+    let home = Home::new();
+    for arg in ["greenroom://hunter2@host", "https://me:hunter2@host", "host?token=hunter2"] {
+        let ran = home.run(["check", arg]);
+        ran.fails(64, &["--token-file"]);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn missing_input_is_66() {
+    let home = Home::new();
+    let missing = home.path("missing");
+    let missing = missing.to_str().expect("UTF-8");
+    home.run(["--config", missing, "check"]).fails(66, &["missing"]);
+    home.run(["check", "--token-file", missing]).fails(66, &["missing"]);
+    home.run(["check", "--profile", "./missing.toml"]).fails(66, &["missing.toml"]);
+    home.run(["report", "show", missing]).fails(66, &["missing"]);
+}
+
+#[test]
+fn input_that_is_no_report_is_66() {
+    let home = Home::new();
+    let file = home.path("report.json");
+    for content in ["", "{}", "[1, 2", "\u{0}\u{1}", "{\"schema\": \"greenroom.report/9\"}"] {
+        fs::write(&file, content).expect("writable");
+        home.run([OsStr::new("report"), "show".as_ref(), file.as_ref()]).fails(66, &["report.json"]);
+    }
+    fs::write(&file, b"\xff\xfe").expect("writable");
+    home.run([OsStr::new("report"), "show".as_ref(), file.as_ref()]).fails(66, &["report.json"]);
+}
+
+#[test]
+fn a_wrong_config_file_is_64_with_line_and_column() {
+    let home = Home::new();
+    let dir = home.path(".config/greenroom");
+    fs::create_dir_all(&dir).expect("writable");
+    fs::write(dir.join("config.toml"), "endpoint = 'probe.example'\nfro = ['audio']\n").expect("writable");
+    home.run(["check"]).fails(64, &["config.toml:2:1", "fro"]);
+    let ran = Ran::of(
+        home.command(["check"])
+            .env("GREENROOM_CONFIG", "/dev/null")
+            .env("GREENROOM_FOR", "4k")
+            .output()
+            .expect("the binary runs"),
+    );
+    ran.fails(64, &["GREENROOM_FOR", "4k"]);
+}
+
+#[test]
+fn where_a_report_cannot_be_written_nothing_is_measured() {
+    let home = Home::new();
+    let nowhere = home.path("no/such/dir/report.json");
+    home.run([OsStr::new("check"), "--json".as_ref(), nowhere.as_ref()]).fails(73, &["report.json"]);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let home = Home::new();
+    for args in [&["--help"][..], &["-h"], &["--version"], &["help", "check"], &["check", "--help"]] {
+        let ran = home.run(args);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
+        assert!(!ran.out.is_empty());
+    }
+    assert_eq!(home.run(["--version"]).out, concat!("greenroom ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn help_is_what_a_person_can_use() {
+    let home = Home::new();
+    for command in ["", "check", "measure", "report", "history", "completions", "man"] {
+        let ran = home.run(command.split(' ').filter(|c| !c.is_empty()).chain(["--help"]));
+        let name = if command.is_empty() { "root" } else { command };
+        insta::assert_snapshot!(format!("help_{name}"), ran.out);
+        assert!(ran.out.contains("Examples:"), "{command} has no examples");
+        let widest = ran.out.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(120), "{command}: {widest:?}");
+    }
+}
+
+#[test]
+fn completions_and_manual_name_every_command() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = home.run(["completions", shell]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        for command in ["check", "measure", "report", "history"] {
+            assert!(ran.out.contains(command), "{shell}: {command}");
+        }
+    }
+    let page = home.run(["man"]);
+    assert!(page.out.starts_with(".ie") || page.out.contains(".TH greenroom 1"), "{}", page.out);
+    for command in ["check", "measure", "report", "history"] {
+        assert!(page.out.contains(command), "{command}");
+        assert!(home.run(["man", command]).out.contains(&format!(".TH greenroom-{command} 1")), "{command}");
+    }
+    assert_eq!(home.run(["man", "report show"]).code, 0);
+}
+
+#[test]
+fn history_is_empty_at_first_and_stays_in_its_home() {
+    let home = Home::new();
+    let ran = home.run(["history"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "No past results.\n"), "{}", ran.err);
+    assert_eq!(home.run(["history", "--json"]).out, "");
+    assert_eq!(home.run(["history", "--clear"]).code, 0);
+    let off =
+        Ran::of(home.command(["history"]).env("GREENROOM_HISTORY", "off").output().expect("the binary runs"));
+    assert!(off.out.contains("history is off"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_73_and_a_closed_one_is_no_error() {
+    let home = Home::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let status = home.command(["man"]).stdout(full).stderr(Stdio::null()).status().expect("the binary runs");
+    assert_eq!(status.code(), Some(73));
+
+    let mut child = home.command(["man"]).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn nothing_is_written_to_the_home_by_asking_for_help() {
+    let home = Home::new();
+    home.run(["--help"]);
+    home.run(["completions", "bash"]);
+    assert_eq!(fs::read_dir(Path::new(home.dir.path())).expect("readable").count(), 0);
+}
