@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use greenroom_reports::render::{json, terminal};
+use greenroom_reports::render::{html, json, terminal};
 use greenroom_reports::schema::Report;
 
 use super::args::{Global, OutputArgs};
@@ -71,7 +71,7 @@ impl OutputArgs {
     /// `notes` follow the text for people.
     pub(super) fn write(&self, report: &Report, notes: &str, global: &Global) -> Result<(), CliError> {
         let json = self.json.as_deref().map(|path| (path, to_json(report)));
-        let html = self.html.as_deref().map(|path| (path, to_html(report)));
+        let html = self.html.as_deref().map(|path| (path, Ok(html::render(report))));
         let stdout_taken = self.json.iter().chain(&self.html).any(|path| is_stdout(path));
         let mut first_error = None;
         if !stdout_taken {
@@ -105,10 +105,6 @@ pub(super) fn terminal_options(global: &Global) -> terminal::Options {
 
 fn to_json(report: &Report) -> Result<String, CliError> {
     json::pretty(report).map_err(|error| CliError::Internal(error.to_string()))
-}
-
-fn to_html(_report: &Report) -> Result<String, CliError> {
-    Err(CliError::Internal("this version cannot write web pages yet".to_owned()))
 }
 
 fn is_stdout(path: &Path) -> bool {
