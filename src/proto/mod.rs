@@ -9,10 +9,23 @@
 //! | [`capacity`] | the search for the rate that a direction carries |
 //! | [`machine`] | the contract between a state machine and its driver |
 //! | [`control`] | what client and endpoint say to each other on a reliable stream |
+//! | [`sender`] | the client's side of a session |
+//! | [`reflector`] | the endpoint's side of all sessions of a socket |
+//! | [`media`] | what a one-way stream sends and when |
+//! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 
 pub mod admission;
 pub mod capacity;
 pub mod control;
+pub mod half;
 pub mod machine;
+pub mod media;
+pub mod reflector;
+pub mod sender;
 pub mod stamp;
+#[cfg(test)]
+mod testlink;
+#[cfg(test)]
+mod tests;
+mod window;

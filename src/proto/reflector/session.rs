@@ -1,0 +1,579 @@
+//! One session: its keys, its address, its logs, its media down.
+
+use std::net::SocketAddr;
+
+use greenroom_reports::trace::{
+    ClockInfo, Direction, Half, Media, QueueDrops, RxRecord, StampSource, StreamId, StreamLog, StreamSpec,
+    TxOutcome, TxRecord,
+};
+use greenroom_reports::units::{Bitrate, Micros};
+use subtle::ConstantTimeEq;
+
+use super::answer::{Answers, answer, nonce_reply};
+use super::config::{ReflectorConfig, ReflectorCounters, SessionConfig, SessionError, SessionStatus};
+use super::{Pending, transmit_key};
+use crate::proto::machine::{Arrival, Departure, DepartureEvent, Transmit, TransmitKey};
+use crate::proto::media::{MediaPacer, MediaPacket, MediaPlan};
+use crate::proto::stamp::auth::Verified;
+use crate::proto::stamp::tlv::StampMethod;
+use crate::proto::stamp::{
+    ErrorEstimate, FollowUp, MacKey, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv, ReflectorPacket,
+    SenderPacket, Timestamp, TimestampFormat, TimestampInfo, TlvKind, TlvWriter, Tlvs, WallAnchor,
+};
+use crate::proto::window::{Copy, CopyWindow, PacketBucket, header_bytes, ip_bytes};
+
+/// Media down stops when the client has not been heard for this long.
+const SILENCE: Micros = Micros::from_millis(500);
+/// A kernel stamp later than this after the departure does not come any more.
+const STAMP_WAIT: Micros = Micros::from_millis(100);
+/// A packet later than this does not leave any more.
+const MAX_LATENESS: Micros = Micros::from_millis(250);
+/// Streams that a session may have, both directions together.
+const MAX_STREAMS: usize = 32;
+/// Departure stamps asked for per second: beyond them they cost more than they tell.
+const MAX_STAMPS_PER_SEC: u32 = 1_000;
+/// Where probes' numbers begin; see the sender.
+const FIRST_PROBE: u32 = 1 << 31;
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    ssid: u16,
+    up: MacKey,
+    down: MacKey,
+    /// Zero of the session's clock, on the machine's.
+    epoch: Micros,
+    anchor: WallAnchor,
+    timestamps: TimestampFormat,
+    clock: ClockInfo,
+    expires: Micros,
+    bucket: PacketBucket,
+    max_bitrate: Bitrate,
+    validated: Option<SocketAddr>,
+    last_heard: Option<Micros>,
+    address_changes: u32,
+    probes: CopyWindow,
+    next_reply: u32,
+    follow_up: FollowUp,
+    stamps: StampBudget,
+    /// In the order of ids; the first is the audio stream.
+    lanes: Vec<Lane>,
+    queue_drops: Vec<QueueDrops>,
+    drops_before: u64,
+    records: usize,
+    log_cap: usize,
+    dropped_records: u64,
+}
+
+/// One stream of a session.
+#[derive(Debug)]
+struct Lane {
+    log: StreamLog,
+    copies: CopyWindow,
+    /// Media down.
+    pacer: Option<MediaPacer>,
+    next_seq: u32,
+}
+
+/// A request that is to be answered.
+pub(super) struct Accepted {
+    pub(super) validated: bool,
+    pub(super) probe: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        now: Micros,
+        session: &SessionConfig,
+        config: &ReflectorConfig,
+        queue_drops: u64,
+    ) -> Self {
+        let spec = StreamSpec { media: Media::Audio, direction: None, rate: Bitrate::from_bps(0) };
+        Self {
+            ssid: session.ssid,
+            up: session.key.up(),
+            down: session.key.down(),
+            epoch: now,
+            anchor: config.anchor.shifted(now),
+            timestamps: config.timestamps,
+            clock: config.clock.clone(),
+            expires: session.expires,
+            bucket: PacketBucket::new(session.max_pps),
+            max_bitrate: session.max_bitrate,
+            validated: None,
+            last_heard: None,
+            address_changes: 0,
+            probes: CopyWindow::new(),
+            next_reply: 0,
+            follow_up: FollowUp::default(),
+            stamps: StampBudget::default(),
+            lanes: vec![Lane::new(StreamId::AUDIO, spec)],
+            queue_drops: Vec::new(),
+            drops_before: queue_drops,
+            records: 0,
+            log_cap: config.log_cap,
+            dropped_records: 0,
+        }
+    }
+
+    pub(super) fn status(&self) -> SessionStatus {
+        SessionStatus {
+            validated: self.validated,
+            last_heard: self.last_heard,
+            expires: self.expires,
+            anchor: self.anchor,
+            dropped_records: self.dropped_records,
+            address_changes: self.address_changes,
+            streams_down: self.pacers().filter(|pacer| pacer.next_at().is_some()).count(),
+        }
+    }
+
+    /// Takes a datagram with this session's SSID. `nonce` is the one for its address. `Some`: it is to be answered.
+    pub(super) fn receive(
+        &mut self,
+        now: Micros,
+        arrival: &Arrival,
+        payload: &[u8],
+        nonce: [u8; 16],
+        counters: &mut ReflectorCounters,
+    ) -> Option<Accepted> {
+        if now >= self.expires {
+            counters.expired += 1;
+            return None;
+        }
+        if self.up.verify(payload) != Verified::Whole {
+            counters.forged += 1;
+            if self.validated == Some(arrival.from) {
+                let corrupt = &mut self.lanes[0].log.corrupt;
+                *corrupt = corrupt.saturating_add(1);
+            }
+            return None;
+        }
+        let (packet, tlvs) = SenderPacket::parse(Mode::Authenticated, payload).ok()?;
+        let (media, echoed) = signed_tlvs(tlvs);
+        if let Some(media) = media {
+            self.receive_media(now, arrival, payload.len(), packet.seq, media, counters);
+            return None;
+        }
+        let known = self.validated == Some(arrival.from);
+        let Some(echoed) = echoed.or(known.then_some(NonceTlv { kind: NonceKind::InStream, nonce })) else {
+            counters.unexpected += 1;
+            return None;
+        };
+        let probe = packet.seq >= FIRST_PROBE;
+        if probe != (echoed.kind == NonceKind::Probe) {
+            counters.unexpected += 1;
+            return None;
+        }
+        let copies = if probe { &mut self.probes } else { &mut self.lanes[0].copies };
+        let copy = copies.note(packet.seq);
+        match copy {
+            Copy::Replay => {
+                counters.replayed += 1;
+                return None;
+            }
+            Copy::First => self.heard(now, arrival.from, bool::from(echoed.nonce.ct_eq(&nonce))),
+            Copy::Again => {}
+        }
+        if !probe {
+            self.log_arrival(0, now, arrival, payload.len(), packet.seq);
+        }
+        if !self.bucket.take(now) {
+            counters.throttled += 1;
+            return None;
+        }
+        Some(Accepted { validated: self.validated == Some(arrival.from), probe })
+    }
+
+    fn heard(&mut self, now: Micros, from: SocketAddr, echoed: bool) {
+        self.last_heard = Some(now);
+        if echoed && self.validated != Some(from) {
+            if self.validated.is_some() {
+                self.address_changes = self.address_changes.saturating_add(1);
+            }
+            self.validated = Some(from);
+        }
+    }
+
+    fn receive_media(
+        &mut self,
+        now: Micros,
+        arrival: &Arrival,
+        payload: usize,
+        seq: u32,
+        media: MediaTlv,
+        counters: &mut ReflectorCounters,
+    ) {
+        let MediaKind::Stream(kind) = media.kind else {
+            counters.unexpected += 1;
+            return;
+        };
+        let at = match self.position(media.stream) {
+            Ok(at) if self.lanes[at].log.spec.direction == Some(Direction::Up) => at,
+            Err(at) if self.lanes.len() < MAX_STREAMS => {
+                let spec = StreamSpec { media: kind, direction: Some(Direction::Up), rate: media.rate };
+                self.lanes.insert(at, Lane::new(media.stream, spec));
+                at
+            }
+            _ => {
+                counters.unexpected += 1;
+                return;
+            }
+        };
+        match self.lanes[at].copies.note(seq) {
+            Copy::Replay => {
+                counters.replayed += 1;
+                return;
+            }
+            Copy::First => self.last_heard = Some(now),
+            Copy::Again => {}
+        }
+        self.log_arrival(at, now, arrival, payload, seq);
+    }
+
+    /// Rewrites a request into its reply.
+    pub(super) fn reply(&mut self, now: Micros, pending: &Pending, payload: &mut [u8]) -> Option<Transmit> {
+        let (request, _) = SenderPacket::parse(Mode::Authenticated, payload).ok()?;
+        let error = ErrorEstimate::free_running(Micros::from_millis(1), self.timestamps);
+        let seq = self.next_reply;
+        let reply = ReflectorPacket {
+            seq: if pending.probe { 0 } else { seq },
+            timestamp: self.wire(now),
+            error,
+            ssid: self.ssid,
+            received: self.wire(pending.arrival.at),
+            sender_seq: request.seq,
+            sender_timestamp: request.timestamp,
+            sender_error: request.error,
+            sender_ttl: pending.arrival.ttl.unwrap_or(0),
+        };
+        reply.overwrite(Mode::Authenticated, payload).ok()?;
+        let answers = Answers {
+            tos: pending.arrival.tos,
+            follow_up: self.follow_up,
+            info: TimestampInfo {
+                sync_in: TimestampInfo::FREE_RUNNING,
+                method_in: method(if pending.arrival.kernel {
+                    StampSource::Kernel
+                } else {
+                    StampSource::User
+                }),
+                sync_out: TimestampInfo::FREE_RUNNING,
+                method_out: StampMethod::ControlPlane,
+            },
+            nonce: Some(nonce_reply(pending.validated, pending.nonce)),
+            authenticated: true,
+        };
+        let dscp = answer(&mut payload[Mode::Authenticated.base_len()..], &answers);
+        self.down.sign(payload);
+        let to = pending.arrival.from;
+        let tos = dscp << 2;
+        if pending.probe {
+            return Some(Transmit { to, key: TransmitKey(0), intended: now, tos, stamp: false });
+        }
+        self.next_reply = self.next_reply.wrapping_add(1);
+        let bytes = ip_bytes(to, payload.len());
+        self.lanes[0].log.planned = self.next_reply;
+        self.log_departure(0, seq, now, bytes, Some(request.seq), TxOutcome::Sent);
+        let stamp = self.stamps.take(now);
+        Some(Transmit { to, key: transmit_key(self.ssid, StreamId::AUDIO, seq), intended: now, tos, stamp })
+    }
+
+    pub(super) fn start_stream(&mut self, now: Micros, plan: MediaPlan) -> Result<(), SessionError> {
+        let Err(at) = self.position(plan.stream) else {
+            return Err(SessionError::StreamExists(plan.stream));
+        };
+        if self.lanes.len() >= MAX_STREAMS {
+            return Err(SessionError::TooManyStreams);
+        }
+        if self.validated.is_none() {
+            return Err(SessionError::NotValidated);
+        }
+        let MediaKind::Stream(media) = plan.kind else {
+            return Err(SessionError::Rate);
+        };
+        let running: Bitrate =
+            self.pacers().filter(|it| it.next_at().is_some()).map(|it| it.plan().rate).sum();
+        if (running + plan.rate).bps() > self.max_bitrate.bps() {
+            return Err(SessionError::Rate);
+        }
+        let plan = MediaPlan { from: plan.from.max(now), until: plan.until.min(self.expires), ..plan };
+        let spec = StreamSpec { media, direction: Some(Direction::Down), rate: plan.rate };
+        let mut lane = Lane::new(plan.stream, spec);
+        let pacer = MediaPacer::new(plan);
+        lane.log.planned = pacer.clone().count();
+        lane.pacer = Some(pacer);
+        self.lanes.insert(at, lane);
+        Ok(())
+    }
+
+    pub(super) fn stop_stream(&mut self, stream: StreamId) {
+        if let Ok(at) = self.position(stream) {
+            self.lanes[at].stop();
+        }
+    }
+
+    /// Whether media down is still to be sent; stops it when the client is silent or the session over.
+    pub(super) fn keep_streaming(&mut self, now: Micros) -> bool {
+        let alive = now < self.expires && self.last_heard.is_some_and(|heard| now - heard <= SILENCE);
+        if !alive {
+            self.lanes.iter_mut().for_each(Lane::stop);
+        }
+        self.next_media().is_some()
+    }
+
+    /// When the next packet of media down is due.
+    pub(super) fn next_media(&self) -> Option<Micros> {
+        self.pacers().filter_map(MediaPacer::next_at).min()
+    }
+
+    pub(super) fn send_media(&mut self, now: Micros, payload: &mut Vec<u8>) -> Option<Transmit> {
+        let to = self.validated?;
+        loop {
+            let due = |lane: &Lane| lane.pacer.as_ref()?.next_at().filter(|at| *at <= now);
+            let (_, at) = (0..self.lanes.len()).filter_map(|at| Some((due(&self.lanes[at])?, at))).min()?;
+            let lane = &mut self.lanes[at];
+            let packet = lane.pacer.as_mut()?.pop()?;
+            let seq = lane.next_seq;
+            lane.next_seq = lane.next_seq.wrapping_add(1);
+            let stream = lane.log.id;
+            let late = now - packet.at > MAX_LATENESS;
+            let outcome = if late { TxOutcome::NotSent } else { TxOutcome::Sent };
+            self.log_departure(at, seq, packet.at, packet.ip_bytes, None, outcome);
+            if late {
+                continue;
+            }
+            self.write_media(now, at, seq, packet, to, payload);
+            let stamp = self.stamps.take(now);
+            return Some(Transmit {
+                to,
+                key: transmit_key(self.ssid, stream, seq),
+                intended: packet.at,
+                tos: 0,
+                stamp,
+            });
+        }
+    }
+
+    fn write_media(
+        &self,
+        now: Micros,
+        lane: usize,
+        seq: u32,
+        packet: MediaPacket,
+        to: SocketAddr,
+        payload: &mut Vec<u8>,
+    ) {
+        let Some(plan) = self.lanes[lane].pacer.as_ref().map(MediaPacer::plan) else {
+            return;
+        };
+        let base = SenderPacket {
+            seq,
+            timestamp: self.wire(now),
+            error: ErrorEstimate::free_running(Micros::from_millis(1), self.timestamps),
+            ssid: self.ssid,
+        };
+        payload.clear();
+        base.write(Mode::Authenticated, payload);
+        let mut tlvs = TlvWriter::new(payload);
+        tlvs.media(MediaTlv {
+            stream: plan.stream,
+            kind: plan.kind,
+            key_frame: packet.key_frame,
+            frame: packet.frame,
+            rate: plan.rate,
+        });
+        tlvs.hmac();
+        tlvs.pad_to(usize::from(packet.ip_bytes.saturating_sub(header_bytes(to))));
+        self.down.sign(payload);
+    }
+
+    pub(super) fn departed(&mut self, departure: &Departure) {
+        let key = departure.key.0.to_be_bytes();
+        let [_, _, high, low, a, b, c, d] = key;
+        let (stream, seq) = (StreamId(u16::from_be_bytes([high, low])), u32::from_be_bytes([a, b, c, d]));
+        let epoch = self.epoch;
+        if let DepartureEvent::Left(at) = departure.event
+            && stream == StreamId::AUDIO
+        {
+            self.follow_up = FollowUp { seq, timestamp: self.wire(at), method: method(self.clock.tx) };
+        }
+        let Ok(lane) = self.position(stream) else {
+            return;
+        };
+        let tx = &mut self.lanes[lane].log.tx;
+        let Ok(at) = tx.binary_search_by_key(&seq, |record| record.seq) else {
+            return;
+        };
+        let record = &mut tx[at];
+        match departure.event {
+            DepartureEvent::Handed(at) => record.user = Some(at - epoch),
+            DepartureEvent::Failed(error) => record.outcome = TxOutcome::Failed(error),
+            DepartureEvent::Queued(at) => record.sched = Some(at - epoch),
+            DepartureEvent::Left(at) => record.kernel = Some(at - epoch),
+        }
+    }
+
+    pub(super) fn queue_drops(&mut self, now: Micros, total: u64) {
+        let total = total.saturating_sub(self.drops_before);
+        if self.records < self.log_cap {
+            self.records += 1;
+            self.queue_drops.push(QueueDrops { at: now - self.epoch, total, shared: true });
+        }
+    }
+
+    /// Takes what was logged since the last call; see [`super::Reflector::drain_log`].
+    pub(super) fn drain(&mut self, now: Micros, last: bool) -> Half {
+        let now = now - self.epoch;
+        let mut covered_until = now;
+        let mut left = 0;
+        let streams = self
+            .lanes
+            .iter_mut()
+            .map(|lane| {
+                let tx = &mut lane.log.tx;
+                let open = tx.iter().position(|record| !last && !is_settled(record, now)).unwrap_or(tx.len());
+                if let Some(record) = tx.get(open) {
+                    covered_until = covered_until.min(record.intended);
+                }
+                let kept = tx.split_off(open);
+                left += kept.len();
+                StreamLog {
+                    id: lane.log.id,
+                    spec: lane.log.spec.clone(),
+                    planned: lane.log.planned,
+                    tx: std::mem::replace(tx, kept),
+                    rx: std::mem::take(&mut lane.log.rx),
+                    corrupt: lane.log.corrupt,
+                }
+            })
+            .collect();
+        self.records = left;
+        Half {
+            clock: self.clock.clone(),
+            streams,
+            queue_drops: std::mem::take(&mut self.queue_drops),
+            covered_until,
+            complete: last,
+            host_load: None,
+        }
+    }
+
+    fn log_arrival(&mut self, lane: usize, now: Micros, arrival: &Arrival, payload: usize, seq: u32) {
+        if self.records >= self.log_cap {
+            self.dropped_records += 1;
+            return;
+        }
+        self.records += 1;
+        self.lanes[lane].log.rx.push(RxRecord {
+            seq,
+            at: arrival.at - self.epoch,
+            user: Some(now - self.epoch),
+            bytes: ip_bytes(arrival.from, payload),
+            tos: arrival.tos,
+            ttl: arrival.ttl,
+            reply: None,
+        });
+    }
+
+    fn log_departure(
+        &mut self,
+        lane: usize,
+        seq: u32,
+        intended: Micros,
+        bytes: u16,
+        reply_to: Option<u32>,
+        outcome: TxOutcome,
+    ) {
+        if self.records >= self.log_cap {
+            self.dropped_records += 1;
+            return;
+        }
+        self.records += 1;
+        let intended = intended - self.epoch;
+        self.lanes[lane].log.tx.push(TxRecord {
+            seq,
+            intended,
+            user: None,
+            sched: None,
+            kernel: None,
+            bytes,
+            reply_to,
+            outcome,
+        });
+    }
+
+    fn wire(&self, at: Micros) -> Timestamp {
+        Timestamp::encode(at - self.epoch, self.anchor, self.timestamps)
+    }
+
+    fn position(&self, stream: StreamId) -> Result<usize, usize> {
+        self.lanes.binary_search_by_key(&stream, |lane| lane.log.id)
+    }
+
+    fn pacers(&self) -> impl Iterator<Item = &MediaPacer> {
+        self.lanes.iter().filter_map(|lane| lane.pacer.as_ref())
+    }
+}
+
+impl Lane {
+    fn new(id: StreamId, spec: StreamSpec) -> Self {
+        let log = StreamLog { id, spec, planned: 0, tx: Vec::new(), rx: Vec::new(), corrupt: 0 };
+        Self { log, copies: CopyWindow::new(), pacer: None, next_seq: 0 }
+    }
+
+    /// Sends nothing more; what was still to come is no longer planned.
+    fn stop(&mut self) {
+        if let Some(pacer) = self.pacer.as_mut().filter(|pacer| pacer.next_at().is_some()) {
+            pacer.stop();
+            self.log.planned = self.next_seq;
+        }
+    }
+}
+
+/// Lets a thousand departure stamps a second through.
+#[derive(Debug, Default)]
+struct StampBudget {
+    second: i64,
+    taken: u32,
+}
+
+impl StampBudget {
+    fn take(&mut self, now: Micros) -> bool {
+        let second = now.get().div_euclid(1_000_000);
+        if second != self.second {
+            *self = Self { second, taken: 0 };
+        }
+        self.taken = self.taken.saturating_add(1);
+        self.taken <= MAX_STAMPS_PER_SEC
+    }
+}
+
+/// Whether nothing more will become known of a departure.
+fn is_settled(record: &TxRecord, now: Micros) -> bool {
+    record.outcome != TxOutcome::Sent
+        || record.kernel.is_some()
+        || now - record.user.unwrap_or(record.intended) > STAMP_WAIT
+}
+
+/// The media and nonce TLVs before the HMAC TLV: what comes after it is not signed.
+fn signed_tlvs(tlvs: &[u8]) -> (Option<MediaTlv>, Option<NonceTlv>) {
+    let mut found = (None, None);
+    for tlv in Tlvs::new(tlvs).map_while(Result::ok).take_while(|tlv| tlv.kind != TlvKind::HMAC) {
+        match tlv.kind {
+            TlvKind::MEDIA => found.0 = MediaTlv::parse(tlv.value),
+            TlvKind::NONCE => found.1 = NonceTlv::parse(tlv.value),
+            _ => {}
+        }
+    }
+    found
+}
+
+const fn method(source: StampSource) -> StampMethod {
+    match source {
+        StampSource::Hardware => StampMethod::Hardware,
+        StampSource::Kernel => StampMethod::SoftwareLocal,
+        StampSource::User => StampMethod::ControlPlane,
+        StampSource::Unknown => StampMethod::Unknown,
+    }
+}
