@@ -11,6 +11,7 @@
 //! | [`control`] | what client and endpoint say to each other on a reliable stream |
 //! | [`sender`] | the client's side of a session |
 //! | [`reflector`] | the endpoint's side of all sessions of a socket |
+//! | [`plain`] | a sender of unauthenticated STAMP, for routers and other tools |
 //! | [`media`] | what a one-way stream sends and when |
 //! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
@@ -21,6 +22,7 @@ pub mod control;
 pub mod half;
 pub mod machine;
 pub mod media;
+pub mod plain;
 pub mod reflector;
 pub mod sender;
 pub mod stamp;

@@ -1,0 +1,86 @@
+//! Runs every fuzz target's corpus, and seeded mutations of it, as an ordinary test.
+//!
+//! Fuzzing itself needs a nightly compiler (`./dev fuzz`). Inputs that it finds are added to `fuzz/corpus/TARGET`.
+
+#[path = "../fuzz/drive.rs"]
+mod drive;
+
+use std::fs;
+use std::path::Path;
+
+/// Mutations per target.
+const MUTATIONS: u64 = 5_000;
+
+/// The corpus of a target, in the order of names.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a readable folder").path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files.iter().map(|file| fs::read(file).expect("a readable file")).collect()
+}
+
+/// SplitMix64, so that a seed gives the same mutation on every platform.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(bound.max(1)).expect("64 bits")).expect("below bound")
+    }
+
+    fn octet(&mut self) -> u8 {
+        u8::try_from(self.below(256)).expect("below 256")
+    }
+
+    /// Changes, cuts, doubles or inserts a few octets.
+    fn mutate(&mut self, input: &mut Vec<u8>) {
+        for _ in 0..=self.below(4) {
+            let at = self.below(input.len());
+            match self.below(5) {
+                0 if !input.is_empty() => input[at] = self.octet(),
+                1 if !input.is_empty() => input[at] ^= 1 << self.below(8),
+                2 => input.truncate(at),
+                3 => input.insert(at, self.octet()),
+                _ => {
+                    let tail = input[at..].to_vec();
+                    input.extend(tail);
+                }
+            }
+        }
+    }
+}
+
+fn run(target: &str, drive: fn(&[u8])) {
+    let corpus = corpus(target);
+    for input in &corpus {
+        drive(input);
+    }
+    for seed in 0..MUTATIONS {
+        let mut random = Random(seed);
+        let mut input = corpus[random.below(corpus.len())].clone();
+        random.mutate(&mut input);
+        let outcome = std::panic::catch_unwind(|| drive(&input));
+        assert!(outcome.is_ok(), "target {target}, seed {seed}: {input:02x?}");
+    }
+}
+
+#[test]
+fn stamp_corpus() {
+    run("stamp", drive::stamp);
+}
+
+#[test]
+fn control_corpus() {
+    run("control", drive::control);
+}
+
+#[test]
+fn machines_corpus() {
+    run("machines", drive::machines);
+}
