@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use greenroom_reports::trace::Direction;
+use greenroom_reports::trace::{Direction, StreamId};
 use serde::{Deserialize, Serialize};
 
 use crate::link::DropReason;
@@ -31,6 +31,9 @@ pub struct PacketTruth {
     pub flow: FlowKey,
     /// The first four bytes of a UDP payload, where STAMP has its sequence number.
     pub seq: Option<u32>,
+    /// Which stream of a Greenroom session it belongs to. Known in virtual time only; `None` for anything else.
+    #[serde(default)]
+    pub stream: Option<StreamId>,
     /// Size at the IP layer.
     pub bytes: u32,
     /// DSCP and ECN as offered.
@@ -146,7 +149,7 @@ impl PacketTruth {
     /// A packet just offered, not yet out.
     pub fn offered(at: Duration, packet: &PacketInfo) -> Self {
         let PacketInfo { flow, tos, bytes, seq } = *packet;
-        Self { flow, seq, bytes, tos, offered: at, fate: LinkFate::UnderWay, host_dropped: 0 }
+        Self { flow, seq, stream: None, bytes, tos, offered: at, fate: LinkFate::UnderWay, host_dropped: 0 }
     }
 
     /// When the first copy came out.
@@ -241,7 +244,7 @@ mod tests {
         let any = std::net::Ipv4Addr::LOCALHOST.into();
         let flow = FlowKey { protocol: Protocol::Udp, from: any, from_port: 1, to: any, to_port: 2 };
         let offered = Duration::from_millis(offered_ms);
-        PacketTruth { flow, seq: None, bytes: 200, tos: 0, offered, fate, host_dropped: 0 }
+        PacketTruth { flow, seq: None, stream: None, bytes: 200, tos: 0, offered, fate, host_dropped: 0 }
     }
 
     fn out(at_ms: u64) -> LinkFate {

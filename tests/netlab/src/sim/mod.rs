@@ -11,8 +11,9 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use greenroom::proto::machine::{Departure, DepartureEvent, Machine};
-use greenroom_reports::trace::Direction;
+use greenroom::proto::machine::{Arrival, Departure, DepartureEvent, Machine};
+use greenroom_reports::trace::{Direction, StreamId};
+use greenroom_reports::units::Micros;
 
 use crate::link::{Link, Outcome};
 use crate::packet::{FlowKey, PacketInfo, Protocol};
@@ -41,7 +42,11 @@ pub struct Sim<'m> {
     serial: u64,
     now: Duration,
     truth: Truth,
+    classify: Classify,
 }
+
+/// Says which stream a datagram belongs to.
+pub type Classify = fn(Direction, &[u8]) -> Option<StreamId>;
 
 struct Node<'m> {
     end: End<'m>,
@@ -51,12 +56,15 @@ struct Node<'m> {
     /// Datagrams that the receive queue dropped, and how many of those the machine was told.
     dropped: u64,
     told: u64,
+    /// When the program is to run next.
     wake_at: Option<Duration>,
+    /// Since when it has had a reason to: from then on it waits for the processor, and more reasons change nothing.
+    runnable_from: Duration,
     idle_wakes: u32,
 }
 
 struct Queued {
-    arrival: greenroom::proto::machine::Arrival,
+    arrival: Arrival,
     payload: Vec<u8>,
 }
 
@@ -84,6 +92,7 @@ impl<'m> Sim<'m> {
             dropped: 0,
             told: 0,
             wake_at: Some(Duration::ZERO),
+            runnable_from: Duration::ZERO,
             idle_wakes: 0,
         };
         Self {
@@ -93,11 +102,15 @@ impl<'m> Sim<'m> {
             serial: 0,
             now: Duration::ZERO,
             truth: Truth { scenario: scenario.name.clone(), seed, ..Truth::default() },
+            classify: |_, _| None,
         }
     }
 
-    /// Runs until the agent's machine has finished, or nothing happens any more, or until `limit`. Tells the truth.
-    pub fn run(mut self, limit: Duration) -> Truth {
+    /// Runs until the agent's machine has finished, or nothing happens any more, or until `limit`.
+    ///
+    /// Tells the truth, with each packet's stream as `classify` says, and what both clocks show at the end.
+    pub fn run(mut self, limit: Duration, classify: Classify) -> (Truth, [Micros; 2]) {
+        self.classify = classify;
         while !self.ends[0].end.machine.is_finished() {
             let Some(next) = self.next_event().filter(|next| *next <= limit) else { break };
             self.now = next;
@@ -108,7 +121,8 @@ impl<'m> Sim<'m> {
                 }
             }
         }
-        self.truth
+        let clocks = [0, 1].map(|end: usize| self.ends[end].computer.local(self.now));
+        (self.truth, clocks)
     }
 
     fn next_event(&self) -> Option<Duration> {
@@ -181,6 +195,7 @@ impl<'m> Sim<'m> {
             seq: payload.first_chunk::<4>().copied().map(u32::from_be_bytes),
         };
         let mut truth = PacketTruth::offered(self.now, &info);
+        truth.stream = (self.classify)(Direction::BOTH[from], payload);
         let log = if from == 0 { &mut self.truth.up } else { &mut self.truth.down };
         let index = log.len();
         match self.links[from].offer(self.now, &info) {
@@ -212,7 +227,7 @@ impl Node<'_> {
             self.dropped += 1;
             return false;
         }
-        let arrival = greenroom::proto::machine::Arrival {
+        let arrival = Arrival {
             from,
             at: self.computer.local(event.at),
             kernel: true,
@@ -220,8 +235,10 @@ impl Node<'_> {
             ttl: Some(64),
         };
         self.queue.push(Queued { arrival, payload: event.payload });
-        let wake = event.at + self.computer.wake_delay();
-        self.wake_at = Some(self.wake_at.map_or(wake, |at| at.min(wake)));
+        if self.wake_at.is_none() || self.runnable_from > event.at {
+            self.runnable_from = event.at;
+            self.wake_at = Some(event.at + self.computer.wake_delay());
+        }
         true
     }
 
@@ -235,6 +252,7 @@ impl Node<'_> {
         let due = self.computer.true_time(deadline);
         self.idle_wakes = if busy || due > now { 0 } else { self.idle_wakes + 1 };
         assert!(self.idle_wakes < MAX_IDLE_WAKES, "a machine asks to be woken at {deadline} over and over");
-        self.wake_at = Some(due.max(now) + self.computer.wake_delay());
+        self.runnable_from = due.max(now);
+        self.wake_at = Some(self.runnable_from + self.computer.wake_delay());
     }
 }

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use greenroom::proto::machine::{Arrival, Transmit, TransmitKey};
-use greenroom_reports::units::Micros;
+use greenroom::proto::machine::{Transmit, TransmitKey};
 
 use super::*;
 
@@ -106,7 +105,7 @@ fn play(name: &str, seed: u64, count: u32) -> (Pinger, Echo, Truth) {
     let mut echo = Echo::default();
     let here = End { machine: &mut pinger, address: address(1) };
     let there = End { machine: &mut echo, address: address(2) };
-    let truth = Sim::new(&scenario, seed, here, there).run(Duration::from_secs(60));
+    let truth = Sim::new(&scenario, seed, here, there).run(Duration::from_secs(60), |_, _| None).0;
     (pinger, echo, truth)
 }
 
