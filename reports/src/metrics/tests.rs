@@ -309,6 +309,14 @@ fn capacity_is_the_best_second_within_bounds() {
     assert_eq!(capacity(&stage, Direction::Down, Bounds { delay_range: ms(18), ..lax }), None);
 }
 
+#[test]
+fn a_stage_of_countless_tiny_intervals_is_no_work() {
+    let tiny = |at| CapacityInterval { at: Micros::new(at), lasted: Micros::new(1), ..interval(0, 4, 0) };
+    let stage: Vec<CapacityInterval> = (0..200_000).map(tiny).collect();
+    let bounds = Bounds { loss_ratio: 1.0, delay_range: ms(90) };
+    assert_eq!(capacity(&stage, Direction::Down, bounds), None);
+}
+
 /// Both directions for `secs`, 50 packets/s; the endpoint's clock gains `ppm`; `queue` adds to the upward delay.
 fn drifting(secs: i64, ppm: f64, queue: impl Fn(f64) -> f64) -> (Flow, Flow) {
     let delay = |i: i64, sign: f64, queue: f64| {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::trip::{ClockOffset, RoundTrips, midpoint, offset_of, round_trips};
 use super::{Attribution, Counts, Fate, Flow, LossPolicy, Packet, drops};
-use crate::metrics::percentile::{Quantile, Sorted};
+use crate::metrics::percentile::Quantile;
 use crate::trace::{
     Direction, Half, RxRecord, StampSource, StreamId, StreamLog, StreamSpec, Trace, TxOutcome, TxRecord,
 };
@@ -53,112 +54,6 @@ pub fn flows(trace: &Trace, policy: LossPolicy) -> Vec<Flow> {
     drafts.into_iter().map(Draft::finish).collect()
 }
 
-/// One packet there and back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoundTrip {
-    /// The number of the packet answered.
-    pub of: u32,
-    /// When it left (T1), on the agent's clock.
-    pub at: Micros,
-    /// When it was to leave, on the agent's clock: says which phase it belongs to.
-    pub intended: Micros,
-    /// `(T4 − T1) − (T3 − T2)`: the time on the way, without the reflector's hold (RFC 8762 section 4.1, RFC 2681).
-    pub rtt: Micros,
-    /// `T3 − T2`: how long the reflector held it.
-    pub hold: Micros,
-    /// `((T2 − T1) + (T3 − T4)) / 2`: the endpoint's clock less the agent's if both ways took the same time; wrong by at
-    /// most half the rtt.
-    pub offset: Micros,
-}
-
-/// Round trips of the reflected streams.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RoundTrips {
-    /// One per packet that came back, in order of number.
-    pub samples: Vec<RoundTrip>,
-    /// Replies whose times cannot be true (back before it left, held longer than it was away).
-    pub implausible: u64,
-}
-
-impl RoundTrips {
-    /// The rtt of each sample, sorted.
-    pub fn rtt(&self) -> Sorted {
-        self.samples.iter().map(|trip| trip.rtt).collect()
-    }
-
-    /// The reflector's hold of each sample, sorted.
-    pub fn hold(&self) -> Sorted {
-        self.samples.iter().map(|trip| trip.hold).collect()
-    }
-
-    /// The samples whose intended departure satisfies `keep`.
-    #[must_use]
-    pub fn restrict(&self, keep: impl Fn(Micros) -> bool) -> Self {
-        let samples = self.samples.iter().filter(|trip| keep(trip.intended)).copied().collect();
-        Self { samples, implausible: 0 }
-    }
-}
-
-/// Takes the round trip of every packet that came back: the first reply to each.
-///
-/// T3 is the true departure of the reply where it is known (the endpoint's log, else Follow-Up Telemetry, RFC 8972
-/// section 4.7), else what the reply itself says.
-pub fn round_trips(trace: &Trace) -> RoundTrips {
-    let mut trips = RoundTrips::default();
-    for log in trace.here.streams.iter().filter(|log| log.spec.direction.is_none()) {
-        let ends = Ends::new(trace, log.id);
-        let sent = by_number(&log.tx);
-        let departures = ends.reply_departures();
-        let mut seen = BTreeSet::new();
-        for record in ends.replies() {
-            let Some(reply) = record.reply else { continue };
-            let Some(tx) = sent.get(&reply.of) else { continue };
-            let Some(departed) = tx.departed().filter(|_| seen.insert(reply.of)) else { continue };
-            let reply_left = departures.get(&record.seq).copied().unwrap_or(reply.sent);
-            let hold = reply_left - reply.received;
-            let rtt = (record.at - departed) - hold;
-            if rtt < Micros::ZERO || hold < Micros::ZERO {
-                trips.implausible += 1;
-                continue;
-            }
-            let offset = midpoint(reply.received - departed, reply_left - record.at);
-            trips.samples.push(RoundTrip {
-                of: reply.of,
-                at: departed,
-                intended: tx.intended,
-                rtt,
-                hold,
-                offset,
-            });
-        }
-    }
-    trips.samples.sort_by_key(|trip| trip.of);
-    trips
-}
-
-/// What is known of the offset between the two ends' clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockOffset {
-    /// The endpoint's clock less the agent's, if both ways of the fastest round trip took the same time.
-    pub there_less_here: Micros,
-    /// How far it may be off either way: half the least rtt (theta is unobservable within it).
-    pub half_width: Micros,
-}
-
-/// Bounds the clock offset by the fastest round trip. `None` when nothing came back.
-pub fn clock_offset(trace: &Trace) -> Option<ClockOffset> {
-    offset_of(&round_trips(trace))
-}
-
-fn offset_of(trips: &RoundTrips) -> Option<ClockOffset> {
-    let fastest = trips.samples.iter().min_by_key(|trip| (trip.rtt, trip.of))?;
-    Some(ClockOffset { there_less_here: fastest.offset, half_width: midpoint(fastest.rtt, Micros::ZERO) })
-}
-
-fn midpoint(a: Micros, b: Micros) -> Micros {
-    Micros::new((a + b).get().div_euclid(2))
-}
-
 /// How long a packet is waited for.
 #[derive(Debug, Clone, Copy)]
 struct Wait {
@@ -184,7 +79,7 @@ impl Wait {
 }
 
 /// Both ends' logs of one stream.
-struct Ends<'a> {
+pub(super) struct Ends<'a> {
     here: Option<&'a StreamLog>,
     there: Option<&'a StreamLog>,
     here_half: &'a Half,
@@ -192,7 +87,7 @@ struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn new(trace: &'a Trace, id: StreamId) -> Self {
+    pub(super) fn new(trace: &'a Trace, id: StreamId) -> Self {
         let find = |half: &'a Half| half.streams.iter().find(|log| log.id == id);
         Self {
             here: find(&trace.here),
@@ -203,7 +98,7 @@ impl<'a> Ends<'a> {
     }
 
     /// Replies in order of arrival.
-    fn replies(&self) -> Vec<&'a RxRecord> {
+    pub(super) fn replies(&self) -> Vec<&'a RxRecord> {
         let rx = self.here.map_or(&[][..], |log| &log.rx);
         let mut replies: Vec<&RxRecord> = rx.iter().filter(|record| record.reply.is_some()).collect();
         replies.sort_by_key(|record| record.at);
@@ -211,7 +106,7 @@ impl<'a> Ends<'a> {
     }
 
     /// True departures of replies by their number: Follow-Up Telemetry, overruled by the endpoint's own log.
-    fn reply_departures(&self) -> BTreeMap<u32, Micros> {
+    pub(super) fn reply_departures(&self) -> BTreeMap<u32, Micros> {
         let telemetry = self.replies().into_iter().filter_map(|record| record.reply?.follow_up);
         let logged =
             self.there.map_or(&[][..], |log| &log.tx).iter().filter_map(|tx| Some((tx.seq, tx.kernel?)));
@@ -226,7 +121,7 @@ fn specs(trace: &Trace) -> BTreeMap<StreamId, StreamSpec> {
     known.map(|log| (log.id, log.spec.clone())).collect()
 }
 
-fn by_number(tx: &[TxRecord]) -> BTreeMap<u32, &TxRecord> {
+pub(super) fn by_number(tx: &[TxRecord]) -> BTreeMap<u32, &TxRecord> {
     let mut numbers = BTreeMap::new();
     for record in tx {
         numbers.entry(record.seq).or_insert(record);

@@ -4,8 +4,10 @@ mod drops;
 mod join;
 #[cfg(test)]
 mod tests;
+mod trip;
 
-pub use join::{ClockOffset, RoundTrip, RoundTrips, clock_offset, flows, round_trips};
+pub use join::flows;
+pub use trip::{ClockOffset, RoundTrip, RoundTrips, clock_offset, round_trips};
 
 use crate::metrics::reorder;
 use crate::trace::{Direction, Media, Phase, StampSource, StreamId};
