@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod endpoint;
 pub mod history;
 pub mod net;
 pub mod plan;

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::proto::control::RefuseCode;
+
 /// Counters since the endpoint started. Shared by all its parts; relaxed, since each stands for itself.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -18,14 +20,16 @@ pub struct Stats {
     pub refused_version: Counter,
     /// Sessions refused: the endpoint is shutting down.
     pub refused_draining: Counter,
+    /// Sessions refused for another reason.
+    pub refused_other: Counter,
     /// Sessions open now.
     pub sessions_open: Gauge,
-    /// Probe packets received on the STAMP port.
-    pub packets_received: Counter,
-    /// Probe packets sent from the STAMP port.
-    pub packets_sent: Counter,
-    /// Packets that belonged to no session or failed authentication.
-    pub packets_rejected: Counter,
+    /// Replies sent from the STAMP port.
+    pub replies: Gauge,
+    /// Packets that belonged to no session, failed authentication or were replayed.
+    pub rejected: Gauge,
+    /// Packets not answered because their session or the endpoint was at its limit.
+    pub throttled: Gauge,
     /// Datagrams that the STAMP port's receive queue dropped: this computer, not the network.
     pub queue_drops: Gauge,
     /// Bytes moved by bulk transfers.
@@ -70,6 +74,20 @@ impl Gauge {
 }
 
 impl Stats {
+    /// Counts a session that was refused.
+    pub fn count_refusal(&self, code: RefuseCode) {
+        match code {
+            RefuseCode::TokenRequired | RefuseCode::WrongToken => self.refused_token.increment(),
+            RefuseCode::Busy | RefuseCode::Rate => self.refused_busy.increment(),
+            RefuseCode::Quota => self.refused_quota.increment(),
+            RefuseCode::Version => self.refused_version.increment(),
+            RefuseCode::Draining => self.refused_draining.increment(),
+            RefuseCode::Expired | RefuseCode::BadRequest | RefuseCode::Other => {
+                self.refused_other.increment();
+            }
+        }
+    }
+
     /// Writes all counters in Prometheus' text format 0.0.4.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::with_capacity(2_048);
@@ -80,7 +98,12 @@ impl Stats {
                 let _ = writeln!(text, "greenroom_{name}{labels} {value}");
             }
         };
-        family("sessions_admitted_total", "counter", "Sessions admitted.", &[("", self.sessions_admitted.get())]);
+        family(
+            "sessions_admitted_total",
+            "counter",
+            "Sessions admitted.",
+            &[("", self.sessions_admitted.get())],
+        );
         family(
             "sessions_refused_total",
             "counter",
@@ -91,17 +114,18 @@ impl Stats {
                 ("{reason=\"quota\"}", self.refused_quota.get()),
                 ("{reason=\"version\"}", self.refused_version.get()),
                 ("{reason=\"draining\"}", self.refused_draining.get()),
+                ("{reason=\"other\"}", self.refused_other.get()),
             ],
         );
         family("sessions_open", "gauge", "Sessions open now.", &[("", self.sessions_open.get())]);
         family(
             "packets_total",
             "counter",
-            "Probe packets on the STAMP port.",
+            "Packets on the STAMP port, by what became of them.",
             &[
-                ("{way=\"received\"}", self.packets_received.get()),
-                ("{way=\"sent\"}", self.packets_sent.get()),
-                ("{way=\"rejected\"}", self.packets_rejected.get()),
+                ("{outcome=\"answered\"}", self.replies.get()),
+                ("{outcome=\"rejected\"}", self.rejected.get()),
+                ("{outcome=\"throttled\"}", self.throttled.get()),
             ],
         );
         family(
@@ -110,7 +134,12 @@ impl Stats {
             "Datagrams dropped by the STAMP port's own receive queue.",
             &[("", self.queue_drops.get())],
         );
-        family("bulk_bytes_total", "counter", "Bytes moved by bulk transfers.", &[("", self.bulk_bytes.get())]);
+        family(
+            "bulk_bytes_total",
+            "counter",
+            "Bytes moved by bulk transfers.",
+            &[("", self.bulk_bytes.get())],
+        );
         text
     }
 }

@@ -333,6 +333,6 @@ fn greatest(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {
 }
 
 #[cfg(test)]
-mod coverage;
+mod coverage_tests;
 #[cfg(test)]
 mod tests;

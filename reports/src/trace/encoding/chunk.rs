@@ -61,11 +61,28 @@ impl ChunkEncoder {
             *done = (done.0 + settled, done.1 + rx.len());
         }
         self.drops += delta.queue_drops.len();
-        let mut writer = Writer::default();
-        writer.byte(CHUNK_VERSION);
-        write_half(&mut writer, &delta, &starts);
-        writer.bytes
+        pack(&delta, &starts)
     }
+
+    /// Packs `added`, which holds the records since the last call and the counts since the beginning: for a log that is
+    /// emptied as it is sent.
+    pub fn encode_added(&mut self, added: &Half) -> Vec<u8> {
+        let mut starts = Starts { drops: self.drops, streams: Vec::with_capacity(added.streams.len()) };
+        for stream in &added.streams {
+            let done = self.streams.entry(stream.id.0).or_default();
+            starts.streams.push(*done);
+            *done = (done.0 + stream.tx.len(), done.1 + stream.rx.len());
+        }
+        self.drops += added.queue_drops.len();
+        pack(added, &starts)
+    }
+}
+
+fn pack(delta: &Half, starts: &Starts) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.byte(CHUNK_VERSION);
+    write_half(&mut writer, delta, starts);
+    writer.bytes
 }
 
 /// Puts a half together again from its chunks.

@@ -1,0 +1,391 @@
+//! One client's session: admitted, opened on the reflector, its log sent twice a second, closed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use greenroom_reports::trace::encoding::ChunkEncoder;
+use greenroom_reports::trace::{ClockInfo, Half};
+use greenroom_reports::units::Micros;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::{LOG_CAP, Stats, bulk, random_bytes};
+use crate::net::clock::Clock;
+use crate::net::link::{Link, LinkError};
+use crate::net::pacing::{Driver, DriverOptions, Ended};
+use crate::net::tunnel;
+use crate::net::udp::StampSources;
+use crate::net::ws::FrameSocket;
+use crate::proto::admission::{Admission, Admitted, Refusal};
+use crate::proto::control::{
+    self, Accept, ControlError, EndpointInfo, Finished, Frame, Hello, Limits, Ping, Refuse, RefuseCode,
+    StartStream, StopStream,
+};
+use crate::proto::media::MediaPlan;
+use crate::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig, SessionError};
+use crate::proto::stamp::{MediaKind, SessionKey, TimestampFormat, WallAnchor};
+
+/// How long a client may take to say hello.
+const HELLO: Duration = Duration::from_secs(3);
+/// How often the endpoint's half is sent.
+const CHUNK_INTERVAL: Duration = Duration::from_millis(500);
+/// SSIDs tried before giving up: with 64 sessions of 65,535 the second is free.
+const SSID_TRIES: usize = 32;
+
+/// What all sessions of an endpoint share.
+pub(super) struct Shared {
+    driver: Driver<Reflector>,
+    clock: Clock,
+    admission: Mutex<Admission>,
+    external_ip: Option<IpAddr>,
+    stats: Arc<Stats>,
+    ended: Notify,
+}
+
+/// How the sessions of one listener are measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transport {
+    pub(super) stamp_port: u16,
+    pub(super) stamps: StampSources,
+}
+
+impl Shared {
+    pub(super) fn new(
+        driver: Driver<Reflector>,
+        clock: Clock,
+        admission: Admission,
+        external_ip: Option<IpAddr>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self { driver, clock, admission: Mutex::new(admission), external_ip, stats, ended: Notify::new() }
+    }
+
+    pub(super) fn drain(&self) {
+        self.book().drain();
+    }
+
+    pub(super) fn open_sessions(&self) -> usize {
+        self.book().open_sessions()
+    }
+
+    /// Whether most sessions are taken: then strangers prove their address first.
+    pub(super) fn is_busy(&self) -> bool {
+        self.open_sessions() > 16
+    }
+
+    /// Waits until some session has ended, for at most a moment.
+    pub(super) async fn session_ended(&self) {
+        let _ = tokio::time::timeout(Duration::from_millis(200), self.ended.notified()).await;
+    }
+
+    /// Copies the reflector's counters into the metrics.
+    pub(super) async fn copy_counters(&self) {
+        if let Ok(counters) = self.driver.call(|reflector, _| *reflector.counters()).await {
+            self.stats.replies.set(counters.replies);
+            let rejected = counters.unknown + counters.forged + counters.oversized + counters.replayed;
+            self.stats.rejected.set(rejected + counters.expired + counters.unexpected);
+            self.stats.throttled.set(counters.throttled + counters.overflowed);
+        }
+        let drops = self.driver.status().sockets.iter().filter_map(|socket| socket.queue_drops).sum();
+        self.stats.queue_drops.set(drops);
+        self.stats.sessions_open.set(self.open_sessions() as u64);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, from: IpAddr, hello: &Hello) -> Result<(Permit<'_>, Limits), Refusal> {
+        if !hello.versions.contains(&control::VERSION) {
+            self.stats.refused_version.increment();
+            let say = format!("this endpoint speaks version {} of the control protocol.", control::VERSION);
+            return Err(Refusal { code: RefuseCode::Version, say, retry_after: None });
+        }
+        let admitted = self.book().admit(self.clock.now(), from, hello.token.as_ref(), hello.wants);
+        match admitted {
+            Ok((id, limits)) => {
+                self.stats.sessions_admitted.increment();
+                Ok((Permit { id, shared: self }, limits))
+            }
+            Err(refusal) => {
+                self.stats.count_refusal(refusal.code);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Holds a place in the book of sessions.
+struct Permit<'a> {
+    id: Admitted,
+    shared: &'a Shared,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.shared.book().release(self.id);
+        self.shared.ended.notify_one();
+    }
+}
+
+/// Why a session ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Thread(#[from] Ended),
+    #[error("the client said nothing")]
+    Silent,
+    #[error("the client began with something else than hello")]
+    NoHello,
+    #[error("no free SSID")]
+    NoSsid,
+    #[error(transparent)]
+    Start(#[from] super::StartError),
+    #[error(transparent)]
+    Pacing(#[from] crate::net::pacing::StartError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Serves one QUIC connection: its first bidirectional stream is control, further ones are bulk.
+pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, transport: Transport) {
+    let peer = incoming.remote_address();
+    let served = async {
+        let connection = incoming.await.map_err(|error| LinkError::Broken(error.to_string()))?;
+        let opened = tokio::time::timeout(HELLO, connection.accept_bi()).await.map_err(|_| Broken::Silent)?;
+        let (send, receive) = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
+        let mut link = Link::quic(send, receive);
+        let hello = read_hello(&mut link).await?;
+        let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refuse(&mut link, refusal).await,
+        };
+        let session = Session { driver: &shared.driver, clock: shared.clock, limits, transport };
+        tokio::select! {
+            served = session.serve(&mut link, shared.external_ip) => served,
+            () = bulk::serve(&connection, limits, &shared.stats) => Ok(()),
+        }
+    };
+    end(peer, served.await);
+}
+
+/// Serves one WebSocket, with a reflector of its own.
+pub(super) async fn serve_web_socket<S>(
+    socket: FrameSocket<S>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    shared: &Shared,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = async {
+        let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
+        let mut link = Link::web_socket(socket, far);
+        let hello = read_hello(&mut link).await?;
+        let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refuse(&mut link, refusal).await,
+        };
+        let stamps = StampSources::USER;
+        let reflector = Reflector::new(ReflectorConfig {
+            anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
+            timestamps: TimestampFormat::Ntp,
+            clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
+            secret: random_bytes()?,
+            open: OpenStamp::Off,
+            log_cap: LOG_CAP,
+        });
+        let driver = Driver::start(
+            reflector,
+            vec![Box::new(tunnel)],
+            shared.clock,
+            &DriverOptions::relaxed("fallback"),
+        )?;
+        let transport = Transport { stamp_port: peer.port(), stamps };
+        Session { driver: &driver, clock: shared.clock, limits, transport }.serve(&mut link, None).await
+    };
+    end(peer, served.await);
+}
+
+fn end(peer: SocketAddr, outcome: Result<(), Broken>) {
+    match outcome {
+        Ok(()) => tracing::debug!(%peer, "session ended"),
+        Err(error) => tracing::debug!(%peer, %error, "session broke"),
+    }
+}
+
+async fn read_hello(link: &mut Link) -> Result<Hello, Broken> {
+    match tokio::time::timeout(HELLO, link.receive()).await {
+        Ok(Ok(Some(Frame::Hello(hello)))) => Ok(hello),
+        Ok(Ok(_)) => Err(Broken::NoHello),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Broken::Silent),
+    }
+}
+
+async fn refuse(link: &mut Link, refusal: Refusal) -> Result<(), Broken> {
+    let refuse = Refuse { code: refusal.code, say: refusal.say, retry_after_us: refusal.retry_after };
+    link.send(&Frame::Refuse(refuse)).await?;
+    link.finish().await;
+    Ok(())
+}
+
+/// A session that was admitted.
+struct Session<'a> {
+    driver: &'a Driver<Reflector>,
+    clock: Clock,
+    limits: Limits,
+    transport: Transport,
+}
+
+impl Session<'_> {
+    async fn serve(&self, link: &mut Link, external_ip: Option<IpAddr>) -> Result<(), Broken> {
+        let key = SessionKey::new(random_bytes()?);
+        let ssid = self.open(&key).await?;
+        let served = self.run(link, ssid, key, external_ip).await;
+        // A thread that has ended has no sessions.
+        let _ = self.driver.post(move |reflector, _| reflector.close_session(ssid));
+        served
+    }
+
+    /// Opens a session under a random SSID that is free.
+    async fn open(&self, key: &SessionKey) -> Result<u16, Broken> {
+        for _ in 0..SSID_TRIES {
+            let ssid = u16::from_be_bytes(random_bytes()?);
+            let config = SessionConfig {
+                ssid,
+                key: key.clone(),
+                expires: self.clock.now() + self.limits.max_duration_us,
+                max_pps: self.limits.max_pps,
+                max_bitrate: self.limits.max_bitrate_bps,
+            };
+            let opened = self.driver.call(move |reflector, now| reflector.open_session(now, &config)).await?;
+            if opened.is_ok() {
+                return Ok(ssid);
+            }
+        }
+        Err(Broken::NoSsid)
+    }
+
+    async fn run(
+        &self,
+        link: &mut Link,
+        ssid: u16,
+        key: SessionKey,
+        external_ip: Option<IpAddr>,
+    ) -> Result<(), Broken> {
+        let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;
+        let Some(status) = status else { return Err(Broken::NoSsid) };
+        let accept = Accept {
+            version: control::VERSION,
+            session: format!("{ssid:04x}"),
+            ssid,
+            key,
+            stamp_addr: external_ip,
+            stamp_port: self.transport.stamp_port,
+            limits: self.limits,
+            anchor_unix_us: status.anchor,
+            timestamps: TimestampFormat::Ntp,
+            stamps: control::StampSources { tx: self.transport.stamps.tx, rx: self.transport.stamps.rx },
+            endpoint: EndpointInfo { name: "greenroom".into(), version: env!("CARGO_PKG_VERSION").into() },
+        };
+        link.send(&Frame::Accept(Box::new(accept))).await?;
+        let mut log = Log { ssid, encoder: ChunkEncoder::new() };
+        let mut tick = tokio::time::interval(CHUNK_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let expires = tokio::time::sleep(self.limits.max_duration_us.to_duration());
+        tokio::pin!(expires);
+        loop {
+            tokio::select! {
+                () = &mut expires => return self.expire(link, &mut log).await,
+                _ = tick.tick() => log.send(self.driver, link, false).await?,
+                frame = link.receive() => match frame? {
+                    None => return Ok(()),
+                    Some(Frame::Finish(_)) => return self.finish(link, &mut log).await,
+                    Some(frame) => self.handle(link, ssid, frame).await?,
+                },
+            }
+        }
+    }
+
+    async fn handle(&self, link: &mut Link, ssid: u16, frame: Frame) -> Result<(), Broken> {
+        match frame {
+            Frame::StartStream(start) => self.start_stream(link, ssid, start).await,
+            Frame::StopStream(StopStream { stream }) => {
+                self.driver.post(move |reflector, _| reflector.stop_stream(ssid, stream))?;
+                Ok(())
+            }
+            Frame::Ping(Ping { id, reply: false }) => {
+                Ok(link.send(&Frame::Ping(Ping { id, reply: true })).await?)
+            }
+            // Frames of a later version, and answers to questions that were not asked.
+            _ => Ok(()),
+        }
+    }
+
+    async fn start_stream(&self, link: &mut Link, ssid: u16, start: StartStream) -> Result<(), Broken> {
+        let most = self.limits.max_duration_us;
+        let started = self
+            .driver
+            .call(move |reflector, now| {
+                let plan = MediaPlan {
+                    stream: start.stream,
+                    kind: MediaKind::Stream(start.media),
+                    rate: start.rate_bps,
+                    from: now,
+                    until: now + start.duration_us.min(most).max(Micros::ZERO),
+                    seed: start.seed,
+                };
+                reflector.start_stream(now, ssid, plan)
+            })
+            .await?;
+        let Err(error) = started else { return Ok(()) };
+        let code = match error {
+            SessionError::Rate => RefuseCode::Rate,
+            SessionError::Unknown(_) => RefuseCode::Expired,
+            _ => RefuseCode::BadRequest,
+        };
+        let refusal = ControlError { code, say: error.to_string(), stream: Some(start.stream) };
+        Ok(link.send(&Frame::Error(refusal)).await?)
+    }
+
+    /// Sends the rest of the log and says that it was all.
+    async fn finish(&self, link: &mut Link, log: &mut Log) -> Result<(), Broken> {
+        log.send(self.driver, link, true).await?;
+        let ssid = log.ssid;
+        let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;
+        let dropped_records = status.map_or(0, |status| status.dropped_records);
+        link.send(&Frame::Finished(Finished { dropped_records })).await?;
+        link.finish().await;
+        Ok(())
+    }
+
+    async fn expire(&self, link: &mut Link, log: &mut Log) -> Result<(), Broken> {
+        log.send(self.driver, link, true).await?;
+        let say = "the session has reached its end.".to_owned();
+        link.send(&Frame::Error(ControlError { code: RefuseCode::Expired, say, stream: None })).await?;
+        link.finish().await;
+        Ok(())
+    }
+}
+
+/// The endpoint's half of a run on its way to the client.
+struct Log {
+    ssid: u16,
+    encoder: ChunkEncoder,
+}
+
+impl Log {
+    async fn send(&mut self, driver: &Driver<Reflector>, link: &mut Link, last: bool) -> Result<(), Broken> {
+        let ssid = self.ssid;
+        let added: Option<Half> =
+            driver.call(move |reflector, now| reflector.drain_log(now, ssid, last)).await?;
+        let Some(added) = added else { return Ok(()) };
+        let chunk = self.encoder.encode_added(&added);
+        Ok(link.send(&Frame::HalfTrace(chunk)).await?)
+    }
+}

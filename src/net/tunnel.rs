@@ -1,0 +1,233 @@
+//! A datagram socket without a network below it: what a machine sends goes into a channel, and what is put into another
+//! one arrives. With it the same machines that are measured over UDP are measured over a WebSocket. Stamps are the
+//! program's, taken on the pacing thread, and say so.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use greenroom_reports::trace::ClockStep;
+use greenroom_reports::units::Micros;
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::udp::{DatagramSocket, SendBatch, SocketEvent, StampSources};
+use crate::proto::machine::{Arrival, Departure, DepartureEvent};
+
+/// Datagrams on their way between the pacing thread and the stream: beyond it they are refused, as a full socket would.
+const DEPTH: usize = 256;
+
+/// Makes a tunnel: a socket for a [`super::pacing::Driver`] and its other end for the stream that carries it.
+///
+/// # Errors
+///
+/// When the system refuses a descriptor.
+pub fn tunnel(local: SocketAddr, peer: SocketAddr, clock: Clock) -> io::Result<(TunnelSocket, TunnelEnd)> {
+    let (outgoing, sent) = mpsc::channel(DEPTH);
+    let inbox = Arc::new(Mutex::new(Inbox::default()));
+    let bell = Arc::new(Bell::new()?);
+    let socket = TunnelSocket {
+        local,
+        peer,
+        clock,
+        outgoing,
+        inbox: Arc::clone(&inbox),
+        bell: Arc::clone(&bell),
+        seen: 0,
+    };
+    Ok((socket, TunnelEnd { sent, inbox, bell, clock }))
+}
+
+/// What arrived and was not yet taken.
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: VecDeque<(Micros, Bytes)>,
+    dropped: u64,
+}
+
+/// The machine's end.
+pub struct TunnelSocket {
+    local: SocketAddr,
+    peer: SocketAddr,
+    clock: Clock,
+    outgoing: mpsc::Sender<Bytes>,
+    inbox: Arc<Mutex<Inbox>>,
+    bell: Arc<Bell>,
+    seen: u64,
+}
+
+/// The stream's end.
+pub struct TunnelEnd {
+    sent: mpsc::Receiver<Bytes>,
+    inbox: Arc<Mutex<Inbox>>,
+    bell: Arc<Bell>,
+    clock: Clock,
+}
+
+impl TunnelEnd {
+    /// Hands a datagram to the machine. When too many wait it is dropped and counted, as a receive queue would.
+    pub fn deliver(&mut self, datagram: Bytes) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.waiting.len() >= DEPTH {
+            inbox.dropped += 1;
+            return;
+        }
+        inbox.waiting.push_back((self.clock.now(), datagram));
+        drop(inbox);
+        self.bell.ring();
+    }
+
+    /// The next datagram that the machine sent; `None` when the machine is gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.sent.recv().await
+    }
+}
+
+impl DatagramSocket for TunnelSocket {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn stamp_sources(&self) -> StampSources {
+        StampSources::USER
+    }
+
+    fn receive_buffer(&self) -> usize {
+        DEPTH * super::udp::MAX_DATAGRAM
+    }
+
+    fn send(&mut self, batch: &SendBatch, departed: &mut dyn FnMut(Departure)) {
+        for (transmit, payload) in batch.iter() {
+            let event = match self.outgoing.try_send(Bytes::copy_from_slice(payload)) {
+                Ok(()) => DepartureEvent::Handed(self.clock.now()),
+                Err(mpsc::error::TrySendError::Full(_)) => DepartureEvent::Failed(Some(libc::ENOBUFS)),
+                Err(mpsc::error::TrySendError::Closed(_)) => DepartureEvent::Failed(Some(libc::EPIPE)),
+            };
+            departed(Departure { key: transmit.key, event });
+        }
+    }
+
+    fn receive(&mut self, deliver: &mut dyn FnMut(Micros, &Arrival, &[u8])) -> io::Result<usize> {
+        self.bell.silence();
+        let mut taken = 0;
+        while taken < SendBatch::CAPACITY {
+            let next = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).waiting.pop_front();
+            let Some((at, datagram)) = next else { return Ok(taken) };
+            let arrival = Arrival { from: self.peer, at, kernel: false, tos: None, ttl: None };
+            deliver(self.clock.now(), &arrival, &datagram);
+            taken += 1;
+        }
+        self.bell.ring();
+        Ok(taken)
+    }
+
+    fn read_errors(&mut self, _report: &mut dyn FnMut(SocketEvent)) {}
+
+    fn queue_drops(&mut self) -> Option<u64> {
+        self.seen = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).dropped;
+        Some(self.seen)
+    }
+
+    fn oversized(&self) -> u64 {
+        0
+    }
+
+    fn clock_steps(&self) -> &[ClockStep] {
+        &[]
+    }
+
+    #[cfg(unix)]
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    fn wait_readable(&mut self, timeout: std::time::Duration) -> io::Result<()> {
+        self.bell.wait(timeout)
+    }
+}
+
+/// Something to wait for: readable while there is something in the inbox.
+struct Bell {
+    ear: std::os::unix::net::UnixDatagram,
+    hand: std::os::unix::net::UnixDatagram,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let (ear, hand) = std::os::unix::net::UnixDatagram::pair()?;
+        ear.set_nonblocking(true)?;
+        hand.set_nonblocking(true)?;
+        Ok(Self { ear, hand })
+    }
+
+    fn ring(&self) {
+        // A full buffer means that it rings already.
+        let _ = self.hand.send(&[1]);
+    }
+
+    fn silence(&self) {
+        let mut scratch = [0; 8];
+        while self.ear.recv(&mut scratch).is_ok() {}
+    }
+
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.ear)
+    }
+
+    fn wait(&self, timeout: std::time::Duration) -> io::Result<()> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut wanted = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        poll(&mut wanted, timeout).map(|_| ()).map_err(io::Error::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::machine::{Transmit, TransmitKey};
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[tokio::test]
+    async fn datagrams_pass_both_ways_and_the_bell_rings() {
+        let (mut socket, mut end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
+        end.deliver(Bytes::from_static(b"down"));
+        socket.wait_readable(std::time::Duration::from_secs(5)).expect("rings");
+        let mut got = Vec::new();
+        let taken = socket
+            .receive(&mut |_, arrival, bytes| got.push((arrival.from, arrival.kernel, bytes.to_vec())))
+            .expect("works");
+        assert_eq!((taken, got), (1, vec![(address(2), false, b"down".to_vec())]));
+
+        let mut batch = SendBatch::default();
+        let transmit =
+            Transmit { to: address(2), key: TransmitKey(7), intended: Micros::ZERO, tos: 0, stamp: true };
+        batch.push(transmit, b"up");
+        let mut departures = Vec::new();
+        socket.send(&batch, &mut |departure| departures.push(departure));
+        assert!(matches!(
+            departures[..],
+            [Departure { key: TransmitKey(7), event: DepartureEvent::Handed(_) }]
+        ));
+        assert_eq!(end.next().await.as_deref(), Some(&b"up"[..]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_as_dropped_here() {
+        let (mut socket, mut end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
+        for _ in 0..DEPTH + 3 {
+            end.deliver(Bytes::from_static(b"x"));
+        }
+        assert_eq!(socket.queue_drops(), Some(3));
+        let mut all = 0;
+        while let taken @ 1.. = socket.receive(&mut |_, _, _| ()).expect("works") {
+            all += taken;
+        }
+        assert_eq!(all, DEPTH);
+    }
+}
