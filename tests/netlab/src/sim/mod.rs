@@ -3,6 +3,7 @@
 //! True time counts from the start and is what links go by. Each machine sees its own computer's clock only.
 
 mod host;
+mod measure;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use std::time::Duration;
 use greenroom::proto::machine::{Arrival, Departure, DepartureEvent, Machine};
 use greenroom_reports::trace::{Direction, StreamId};
 use greenroom_reports::units::Micros;
+
+pub use measure::{Load, Plan, Run, simulate, stream_of};
 
 use crate::link::{Link, Outcome};
 use crate::packet::{FlowKey, PacketInfo, Protocol};
