@@ -9,3 +9,4 @@ pub mod history;
 pub mod net;
 pub mod plan;
 pub mod proto;
+pub mod targets;

@@ -1,17 +1,9 @@
 //! What to measure, against what, in which order, how long and with how many bytes. Pure: settings in, plan out.
 //!
-//! A run offers load in phases. Audio runs through all of them. The first phase is audio alone: it shows the floor of the
-//! delay and is the only time on which audio itself is judged. Then media climbs the rungs that were asked for, both ways
-//! at once, each direction in streams of its own. A use is judged only on the time when the load was at most its own
-//! rung, so the climb goes upward and no rung is offered beyond those asked for.
-//!
-//! # How long
-//!
-//! No loss among n packets bounds the loss below `good` with 95 % confidence (two-sided Clopper-Pearson) once
-//! `n ≥ ln(0.025) / ln(1 − good)`. A phase is as long as its packets need for that, and where a quick check has no time
-//! for it, a rung is sent in smaller packets at the same rate, so that more of them fit.
-
-mod endpoint;
+//! A run offers load in phases. Audio runs through all of them; it carries the round-trip times and keeps the session
+//! alive. The first phase is audio alone and shows the floor of the delay. Then media climbs the rungs that were asked
+//! for, both ways at once, each direction in streams of its own. A use is blamed only for what happened while the load
+//! was at most its own rung, so the climb goes upward and no rung is offered beyond those asked for.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +13,8 @@ use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use greenroom_reports::verdict::Profile;
 use thiserror::Error;
 
-pub use endpoint::{DEFAULT_PORT, EndpointUrl, EndpointUrlError, Fingerprint, Secret};
+pub use crate::net::url::EndpointUrl;
+pub use crate::proto::control::Token;
 
 /// Byte cap of a quick check unless told otherwise.
 pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
@@ -59,7 +52,7 @@ pub struct Against {
     /// The endpoint. `None`: one within this program, on the loopback interface, which says nothing about the internet.
     pub endpoint: Option<EndpointUrl>,
     /// What lets this program in. Only sent to an endpoint that proved who it is.
-    pub token: Option<Secret>,
+    pub token: Option<Token>,
     /// Name or address of the network interface to send from. `None`: the system chooses.
     pub interface: Option<String>,
 }
@@ -69,11 +62,9 @@ pub struct Against {
 pub enum Traffic {
     /// What a verdict on these uses needs.
     Uses(BTreeSet<Use>, Mode),
-    /// Exactly these streams, all at once.
+    /// Audio and exactly these streams, all at once.
     Chosen {
-        /// Whether audio is sent (it carries the round-trip times, so a run without it has none).
-        audio: bool,
-        /// One-way media.
+        /// One-way media beside audio.
         media: Vec<ChosenMedia>,
         /// How long.
         duration: Micros,
@@ -145,8 +136,6 @@ pub struct PlannedStream {
     pub from: Micros,
     /// Its end.
     pub to: Micros,
-    /// Size of its full packets at the IP layer.
-    pub packet: DataSize,
 }
 
 impl PlannedStream {
@@ -214,7 +203,7 @@ pub const fn rung(use_: Use) -> Bitrate {
 pub fn plan(request: &Request) -> Result<Plan, PlanError> {
     let plan = match &request.traffic {
         Traffic::Uses(uses, mode) => plan_uses(uses, *mode, request)?,
-        Traffic::Chosen { audio, media, duration } => plan_chosen(*audio, media, *duration, request)?,
+        Traffic::Chosen { media, duration } => plan_chosen(media, *duration, request)?,
     };
     if plan.bytes > plan.max_bytes {
         let advice = advice(&plan);
@@ -230,16 +219,8 @@ const LONGEST: Micros = Micros::from_secs(600);
 const SLOWEST: Bitrate = Bitrate::from_kbps(50);
 const FASTEST: Bitrate = Bitrate::from_kbps(50_000);
 
-/// Full media packets at the IP layer: fits every path that carries IPv6 (1280) with room for tunnels.
-const MEDIA_PACKET: DataSize = DataSize::from_bytes(1_200);
-/// Smallest media packets at the IP layer: header, authentication and numbering leave nothing to spare below.
-const LEAST_MEDIA_PACKET: u64 = 240;
-/// Audio packets at the IP layer: an Opus frame of 20 ms at 32 kbit/s, with RTP's header and security, IPv6.
-const AUDIO_PACKET: DataSize = DataSize::from_bytes(176);
-/// Packets per second of audio in calls, and at most (as frames of 15 ms and less) where a quick check must decide on
-/// loss in a few seconds; 70 of [`AUDIO_PACKET`] stay within audio's own rung.
-const AUDIO_PPS: u64 = 50;
-const DENSE_AUDIO_PPS: u64 = 70;
+/// Audio at the IP layer: 50 packets a second of 184 octets in UDP over IPv6.
+const AUDIO_RATE: Bitrate = Bitrate::from_bps(50 * (184 + 48) * 8);
 /// QUIC handshake, control messages and the endpoint's half of the trace, generously.
 const CONTROL_BYTES: DataSize = DataSize::from_bytes(200_000);
 
@@ -247,47 +228,38 @@ const CONTROL_BYTES: DataSize = DataSize::from_bytes(200_000);
 struct Timing {
     reach: Micros,
     drain: Micros,
-    /// Audio alone, at least.
-    idle_min: Micros,
-    /// Audio alone, at most.
-    idle_max: Micros,
-    /// One rung, at least and at most.
-    rung_min: Micros,
+    /// Audio alone before media.
+    idle: Micros,
+    /// One rung at most.
     rung_max: Micros,
-    /// Audio alone at the end.
+    /// Audio alone after media.
     settle: Micros,
     /// All phases together.
     traffic: Micros,
-    audio_pps: u64,
     max_bytes: DataSize,
 }
 
 const fn timing(mode: Mode) -> Timing {
     match mode {
-        // 1 + 4.5 + 0.5 = 6 s. A straggler is lost after 300 ms at the earliest.
+        // 1 + 4.5 + 0.5 = 6 s. 225 audio packets without a loss bound the loss below 2 % with 95 % confidence, which takes
+        // 183 of them. A straggler is lost after 300 ms at the earliest.
         Mode::Quick => Timing {
             reach: Micros::from_secs(1),
             drain: Micros::from_millis(500),
-            idle_min: Micros::from_secs(1),
-            idle_max: Micros::from_millis(3_000),
-            rung_min: Micros::from_millis(700),
-            rung_max: Micros::from_millis(2_000),
+            idle: Micros::from_secs(1),
+            rung_max: Micros::from_millis(3_500),
             settle: Micros::ZERO,
             traffic: Micros::from_millis(4_500),
-            audio_pps: DENSE_AUDIO_PPS,
             max_bytes: QUICK_MAX_BYTES,
         },
         // 3 + 23.5 + 3.5 = 30 s. A straggler is lost after Tmax = 3 s.
         Mode::Deep => Timing {
             reach: Micros::from_secs(3),
             drain: Micros::from_millis(3_500),
-            idle_min: Micros::from_secs(5),
-            idle_max: Micros::from_secs(10),
-            rung_min: Micros::from_secs(2),
+            idle: Micros::from_secs(5),
             rung_max: Micros::from_secs(5),
             settle: Micros::from_secs(2),
             traffic: Micros::from_millis(23_500),
-            audio_pps: AUDIO_PPS,
             max_bytes: DEEP_MAX_BYTES,
         },
     }
@@ -299,41 +271,40 @@ fn plan_uses(uses: &BTreeSet<Use>, mode: Mode, request: &Request) -> Result<Plan
     }
     let timing = timing(mode);
     let rungs = rungs_in_order(uses, request);
-    let idle = idle_time(uses, &rungs, &timing, request);
-    let each = rung_time(idle, rungs.len(), &timing);
-
     let mut builder = Builder::default();
-    builder.phase(PhaseKind::Idle, idle, Bitrate::default());
-    for use_ in rungs {
-        builder.rung(use_, rate_of(use_, request), each, packets_needed(use_, request));
+    if rungs.is_empty() {
+        builder.phase(PhaseKind::Idle, audio_alone(mode, &timing), Bitrate::default());
+    } else {
+        builder.phase(PhaseKind::Idle, timing.idle, Bitrate::default());
+        let each = rung_time(rungs.len(), &timing);
+        for use_ in rungs {
+            builder.rung(use_, rate_of(use_, request), each);
+        }
+        if timing.settle > Micros::ZERO {
+            builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
+        }
     }
-    if timing.settle > Micros::ZERO {
-        builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
-    }
-    Ok(builder.finish(
-        Frame {
-            kind: Kind::Check,
-            mode,
-            uses: uses.clone(),
-            audio_pps: Some(timing.audio_pps),
-            reach: timing.reach,
-            drain: timing.drain,
-            max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
-            stop_early: mode == Mode::Quick,
-        },
-        request,
-    ))
+    let frame = Frame {
+        kind: Kind::Check,
+        mode,
+        uses: uses.clone(),
+        reach: timing.reach,
+        drain: timing.drain,
+        max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
+        stop_early: mode == Mode::Quick,
+    };
+    Ok(builder.finish(frame, request))
 }
 
-fn plan_chosen(
-    audio: bool,
-    media: &[ChosenMedia],
-    duration: Micros,
-    request: &Request,
-) -> Result<Plan, PlanError> {
-    if !audio && media.is_empty() {
-        return Err(PlanError::Nothing);
+/// How long a check of audio alone sends: all the time that there is, or 12 s of a deep one.
+fn audio_alone(mode: Mode, timing: &Timing) -> Micros {
+    match mode {
+        Mode::Quick => timing.traffic,
+        Mode::Deep => Micros::from_secs(12),
     }
+}
+
+fn plan_chosen(media: &[ChosenMedia], duration: Micros, request: &Request) -> Result<Plan, PlanError> {
     if !(SHORTEST..=LONGEST).contains(&duration) {
         return Err(PlanError::Duration);
     }
@@ -351,7 +322,7 @@ fn plan_chosen(
     });
     for chosen in media {
         let rung = rung_of(chosen);
-        builder.stream(*chosen, rung, (Micros::ZERO, duration), MEDIA_PACKET);
+        builder.stream(*chosen, rung, (Micros::ZERO, duration));
     }
     let deep = timing(Mode::Deep);
     Ok(builder.finish(
@@ -359,7 +330,6 @@ fn plan_chosen(
             kind: Kind::Measure,
             mode: Mode::Deep,
             uses: BTreeSet::new(),
-            audio_pps: audio.then_some(AUDIO_PPS),
             reach: deep.reach,
             drain: deep.drain,
             max_bytes: request.max_bytes.unwrap_or(deep.max_bytes),
@@ -391,40 +361,11 @@ fn rate_of(use_: Use, request: &Request) -> Bitrate {
     request.profile.uses.get(&use_).map_or_else(|| rung(use_), |limits| limits.rate_bps)
 }
 
-/// How long audio runs alone: as long as judging it needs, as far as the rungs leave time.
-fn idle_time(uses: &BTreeSet<Use>, rungs: &[Use], timing: &Timing, request: &Request) -> Micros {
-    let wanted = if uses.contains(&Use::Audio) {
-        let packets = packets_needed(Use::Audio, request);
-        Micros::new(micros_for(packets, timing.audio_pps)).min(timing.idle_max)
-    } else {
-        timing.idle_min
-    };
-    let left = timing.traffic - timing.settle - timing.rung_min * count(rungs.len());
-    wanted.min(left).max(timing.idle_min)
-}
-
-fn rung_time(idle: Micros, rungs: usize, timing: &Timing) -> Micros {
-    let left = timing.traffic - timing.settle - idle;
+fn rung_time(rungs: usize, timing: &Timing) -> Micros {
+    let left = timing.traffic - timing.settle - timing.idle;
     let each = Micros::new(left.get() / count(rungs.max(1)));
     // Whole milliseconds: plans are read by people.
     Micros::from_millis(each.get() / 1_000).min(timing.rung_max)
-}
-
-/// Packets without a loss that bound the loss below the use's good value (see the module), and a tenth more.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to a range that both types hold"
-)]
-fn packets_needed(use_: Use, request: &Request) -> u64 {
-    let band = request.profile.uses.get(&use_).and_then(|limits| limits.loss_ratio.as_ref());
-    let good = band.map_or(0.02, |band| band.good).clamp(0.001, 0.5);
-    let needed = 0.025_f64.ln() / (1.0 - good).ln() * 1.1;
-    needed.ceil().clamp(1.0, 10_000.0) as u64
-}
-
-fn micros_for(packets: u64, per_second: u64) -> i64 {
-    i64::try_from(packets * 1_000_000 / per_second).unwrap_or(i64::MAX)
 }
 
 fn count(n: usize) -> i64 {
@@ -442,7 +383,6 @@ struct Frame {
     kind: Kind,
     mode: Mode,
     uses: BTreeSet<Use>,
-    audio_pps: Option<u64>,
     reach: Micros,
     drain: Micros,
     max_bytes: DataSize,
@@ -465,47 +405,33 @@ impl Builder {
         });
     }
 
-    /// Adds a phase with one use's media both ways, in packets small enough that `packets` of them fit.
-    fn rung(&mut self, use_: Use, rate: Bitrate, lasting: Micros, packets: u64) {
+    /// Adds a phase with one use's media both ways.
+    fn rung(&mut self, use_: Use, rate: Bitrate, lasting: Micros) {
         let from = self.now();
         self.phase(PhaseKind::Media, lasting, rate);
-        let media = use_.media();
-        let fitting = rate.in_time(lasting).bytes() / packets.max(1);
-        let packet = DataSize::from_bytes(fitting.clamp(LEAST_MEDIA_PACKET, MEDIA_PACKET.bytes()));
         for direction in Direction::BOTH {
-            let chosen = ChosenMedia { media, direction, rate };
-            self.stream(chosen, Some(use_), (from, from + lasting), packet);
+            let chosen = ChosenMedia { media: use_.media(), direction, rate };
+            self.stream(chosen, Some(use_), (from, from + lasting));
         }
     }
 
-    fn stream(
-        &mut self,
-        chosen: ChosenMedia,
-        rung: Option<Use>,
-        (from, to): (Micros, Micros),
-        packet: DataSize,
-    ) {
+    fn stream(&mut self, chosen: ChosenMedia, rung: Option<Use>, (from, to): (Micros, Micros)) {
         // Audio is 0, media follows. Plans have a handful of streams.
         let id = StreamId(u16::try_from(self.media.len() + 1).unwrap_or(u16::MAX));
         let spec = StreamSpec { media: chosen.media, direction: Some(chosen.direction), rate: chosen.rate };
-        self.media.push(PlannedStream { id, spec, rung, from, to, packet });
+        self.media.push(PlannedStream { id, spec, rung, from, to });
     }
 
     fn finish(self, frame: Frame, request: &Request) -> Plan {
         let to = self.now();
-        let audio = frame.audio_pps.map(|pps| PlannedStream {
+        let audio = PlannedStream {
             id: StreamId::AUDIO,
-            spec: StreamSpec {
-                media: Media::Audio,
-                direction: None,
-                rate: Bitrate::from_bps(pps * AUDIO_PACKET.bytes() * 8),
-            },
+            spec: StreamSpec { media: Media::Audio, direction: None, rate: AUDIO_RATE },
             rung: Some(Use::Audio),
             from: Micros::ZERO,
             to,
-            packet: AUDIO_PACKET,
-        });
-        let streams: Vec<PlannedStream> = audio.into_iter().chain(self.media).collect();
+        };
+        let streams: Vec<PlannedStream> = std::iter::once(audio).chain(self.media).collect();
         let bytes = streams.iter().map(PlannedStream::bytes).sum::<DataSize>() + CONTROL_BYTES;
         Plan {
             against: request.against.clone(),

@@ -63,7 +63,7 @@ fn wrong_usage_is_64_and_says_what_to_do() {
         (&["check", "--for", "4k"], &["4k", "720p"]),
         (&["check", "--quick", "--deep"], &["--quick", "--deep"]),
         (&["check", "--max-bytes", "lots"], &["10MB"]),
-        (&["check", "--max-bytes", "100kB"], &["the cap is", "--max-bytes 1MB"]),
+        (&["check", "--max-bytes", "100kB"], &["the cap is", "--max-bytes 2MB"]),
         (&["check", "https://example.com"], &["greenroom://HOST"]),
         (&["check", "two", "hosts"], &["hosts"]),
         (&["check", "host:0"], &["1 to 65535"]),

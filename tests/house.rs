@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("endpoint", &["net"]),
     ("net", &["proto"]),
     ("history", &["net"]),
-    ("plan", &[]),
+    // An endpoint's name and token.
+    ("plan", &["net"]),
     ("proto", &[]),
     ("devices", &[]),
 ];

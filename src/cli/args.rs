@@ -106,7 +106,7 @@ pub(crate) struct MeasureArgs {
     #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
     pub(crate) endpoint: Option<EndpointUrl>,
 
-    /// Traffic to send, all at once: audio, 360p, 720p, 1080p, screen, video@RATE, screen@RATE
+    /// Traffic to send beside audio, all at once: 360p, 720p, 1080p, screen, video@RATE, screen@RATE
     #[arg(
         long,
         value_name = "TRAFFIC",
@@ -276,8 +276,8 @@ Exit codes:
 const MEASURE_EXAMPLES: &str = "\
 Examples:
   greenroom measure probe.example                                  audio for 10 seconds
-  greenroom measure probe.example --traffic audio,1080p --duration 30s
-  greenroom measure probe.example --traffic audio,video@8Mbit --direction up --json -
+  greenroom measure probe.example --traffic 1080p --duration 30s
+  greenroom measure probe.example --traffic video@8Mbit --direction up --json -
 
 Nothing is judged: the exit code is 0 when the endpoint was measured.";
 

@@ -44,5 +44,5 @@ fn traffic(args: &MeasureArgs) -> Traffic {
             })
         })
         .collect();
-    Traffic::Chosen { audio: args.traffic.contains(&TrafficItem::Audio), media, duration: args.duration }
+    Traffic::Chosen { media, duration: args.duration }
 }

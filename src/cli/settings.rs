@@ -15,7 +15,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::exit::CliError;
 use super::values;
 use crate::history;
-use crate::plan::{EndpointUrl, EndpointUrlError, Secret};
+use crate::net::url::UrlError;
+use crate::plan::{EndpointUrl, Token};
 
 /// What the commands that measure run with.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) profile: Profile,
     pub(crate) interface: Option<String>,
-    pub(crate) token: Option<Secret>,
+    pub(crate) token: Option<Token>,
     pub(crate) max_bytes: Option<DataSize>,
     /// Past results to keep; 0 keeps none.
     pub(crate) history_keep: usize,
@@ -50,7 +51,7 @@ pub(crate) struct Layer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TokenSource {
     File(PathBuf),
-    Given(Secret),
+    Given(Token),
 }
 
 /// Reads a variable of the environment.
@@ -118,8 +119,8 @@ fn from_env(env: Env<'_>) -> Result<Layer, CliError> {
     ) -> Result<Option<T>, CliError> {
         text.map(|t| parse(&t).map_err(|why| CliError::Usage(format!("{name}: {why}")))).transpose()
     }
-    let token = match text("GREENROOM_TOKEN")?.as_deref().and_then(Secret::new) {
-        Some(secret) => Some(TokenSource::Given(secret)),
+    let token = match text("GREENROOM_TOKEN")?.as_deref().and_then(|text| Token::new(text.trim())) {
+        Some(token) => Some(TokenSource::Given(token)),
         None => env("GREENROOM_TOKEN_FILE").map(|path| TokenSource::File(path.into())),
     };
     Ok(Layer {
@@ -208,9 +209,9 @@ fn load_profile(name_or_file: &str) -> Result<Profile, CliError> {
     Profile::parse(&text).map_err(|error| CliError::input(path, &error))
 }
 
-fn load_token(source: TokenSource) -> Result<Secret, CliError> {
+fn load_token(source: TokenSource) -> Result<Token, CliError> {
     match source {
-        TokenSource::Given(secret) => Ok(secret),
+        TokenSource::Given(token) => Ok(token),
         TokenSource::File(path) => {
             let text = if path == Path::new("-") {
                 io::read_to_string(io::stdin())
@@ -218,7 +219,7 @@ fn load_token(source: TokenSource) -> Result<Secret, CliError> {
                 fs::read_to_string(&path)
             }
             .map_err(|error| CliError::input(&path, &error))?;
-            Secret::new(&text).ok_or_else(|| CliError::input(&path, &"the file holds no token"))
+            Token::new(text.trim()).ok_or_else(|| CliError::input(&path, &"the file holds no token"))
         }
     }
 }
@@ -236,7 +237,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 fn endpoint(text: &str) -> Result<EndpointUrl, String> {
-    text.parse().map_err(|error: EndpointUrlError| error.to_string())
+    text.parse().map_err(|error: UrlError| error.to_string())
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn the_token_comes_from_the_environment_or_a_file() {
         let settings = resolved(Layer::default(), "", &[("GREENROOM_TOKEN", " t0ken\n")]).expect("valid");
-        assert_eq!(settings.token, Secret::new("t0ken"));
+        assert_eq!(settings.token, Token::new("t0ken"));
         let error = resolved(Layer::default(), "token_file = 'missing'", &[]).expect_err("no such file");
         assert!(error.to_string().contains("greenroom/missing"), "relative to the config file: {error}");
     }

@@ -6,8 +6,8 @@ fn request(uses: &[Use], mode: Mode) -> Request {
     wish(Traffic::Uses(uses.iter().copied().collect(), mode))
 }
 
-fn chosen(audio: bool, media: Vec<ChosenMedia>, seconds: i64) -> Request {
-    wish(Traffic::Chosen { audio, media, duration: Micros::from_secs(seconds) })
+fn chosen(media: Vec<ChosenMedia>, seconds: i64) -> Request {
+    wish(Traffic::Chosen { media, duration: Micros::from_secs(seconds) })
 }
 
 fn wish(traffic: Traffic) -> Request {
@@ -41,30 +41,29 @@ fn tables() {
         phases: &'static [(PhaseKind, i64, i64, u64)],
     }
     let cases = [
-        // ln(0.025)/ln(0.98) × 1.1 = 200.9: 201 packets at 70 per second.
-        Case { name: "audio", uses: &[Use::Audio], mode: Mode::Quick, phases: &[(Idle, 0, 2_871, 0)] },
+        Case { name: "audio", uses: &[Use::Audio], mode: Mode::Quick, phases: &[(Idle, 0, 4_500, 0)] },
         Case {
             name: "the default",
             uses: &[Use::Audio, Use::Video720p],
             mode: Mode::Quick,
-            phases: &[(Idle, 0, 2_871, 0), (Media, 2_871, 4_499, 1_500)],
+            phases: &[(Idle, 0, 1_000, 0), (Media, 1_000, 4_500, 1_500)],
         },
         Case {
-            name: "video alone needs the floor only",
+            name: "video without audio has the floor all the same",
             uses: &[Use::Video720p],
             mode: Mode::Quick,
-            phases: &[(Idle, 0, 1_000, 0), (Media, 1_000, 3_000, 1_500)],
+            phases: &[(Idle, 0, 1_000, 0), (Media, 1_000, 4_500, 1_500)],
         },
         Case {
-            name: "all: audio gives way to the rungs",
+            name: "all: the rungs share the time and climb",
             uses: &ALL,
             mode: Mode::Quick,
             phases: &[
-                (Idle, 0, 1_700, 0),
-                (Media, 1_700, 2_400, 600),
-                (Media, 2_400, 3_100, 600),
-                (Media, 3_100, 3_800, 1_500),
-                (Media, 3_800, 4_500, 3_000),
+                (Idle, 0, 1_000, 0),
+                (Media, 1_000, 1_875, 600),
+                (Media, 1_875, 2_750, 600),
+                (Media, 2_750, 3_625, 1_500),
+                (Media, 3_625, 4_500, 3_000),
             ],
         },
         Case {
@@ -93,7 +92,7 @@ fn quick_takes_6_s_and_10_mb_at_most_whatever_is_asked() {
 fn deep_takes_30_s_and_100_mb_at_most_whatever_is_asked() {
     for uses in every_set() {
         let plan = plan(&request(&uses, Mode::Deep)).expect("fits the default cap");
-        assert!(plan.longest() >= Micros::from_secs(13), "{uses:?}: {}", plan.longest());
+        assert!(plan.longest() >= Micros::from_secs(15), "{uses:?}: {}", plan.longest());
         assert!(plan.longest() <= Micros::from_secs(30), "{uses:?}: {}", plan.longest());
         assert!(plan.bytes <= DEEP_MAX_BYTES);
     }
@@ -137,24 +136,6 @@ fn phases_join_and_climb_and_carry_their_streams() {
 }
 
 #[test]
-fn a_rung_has_packets_enough_to_show_that_it_is_good() {
-    // Clopper-Pearson, 0 lost of n: below good at 95 % two-sided from n = 183, 245, 367 on (2, 1.5, 1 %).
-    for uses in every_set() {
-        let plan = plan(&request(&uses, Mode::Quick)).expect("fits the default cap");
-        for stream in plan.streams.iter().filter(|s| s.spec.direction.is_some()) {
-            let packets = stream.bytes().bytes() / stream.packet.bytes();
-            let least = match stream.rung.expect("a rung") {
-                Use::Audio => unreachable!("audio is reflected"),
-                Use::Video360p | Use::Screen => 183,
-                Use::Video720p => 245,
-                Use::Video1080p => 367,
-            };
-            assert!(packets >= least, "{uses:?} {stream:?}: {packets}");
-        }
-    }
-}
-
-#[test]
 fn audio_stays_within_its_own_rung() {
     for mode in [Mode::Quick, Mode::Deep] {
         let plan = plan(&request(&[Use::Audio], mode)).expect("fits the default cap");
@@ -164,19 +145,19 @@ fn audio_stays_within_its_own_rung() {
 
 #[test]
 fn bytes_are_counted_both_ways() {
-    let plan = plan(&chosen(true, vec![], 10)).expect("small");
-    // 50 packets of 176 bytes for 10 s, and their replies, and control.
-    assert_eq!(plan.bytes, DataSize::from_bytes(2 * 50 * 176 * 10 + 200_000));
+    let plan = plan(&chosen(vec![], 10)).expect("small");
+    // 50 packets of 232 bytes for 10 s, and their replies, and control.
+    assert_eq!(plan.bytes, DataSize::from_bytes(2 * 50 * 232 * 10 + 200_000));
 }
 
 #[test]
 fn a_plan_over_the_cap_is_refused_with_what_to_do() {
     let mut wish = request(&[Use::Audio, Use::Video1080p], Mode::Quick);
     wish.max_bytes = Some(DataSize::from_bytes(1_000_000));
-    let error = plan(&wish).expect_err("3 Mbit/s both ways for 1.6 s is 1.2 MB");
+    let error = plan(&wish).expect_err("3 Mbit/s both ways for 3.5 s is 2.6 MB");
     assert!(matches!(error, PlanError::OverCap { cap, .. } if cap == DataSize::from_bytes(1_000_000)));
     let text = error.to_string();
-    assert!(text.contains("--max-bytes 2MB"), "{text}");
+    assert!(text.contains("--max-bytes 3MB"), "{text}");
     assert!(text.contains("leave 1080p out of --for"), "{text}");
 }
 
@@ -184,10 +165,9 @@ fn a_plan_over_the_cap_is_refused_with_what_to_do() {
 fn chosen_traffic_is_bounded() {
     let fast =
         ChosenMedia { media: Media::Video, direction: Direction::Up, rate: Bitrate::from_kbps(60_000) };
-    assert_eq!(plan(&chosen(false, vec![], 5)), Err(PlanError::Nothing));
-    assert_eq!(plan(&chosen(true, vec![], 0)), Err(PlanError::Duration));
-    assert_eq!(plan(&chosen(true, vec![], 601)), Err(PlanError::Duration));
-    assert_eq!(plan(&chosen(true, vec![fast], 5)), Err(PlanError::Rate(fast.rate)));
+    assert_eq!(plan(&chosen(vec![], 0)), Err(PlanError::Duration));
+    assert_eq!(plan(&chosen(vec![], 601)), Err(PlanError::Duration));
+    assert_eq!(plan(&chosen(vec![fast], 5)), Err(PlanError::Rate(fast.rate)));
     assert_eq!(plan(&request(&[], Mode::Quick)), Err(PlanError::Nothing));
 }
 
@@ -195,7 +175,7 @@ fn chosen_traffic_is_bounded() {
 fn chosen_traffic_runs_all_at_once() {
     let up = ChosenMedia { media: Media::Video, direction: Direction::Up, rate: Bitrate::from_kbps(1_500) };
     let down = ChosenMedia { media: Media::Video, direction: Direction::Down, rate: Bitrate::from_kbps(700) };
-    let plan = plan(&chosen(true, vec![up, down], 20)).expect("5.6 MB");
+    let plan = plan(&chosen(vec![up, down], 20)).expect("5.6 MB");
     assert_eq!(plan.phases.len(), 1);
     assert_eq!(plan.phases[0].offered_up, up.rate);
     assert_eq!(plan.phases[0].offered_down, down.rate);

@@ -1,0 +1,184 @@
+//! A Greenroom endpoint: control over QUIC, probes over UDP from the pacing thread.
+//!
+//! [`reach`] ends with a [`Session`] whose address the endpoint has validated, or with the reason why there is none. It
+//! takes at most [`REACH`] in all, whatever does not answer.
+
+mod link;
+mod reach;
+
+use std::time::Duration;
+
+use greenroom_reports::schema::{Identity, Reached};
+use greenroom_reports::trace::{Direction, Half, StreamId, Trace};
+use greenroom_reports::units::Micros;
+use greenroom_reports::verdict::TargetFailure;
+
+use crate::net::clock::Clock;
+use crate::net::host::CpuTicks;
+use crate::net::pacing::{Driver, End, Outcome};
+use crate::net::quic;
+use crate::plan::{PlannedPhase, PlannedStream};
+use crate::proto::control::{Frame, StartStream, StopStream};
+use crate::proto::media::MediaPlan;
+use crate::proto::sender::{Sender, SenderState};
+use crate::proto::stamp::MediaKind;
+
+pub use reach::{REACH, Unreached, reach};
+
+use link::Link;
+
+/// A session with an endpoint: its address is validated and audio flows.
+pub struct Session {
+    /// How it was reached.
+    pub reached: Reached,
+    /// Whether the endpoint proved who it is.
+    pub identity: Identity,
+    connection: quinn::Connection,
+    link: Link,
+    driver: Driver<Sender>,
+    cpu_before: Option<CpuTicks>,
+}
+
+/// What has been measured so far.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Both halves and the phases.
+    pub trace: Trace,
+    /// When an authenticated packet last arrived.
+    pub last_heard: Option<Micros>,
+    /// Whether everything was sent and stragglers were awaited.
+    pub done: bool,
+}
+
+impl Session {
+    /// The run's clock.
+    pub fn clock(&self) -> Clock {
+        self.driver.clock()
+    }
+
+    /// When the first audio packet was due.
+    pub async fn audio_start(&self) -> Option<Micros> {
+        self.driver.call(|sender, _| sender.audio_start()).await.ok().flatten()
+    }
+
+    /// Notes a phase that begins at `at`.
+    pub fn begin_phase(&self, phase: PlannedPhase, at: Micros) {
+        // A thread that has ended says so in `snapshot` and `end`.
+        let _ = self.driver.post(move |sender, _| {
+            sender.begin_phase(at, phase.kind, phase.offered_up, phase.offered_down);
+        });
+    }
+
+    /// Starts a stream that is to run from `from` until `until`.
+    ///
+    /// A stream down is asked for now and begins when the request has arrived.
+    pub async fn start_stream(&mut self, stream: &PlannedStream, from: Micros, until: Micros, seed: u64) {
+        let (id, rate, media) = (stream.id, stream.spec.rate, stream.spec.media);
+        match stream.spec.direction {
+            Some(Direction::Up) => {
+                let plan = MediaPlan { stream: id, kind: MediaKind::Stream(media), rate, from, until, seed };
+                let _ = self.driver.post(move |sender, now| {
+                    if let Err(error) = sender.start_stream(now, plan) {
+                        tracing::warn!("cannot start a stream: {error}");
+                    }
+                });
+            }
+            Some(Direction::Down) => {
+                // It begins half a round trip later there; what it sends last is to be here before the phase ends.
+                let round_trip = Micros::from_duration(self.connection.rtt());
+                let duration_us = (until - from - round_trip).max(SHORTEST_STREAM);
+                let request = StartStream { stream: id, media, rate_bps: rate, duration_us, seed };
+                self.link.tell(&Frame::StartStream(request)).await;
+            }
+            None => {}
+        }
+    }
+
+    /// Takes in what the endpoint has to say until it has nothing more to say. Cancel-safe.
+    pub async fn listen(&mut self) {
+        self.link.listen().await;
+    }
+
+    /// Why the endpoint has nothing more to say, where that is no good end.
+    pub fn failure(&self) -> Option<&TargetFailure> {
+        self.link.failure.as_ref()
+    }
+
+    /// Copies what has been measured so far. `None`: the measuring thread has ended.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let there = known(self.link.there.half().clone());
+        self.driver
+            .call(move |sender, now| {
+                let mut phases = sender.phases().to_vec();
+                if let Some(last) = phases.last_mut() {
+                    last.to = last.to.min(now);
+                }
+                let here = sender.half().clone();
+                Snapshot {
+                    trace: Trace { here, there, phases, capacity: Vec::new() },
+                    last_heard: sender.last_heard(),
+                    done: sender.state() == SenderState::Finished,
+                }
+            })
+            .await
+            .ok()
+    }
+
+    /// Ends the run: nothing more is sent, stragglers are awaited unless `at_once`, and the rest of the endpoint's log is
+    /// fetched. Each of the two takes at most `patience`; what came until then is handed out with the reason why it is
+    /// not all.
+    pub async fn end(
+        mut self,
+        at_once: bool,
+        down: &[StreamId],
+        patience: Duration,
+    ) -> (Trace, Option<TargetFailure>) {
+        for stream in down {
+            self.link.tell(&Frame::StopStream(StopStream { stream: *stream })).await;
+        }
+        let _ = self.driver.post(move |sender, now| match at_once {
+            true => sender.abort(now),
+            false => sender.finish(now),
+        });
+        let drained = tokio::time::timeout(patience, self.driver.finished()).await;
+        let fetched = tokio::time::timeout(patience, self.link.finish()).await;
+        quic::close(&self.connection);
+        if fetched.is_err() {
+            self.link.failure.get_or_insert(TargetFailure::Died);
+        }
+        let outcome = match drained {
+            Ok(outcome) => outcome.ok(),
+            Err(_) => self.driver.stop().await.ok(),
+        };
+        let (trace, local) = trace_of(outcome, self.link.there.into_half(), self.cpu_before);
+        (trace, local.or(self.link.failure))
+    }
+}
+
+/// A stream down lasts at least this, however long the round trip.
+const SHORTEST_STREAM: Micros = Micros::from_millis(100);
+
+/// Puts both halves together, and says what went wrong at this end.
+fn trace_of(
+    outcome: Option<Outcome<Sender>>,
+    there: Half,
+    cpu_before: Option<CpuTicks>,
+) -> (Trace, Option<TargetFailure>) {
+    let Some(outcome) = outcome else {
+        let detail = "the measuring thread broke off".to_owned();
+        return (Trace::default(), Some(TargetFailure::Local { detail }));
+    };
+    let local = match outcome.end {
+        End::SocketFailed(detail) => Some(TargetFailure::Local { detail }),
+        End::Finished | End::Stopped => None,
+    };
+    let (mut here, phases, _) = outcome.machine.into_parts();
+    here.clock.steps = outcome.status.sockets.into_iter().flat_map(|socket| socket.clock_steps).collect();
+    here.host_load = cpu_before.and_then(|before| CpuTicks::read().and_then(|now| now.since(&before)));
+    (Trace { here, there: known(there), phases, capacity: Vec::new() }, local)
+}
+
+/// The endpoint's half, unless nothing of it ever came.
+fn known(there: Half) -> Option<Half> {
+    (!there.streams.is_empty()).then_some(there)
+}

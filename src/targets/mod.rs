@@ -1,0 +1,3 @@
+//! The kinds of endpoint that can be measured, one file per kind.
+
+pub mod greenroom;
