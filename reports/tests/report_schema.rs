@@ -10,7 +10,7 @@ const GOLDENS: [(&str, &str); 2] = [
 ];
 
 fn goldens() -> impl Iterator<Item = (&'static str, Value)> {
-    GOLDENS.into_iter().map(|(name, text)| (name, serde_json::from_str(text).unwrap()))
+    GOLDENS.into_iter().map(|(name, text)| (name, serde_json::from_str(text).expect("goldens are JSON")))
 }
 
 #[test]
