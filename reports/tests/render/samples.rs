@@ -378,6 +378,7 @@ fn untested_target(reason: &str) -> Target {
             setup_ms: Some(46.2),
         }),
         failure: None,
+        in_process: false,
         identity: Some(Identity::Verified),
         timestamps: Timestamps { here: StampSource::Kernel, there: StampSource::Kernel },
         rtt_ms: Value::not_tested(reason),
