@@ -7,7 +7,7 @@ pub mod words;
 
 pub use failure::TargetFailure;
 pub use profile::{Band, Limits, Profile, ProfileError};
-pub use rules::{Interval, Judgement, exit_code, rank, worse};
+pub use rules::{Interval, Judgement, Reach, exit_code, rank, worse};
 
 use crate::schema::{State, Verdict};
 

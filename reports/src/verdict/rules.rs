@@ -17,6 +17,31 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// The states that the two ends of an interval lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// The lower end's: `Ready`, `Degraded` or `Blocked`.
+    pub best: State,
+    /// The upper end's.
+    pub worst: State,
+}
+
+impl Reach {
+    /// Anything goes.
+    pub const ALL: Self = Self { best: State::Ready, worst: State::Blocked };
+
+    /// The rule; `point` decides between ready and degraded where it may.
+    fn state(self, point: Option<State>) -> State {
+        match (self.best, self.worst) {
+            (State::Ready, State::Ready) => State::Ready,
+            (State::Blocked, _) => State::Blocked,
+            (State::Degraded, _) => State::Degraded,
+            (_, State::Blocked) => State::Inconclusive,
+            _ => point.unwrap_or(State::Inconclusive),
+        }
+    }
+}
+
 /// What an interval says of a figure, a use, or all uses asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
@@ -43,14 +68,17 @@ impl Judgement {
             Some(limit) if x > limit => State::Blocked,
             _ => State::Degraded,
         };
-        let (best, worst) = (band(interval.low), band(interval.high));
-        let state = match (best, worst) {
-            (State::Ready, State::Ready) => State::Ready,
-            (State::Blocked, _) => State::Blocked,
-            (State::Degraded, _) => State::Degraded,
-            (_, State::Blocked) => State::Inconclusive,
-            _ if at_cap => band(interval.value),
-            _ => State::Inconclusive,
+        let reach = Reach { best: band(interval.low), worst: band(interval.high) };
+        Self::of_reach(reach, at_cap.then_some((reach, Some(band(interval.value)))))
+    }
+
+    /// Judges what an interval reaches. `reach` holds at every look and makes certain; at the cap, the reach of an
+    /// interval for one look and the band of the point estimate (`None`: there is none to go by) decide the state.
+    pub fn of_reach(reach: Reach, at_cap: Option<(Reach, Option<State>)>) -> Self {
+        let Reach { best, worst } = reach;
+        let state = match at_cap {
+            Some((once, point)) if best != worst => once.state(point),
+            _ => reach.state(None),
         };
         Self { state, best, worst }
     }

@@ -133,4 +133,143 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("no_network", "This computer is not connected to a network.", "Connect to Wi-Fi or plug in a cable."),
     ("interrupted", "The check was stopped before it could tell.", "Run it again to its end."),
     ("local_error", "This computer did not allow the measurement.", "Show the details to support."),
+    // What was measured.
+    (
+        "loss_up",
+        "About {percent} % of what you send is lost on the way.",
+        "Move closer to your Wi-Fi router or use a cable; if it stays, ask your internet provider.",
+    ),
+    (
+        "loss_down",
+        "About {percent} % of what is sent to you is lost on the way.",
+        "Move closer to your Wi-Fi router or use a cable; if it stays, ask your internet provider.",
+    ),
+    (
+        "rate_up",
+        "Your connection sends about {carried_mbps} of the {mbps} Mbit/s that this needs.",
+        "Stop uploads and other video on your network, or use a lower video quality.",
+    ),
+    (
+        "rate_down",
+        "Your connection receives about {carried_mbps} of the {mbps} Mbit/s that this needs.",
+        "Stop downloads and other video on your network, or use a lower video quality.",
+    ),
+    (
+        "late_loss_up",
+        "About {percent} % of what you send arrives too late to be played, or not at all.",
+        "Move closer to your Wi-Fi router or use a cable, and stop uploads on your network.",
+    ),
+    (
+        "late_loss_down",
+        "About {percent} % of what is sent to you arrives too late to be played, or not at all.",
+        "Move closer to your Wi-Fi router or use a cable, and stop downloads on your network.",
+    ),
+    (
+        "burst_loss_up",
+        "What you send breaks off for moments: up to {percent} % was lost within a fifth of a second.",
+        "Move closer to your Wi-Fi router or use a cable.",
+    ),
+    (
+        "burst_loss_down",
+        "What is sent to you breaks off for moments: up to {percent} % was lost within a fifth of a second.",
+        "Move closer to your Wi-Fi router or use a cable.",
+    ),
+    (
+        "rtt_high",
+        "Answers take {ms} ms to come back, so that people will talk over each other.",
+        "Turn off any VPN, or use a server nearer to you.",
+    ),
+    (
+        "pdv_up",
+        "What you send arrives unevenly, up to {ms} ms late.",
+        "Move closer to your Wi-Fi router or use a cable, and stop uploads on your network.",
+    ),
+    (
+        "pdv_down",
+        "What is sent to you arrives unevenly, up to {ms} ms late.",
+        "Move closer to your Wi-Fi router or use a cable, and stop downloads on your network.",
+    ),
+    (
+        "bufferbloat_up",
+        "Once you send video, everything you send waits up to {ms} ms in a queue.",
+        "Stop uploads, or turn on smart queue management (SQM) in your router.",
+    ),
+    (
+        "bufferbloat_down",
+        "Once you receive video, everything sent to you waits up to {ms} ms in a queue.",
+        "Stop downloads, or turn on smart queue management (SQM) in your router.",
+    ),
+    (
+        "bufferbloat",
+        "Under the load of a call, answers take up to {ms} ms longer.",
+        "Stop uploads and downloads, or turn on smart queue management (SQM) in your router.",
+    ),
+    (
+        "reordered_up",
+        "About {percent} % of what you send arrives out of order.",
+        "Use a cable, or ask your internet provider.",
+    ),
+    (
+        "reordered_down",
+        "About {percent} % of what is sent to you arrives out of order.",
+        "Use a cable, or ask your internet provider.",
+    ),
+    (
+        "host_drops_here",
+        "This computer threw away {percent} % of what had already arrived, because it was too busy.",
+        "Close other programs and try again.",
+    ),
+    (
+        "host_drops_there",
+        "The endpoint's computer threw away {percent} % of what had already arrived.",
+        "Tell whoever runs the endpoint that it is overloaded.",
+    ),
+    (
+        "host_delay_here",
+        "This computer takes up to {ms} ms to notice what has arrived, because it is too busy.",
+        "Close other programs and try again.",
+    ),
+    (
+        "host_delay_there",
+        "The endpoint's computer takes up to {ms} ms to notice what has arrived.",
+        "Tell whoever runs the endpoint that it is overloaded.",
+    ),
+    (
+        "local_queue",
+        "What you send waits up to {ms} ms inside this computer before it leaves.",
+        "Stop uploads and backups on this computer.",
+    ),
+    (
+        "local_queue_there",
+        "What the endpoint sends waits up to {ms} ms inside its computer before it leaves.",
+        "Tell whoever runs the endpoint that it is overloaded.",
+    ),
+    // What stands in the way of measuring.
+    (
+        "endpoint_lies",
+        "The endpoint's answers contradict themselves, so nothing can be concluded from them.",
+        "Use another endpoint.",
+    ),
+    (
+        "measurement_spoiled",
+        "This computer was too busy to measure well: its own delay of {ms} ms is as large as what was to be measured.",
+        "Close other programs and run the check again.",
+    ),
+    // Worth knowing.
+    (
+        "no_kernel_timestamps",
+        "Times were taken by the program, not by the system, so that a busy computer adds to them.",
+        "",
+    ),
+    ("clock_stepped", "A clock was set by {ms} ms during the check; this was taken out.", ""),
+    (
+        "cpu_busy",
+        "This computer's processor was {percent} % busy with other things.",
+        "Close other programs before the call.",
+    ),
+    (
+        "send_late",
+        "This computer sent {late} of {sent} packets late.",
+        "Close other programs before the call.",
+    ),
 ];

@@ -1,0 +1,393 @@
+//! A run judged: from traces to targets, verdict and host figures.
+
+mod causes;
+mod evidence;
+mod figures;
+mod observed;
+mod report;
+mod uses;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use report::{Agreement, Frame, RecomputeError, assemble, recompute};
+
+use self::causes::UseContext;
+use self::observed::Observed;
+use self::uses::{Figure, UseFindings};
+use crate::metrics::host;
+use crate::metrics::percentile::Quantile;
+use crate::schema::{
+    Cause, FaultDirection, Host, Identity, Mode, Reached, State, Target, Use, UseVerdict, Value, Verdict,
+};
+use crate::trace::{Direction, Trace};
+use crate::units::{Bitrate, Micros};
+use crate::verdict::{Band, Judgement, Profile, TargetFailure};
+
+/// What the verdict is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The thresholds.
+    pub profile: &'a Profile,
+    /// The uses that count.
+    pub asked: &'a BTreeSet<Use>,
+    /// How long the run could be, and with it when a packet is lost.
+    pub mode: Mode,
+    /// Whether the run had its full time, so that point estimates decide what intervals leave open.
+    pub at_cap: bool,
+}
+
+/// What is known of one endpoint beside the trace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetMeta {
+    /// `greenroom://probe.example`, without secrets.
+    pub url: String,
+    /// `greenroom`, `stamp`, …
+    pub kind: String,
+    /// How it was reached. `None` when it was not.
+    pub reached: Option<Reached>,
+    /// Whether it proved who it is.
+    pub identity: Option<Identity>,
+    /// Why it could not be measured, or not to the end.
+    pub failure: Option<TargetFailure>,
+    /// Whether it runs in this program, on this computer: then nothing is said of the internet path.
+    pub in_process: bool,
+}
+
+/// One endpoint and what was measured against it.
+#[derive(Debug, Clone, Copy)]
+pub struct Probed<'a> {
+    /// What is known of it.
+    pub meta: &'a TargetMeta,
+    /// The samples, as encoded and decoded again. `None` when there are none.
+    pub trace: Option<&'a Trace>,
+}
+
+/// A run judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// One entry per endpoint, in the order given.
+    pub targets: Vec<Target>,
+    /// Will it work, and if not, whose fault is it.
+    pub verdict: Verdict,
+    /// This computer while it ran.
+    pub host: Host,
+    /// Mergeable histograms by metric name.
+    pub sketches: BTreeMap<String, String>,
+}
+
+/// Judges a run: figures, findings, causes, verdict.
+///
+/// Cheap enough to be asked several times a second while a run goes on; give it the trace as encoded and decoded again, so
+/// that whoever receives the report finds the same.
+///
+/// # Which time counts
+///
+/// A use is judged on the time in which the load offered was at most its own rung. A use with a stream of its own rung is
+/// judged on that stream; before it has begun, lighter load that already fails blames the use and does not clear it. What was seen
+/// under heavier load may clear a use, since what got through then gets through with less, and never blames it.
+///
+/// # When it is certain
+///
+/// While a run goes on, and for `certain`, intervals are used that hold at every look. At the cap, the state itself comes from
+/// intervals for a single look, which are narrower.
+pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
+    let judged: Vec<Judged<'_>> = probed.iter().map(|probed| Judged::of(probed, question)).collect();
+    let verdict = verdict(&judged, question);
+    let first = judged.iter().find_map(|judged| judged.observed.as_ref());
+    let host = figures::host(first);
+    let sketches = first.map(figures::sketches).unwrap_or_default();
+    Assessment {
+        targets: judged.into_iter().map(|judged| judged.target).collect(),
+        verdict,
+        host,
+        sketches: sketches.into_iter().map(|(name, sketch)| (name, sketch.encode())).collect(),
+    }
+}
+
+/// One endpoint judged.
+struct Judged<'a> {
+    target: Target,
+    observed: Option<Observed<'a>>,
+    uses: BTreeMap<Use, (Judgement, Option<String>)>,
+    causes: Vec<Cause>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(probed: &Probed<'a>, question: &Question<'_>) -> Self {
+        let meta = probed.meta;
+        let trace =
+            probed.trace.filter(|trace| trace.here.streams.iter().any(|stream| !stream.tx.is_empty()));
+        let mut judged = match trace {
+            Some(trace) => Self::measured(meta, Observed::new(trace, question.mode), question),
+            None => {
+                let reason = meta
+                    .failure
+                    .as_ref()
+                    .map_or_else(|| "nothing was sent".to_owned(), |f| failure_sentence(f, meta));
+                let target = figures::unmeasured(meta, &reason);
+                Self { target, observed: None, uses: BTreeMap::new(), causes: Vec::new() }
+            }
+        };
+        if let Some(failure) = &meta.failure {
+            judged.fail(failure, question);
+        }
+        judged
+    }
+
+    fn measured(meta: &TargetMeta, observed: Observed<'a>, question: &Question<'_>) -> Self {
+        let error = SelfErrors::of(&observed);
+        let (mut uses, mut causes, mut unusable) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        let mut spoiled_uses = Vec::new();
+        for (use_, limits) in &question.profile.uses {
+            if !question.asked.contains(use_) && !offered(&observed, *use_, limits.rate_bps) {
+                uses.insert(*use_, (None, Some("it was not asked for".to_owned())));
+                continue;
+            }
+            let spoiled = |figure, direction, band: &Band| error.spoils(figure, direction, band);
+            let found = uses::judge(&observed, *use_, limits, question.at_cap, spoiled);
+            let context =
+                UseContext { use_: *use_, rate: limits.rate_bps, lighter_is_fine: &found.lighter_is_fine };
+            let before = unusable.len();
+            for judged in &found.judged {
+                causes.extend(causes::of_finding(judged, &context, &observed));
+                if judged.finding.judgement == Judgement::OPEN
+                    && error.spoils(judged.figure, direction_of(judged.direction), &judged.band)
+                {
+                    unusable.insert(causes::figure_name(judged.figure, judged.direction));
+                }
+            }
+            if unusable.len() > before {
+                spoiled_uses.push(*use_);
+            }
+            let (judgement, reason) = worst(&found, question.at_cap);
+            uses.insert(*use_, (judgement, reason));
+        }
+        let unusable: Vec<String> = unusable.into_iter().collect();
+        if !unusable.is_empty() {
+            causes.push(causes::spoiled(&unusable, error.worst_ms(), &spoiled_uses));
+        }
+        let unexplained: u64 = observed.streams.iter().map(|stream| stream.flow.unexplained).sum();
+        let implausible = observed.trips.implausible;
+        let mut uses: BTreeMap<Use, (Judgement, Option<String>)> = uses
+            .into_iter()
+            .filter_map(|(use_, (judgement, reason))| Some((use_, (judgement?, reason))))
+            .collect();
+        if lies(implausible, unexplained, observed.trips.samples.len()) {
+            causes.push(causes::lies(implausible, unexplained, &uses.keys().copied().collect::<Vec<_>>()));
+            for (judgement, reason) in uses.values_mut() {
+                *judgement = Judgement::OPEN;
+                *reason = Some("endpoint_lies".to_owned());
+            }
+        }
+        causes.extend(causes::notes(&observed));
+        let target = figures::target(meta, &observed, question.profile, unusable);
+        Self { target, observed: Some(observed), uses, causes }
+    }
+
+    /// Takes in that the endpoint was not measured, or not to the end.
+    fn fail(&mut self, failure: &TargetFailure, question: &Question<'_>) {
+        let measured = self.observed.is_some();
+        let state = failure.state();
+        let uses: Vec<Use> =
+            question.asked.iter().copied().filter(|use_| question.profile.uses.contains_key(use_)).collect();
+        for use_ in &uses {
+            let (judgement, reason) = self.uses.entry(*use_).or_insert((Judgement::READY, None));
+            let failed = if state == State::Blocked { Judgement::BLOCKED } else { Judgement::OPEN };
+            *judgement = judgement.worsened_by(failed);
+            reason.get_or_insert_with(|| failure.code().to_owned());
+        }
+        let state = if measured { State::Inconclusive } else { state };
+        let cause = causes::of_failure(failure, host_of(&self.target.url), &uses, state);
+        self.causes.push(cause);
+    }
+}
+
+/// Whether a use's own rung was offered.
+fn offered(observed: &Observed<'_>, use_: Use, rate: Bitrate) -> bool {
+    use_ == Use::Audio
+        || observed
+            .streams
+            .iter()
+            .any(|s| s.flow.media == use_.media() && s.flow.rate == rate && !s.marks.is_empty())
+}
+
+/// The worst of a use's figures, and what is open or missing.
+fn worst(found: &UseFindings, at_cap: bool) -> (Option<Judgement>, Option<String>) {
+    let judged = found.judged.iter().map(|judged| judged.finding.judgement).reduce(Judgement::worsened_by);
+    let open: Vec<String> = found
+        .judged
+        .iter()
+        .filter(|judged| judged.finding.judgement.state == State::Inconclusive)
+        .map(|judged| causes::figure_name(judged.figure, judged.direction))
+        .collect();
+    let missing = !found.missing.is_empty();
+    let reason = match (open.is_empty(), missing) {
+        (false, _) => Some(format!("too few samples to tell: {}", open.join(", "))),
+        (true, true) => Some("not every figure could be measured".to_owned()),
+        (true, false) => None,
+    };
+    // While the run goes on, what is missing may still come; at its end, what was never measured is not judged.
+    let judged = match judged {
+        Some(judged) if missing && !at_cap => Some(judged.worsened_by(Judgement::OPEN)),
+        None if !at_cap => Some(Judgement::OPEN),
+        judged => judged,
+    };
+    (judged, reason)
+}
+
+/// The verdict over all endpoints: per use and overall the worst.
+fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
+    let in_process = !judged.is_empty() && judged.iter().all(|judged| judged.target.in_process);
+    let mut uses: BTreeMap<Use, UseVerdict> = BTreeMap::new();
+    let mut overall: Option<Judgement> = None;
+    for use_ in Use::ALL {
+        let asked = question.asked.contains(&use_);
+        let found = judged.iter().filter_map(|judged| judged.uses.get(&use_));
+        let worst = found.clone().map(|(judgement, _)| *judgement).reduce(Judgement::worsened_by);
+        let Some(worst) = worst.filter(|_| !in_process) else {
+            if asked || question.profile.uses.contains_key(&use_) {
+                let reason = Some(why_not_tested(use_, asked, judged, in_process, question.profile));
+                uses.insert(use_, UseVerdict { state: State::NotTested, certain: false, asked, reason });
+            }
+            continue;
+        };
+        let leading = found.clone().find(|(judgement, _)| judgement.state == worst.state);
+        let reason = leading.and_then(|(_, reason)| reason.clone());
+        uses.insert(use_, UseVerdict { state: worst.state, certain: worst.certain(), asked, reason });
+        if asked {
+            overall = Some(overall.map_or(worst, |overall| overall.worsened_by(worst)));
+        }
+    }
+    let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
+    let causes = causes::ranked(causes, question.asked);
+    let state = overall.map_or(State::NotTested, |overall| overall.state);
+    let lead = leading(&causes, state, question.asked);
+    Verdict {
+        overall: state,
+        certain: overall.is_some_and(Judgement::certain),
+        place: lead.map(|cause| cause.place),
+        direction: lead.and_then(|cause| cause.direction),
+        say: lead.map_or_else(|| without_cause(state, question.asked, in_process), |cause| cause.say.clone()),
+        fix: match (lead, state) {
+            (Some(cause), _) => cause.fix.clone(),
+            (None, State::Inconclusive) => {
+                Some("Run a deep check, which takes longer and can tell.".to_owned())
+            }
+            (None, State::NotTested) => Some("Name an endpoint to check against.".to_owned()),
+            (None, _) => None,
+        },
+        uses,
+        causes,
+    }
+}
+
+/// The worst cause that bears on a use asked for and is as bad as the verdict.
+fn leading<'a>(causes: &'a [Cause], overall: State, asked: &BTreeSet<Use>) -> Option<&'a Cause> {
+    let bears = |cause: &&Cause| cause.uses.iter().any(|use_| asked.contains(use_));
+    causes.iter().filter(bears).find(|cause| cause.state == overall)
+}
+
+/// What to say when no single cause leads.
+fn without_cause(state: State, asked: &BTreeSet<Use>, in_process: bool) -> String {
+    let names = asked.iter().map(|use_| use_.short()).collect::<Vec<_>>().join(", ");
+    match state {
+        State::Ready => format!("Your connection is ready for {names}."),
+        State::NotTested if in_process => {
+            "This computer was tested against itself; this says nothing about the internet path.".to_owned()
+        }
+        State::NotTested => "The network was not tested.".to_owned(),
+        State::Inconclusive => "The check was too short to tell.".to_owned(),
+        State::Degraded | State::Blocked | State::PermissionDenied => {
+            "Something stands in the way.".to_owned()
+        }
+    }
+}
+
+fn why_not_tested(
+    use_: Use,
+    asked: bool,
+    judged: &[Judged<'_>],
+    in_process: bool,
+    profile: &Profile,
+) -> String {
+    match () {
+        () if !profile.uses.contains_key(&use_) => {
+            format!("profile {}/{} does not judge it", profile.name, profile.version)
+        }
+        () if in_process => "the endpoint was this computer itself".to_owned(),
+        () if judged.is_empty() => "there was no endpoint".to_owned(),
+        () if !asked => "it was not asked for".to_owned(),
+        () => "the run ended before it was measured".to_owned(),
+    }
+}
+
+/// How much the measurement itself adds to delays, per direction, in milliseconds.
+///
+/// Only stamps taken by the program carry its own delay: then a departure may be off by how late the program was, and an
+/// arrival by as much. With stamps from below the program at both ends, lateness is measured and not added.
+struct SelfErrors {
+    up_ms: f64,
+    down_ms: f64,
+}
+
+impl SelfErrors {
+    /// A figure is useless when more than this share of its threshold is the measurement's own.
+    const SHARE: f64 = 0.2;
+
+    fn of(observed: &Observed<'_>) -> Self {
+        let lateness = observed.audio(Direction::Up).map(|stream| host::send_lateness(&stream.flow));
+        let lateness = lateness.and_then(|sorted| sorted.at(Quantile::P99)).map_or(0.0, Micros::as_ms);
+        let own = |direction| match observed.audio(direction) {
+            Some(s) if causes::by_kernel(s.flow.tx_source) && causes::by_kernel(s.flow.rx_source) => 0.0,
+            _ => lateness,
+        };
+        Self { up_ms: own(Direction::Up), down_ms: own(Direction::Down) }
+    }
+
+    fn worst_ms(&self) -> f64 {
+        self.up_ms.max(self.down_ms)
+    }
+
+    fn spoils(&self, figure: Figure, direction: Option<Direction>, band: &Band) -> bool {
+        let error = match (figure, direction) {
+            (Figure::Pdv, Some(Direction::Up)) => self.up_ms,
+            (Figure::Pdv, Some(Direction::Down)) => self.down_ms,
+            (Figure::Rtt | Figure::RttIncrease, _) => self.worst_ms(),
+            _ => 0.0,
+        };
+        error > Self::SHARE * band.good
+    }
+}
+
+fn direction_of(direction: Option<FaultDirection>) -> Option<Direction> {
+    match direction? {
+        FaultDirection::Up => Some(Direction::Up),
+        FaultDirection::Down => Some(Direction::Down),
+        FaultDirection::Both => None,
+    }
+}
+
+/// Whether more of what the endpoint says is impossible than damage on the way explains: more than 1 %, and at least 3.
+fn lies(implausible: u64, unexplained: u64, plausible: usize) -> bool {
+    let bad = implausible.saturating_add(unexplained);
+    bad >= 3 && bad.saturating_mul(100) > u64::try_from(plausible).unwrap_or(u64::MAX)
+}
+
+/// Whether and how the endpoint was reached, as the report tells it.
+fn reached(meta: &TargetMeta) -> Value<Reached> {
+    match (&meta.reached, &meta.failure) {
+        (Some(reached), _) => Value::Measured(reached.clone()),
+        (None, Some(failure)) => Value::failed(failure_sentence(failure, meta)),
+        (None, None) => Value::not_tested("it was not tried"),
+    }
+}
+
+fn failure_sentence(failure: &TargetFailure, meta: &TargetMeta) -> String {
+    causes::of_failure(failure, host_of(&meta.url), &[], State::Inconclusive).say
+}
+
+/// The host in a URL like `greenroom://probe.example:7443#…`, for a sentence; the whole text when it is none.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '#', '?']).next().filter(|host| !host.is_empty()).unwrap_or(url)
+}
