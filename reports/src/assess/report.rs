@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn differences_are_named_by_path() {
         let a = serde_json::json!({ "x": [1.0, { "y": "same" }], "z": 0.1 });
-        let b = serde_json::json!({ "x": [2.0, { "y": "same" }], "z": 0.100_000_000_000_000_01, "new": 1 });
+        let b = serde_json::json!({ "x": [2.0, { "y": "same" }], "z": 0.100_000_000_001, "new": 1 });
         let mut found = Vec::new();
         differences("", &a, &b, &mut found);
         assert_eq!(found, ["/new", "/x/0"]);
