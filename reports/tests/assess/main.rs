@@ -123,8 +123,8 @@ fn a_rung_that_does_not_fit_blames_itself_and_nobody_lighter() {
         // From 6 s on 1.5 times, from 11 s on three times as much as fits: a full queue and every third or two of three lost.
         let keeps = match at.get() {
             t if t < 6_000_000 => true,
-            t if t < 11_000_000 => seq % 3 != 0,
-            _ => seq % 3 == 0,
+            t if t < 11_000_000 => !seq.is_multiple_of(3),
+            _ => seq.is_multiple_of(3),
         };
         let queue = if at < Micros::from_secs(6) { Micros::ZERO } else { Micros::from_millis(180) };
         (keeps || m == Media::Audio).then_some(BASE + queue)
@@ -187,7 +187,13 @@ fn a_busy_computer_is_the_computer() {
 #[test]
 fn without_kernel_stamps_a_late_program_spoils_delays_but_not_loss() {
     let late = |d: Direction, _: Media, seq: u32, _: Micros| {
-        Some(BASE + if d == Direction::Up && seq % 5 == 0 { Micros::from_millis(300) } else { Micros::ZERO })
+        Some(
+            BASE + if d == Direction::Up && seq.is_multiple_of(5) {
+                Micros::from_millis(300)
+            } else {
+                Micros::ZERO
+            },
+        )
     };
     let mut trace = long(&late);
     let by_kernel = judge(Some(&trace), &meta(), &[Use::Audio], true).verdict;
@@ -196,7 +202,7 @@ fn without_kernel_stamps_a_late_program_spoils_delays_but_not_loss() {
     trace.here.clock.rx = StampSource::User;
     for record in trace.here.streams.iter_mut().flat_map(|stream| &mut stream.tx) {
         record.kernel = None;
-        record.intended = record.intended - Micros::from_millis(50);
+        record.intended -= Micros::from_millis(50);
     }
     let found = judge(Some(&trace), &meta(), &[Use::Audio], true);
     assert!(
