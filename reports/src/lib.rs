@@ -5,7 +5,9 @@
 //! again with this crate.
 
 pub mod assess;
+pub mod compare;
 pub mod confidence;
+pub mod merge;
 pub mod metrics;
 pub mod playout;
 pub mod quality;
