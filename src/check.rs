@@ -1,5 +1,8 @@
 //! One run: plan, endpoint, traffic, verdict, report.
 
+mod report;
+mod traffic;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,22 +11,21 @@ use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio_util::sync::CancellationToken;
 
+use crate::net::clock::Clock;
 use crate::plan::Plan;
 
-/// Measuring is not part of this version yet.
-#[derive(Debug, thiserror::Error)]
-#[error("this version cannot measure yet")]
-pub struct NotBuilt;
+/// Runs a plan and reports. Never fails: what went wrong stands in the report.
+///
+/// Must be called within a tokio runtime with time and I/O enabled.
+pub async fn check(plan: Plan) -> Report {
+    check_watched(plan, Watch::default()).await
+}
 
-/// Runs a plan, telling its progress, and ends early when told to.
-///
-/// # Errors
-///
-/// [`NotBuilt`].
-pub async fn check_watched(plan: Plan, watch: Watch) -> Result<Report, NotBuilt> {
-    drop(plan);
-    watch.tell(Progress::Reaching);
-    Err(NotBuilt)
+/// Like [`check`], telling its progress, and ending early when told to; the report then holds what was measured.
+pub async fn check_watched(plan: Plan, watch: Watch) -> Report {
+    let clock = Clock::start();
+    let measured = traffic::measure(&plan, clock, &watch).await;
+    report::of(&plan, clock, measured)
 }
 
 /// Who watches a run and may end it.
@@ -39,16 +41,14 @@ impl Watch {
     pub fn new(stop: CancellationToken, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self { stop, tell: Arc::new(tell) }
     }
-}
 
-impl Watch {
-    /// Tells what is new.
-    pub fn tell(&self, progress: Progress) {
+    fn tell(&self, progress: Progress) {
         (self.tell)(progress);
     }
 }
 
 impl Default for Watch {
+    /// Nobody watches and nobody ends it.
     fn default() -> Self {
         Self::new(CancellationToken::new(), |_| ())
     }
@@ -83,9 +83,9 @@ pub struct Figures {
     pub phase: PhaseKind,
     /// Median round-trip time. `None`: nothing has come back yet.
     pub rtt_p50_ms: Option<f64>,
-    /// Share lost upward. `None`: not known yet.
+    /// Share of audio lost upward. `None`: not known yet.
     pub loss_up: Option<f64>,
-    /// Share lost downward. `None`: not known yet.
+    /// Share of audio lost downward. `None`: not known yet.
     pub loss_down: Option<f64>,
     /// Bytes sent and received at the IP layer.
     pub bytes: DataSize,

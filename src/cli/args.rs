@@ -7,9 +7,9 @@ use clap_complete::Shell;
 use greenroom_reports::schema::{Mode, Use};
 use greenroom_reports::units::{DataSize, Micros};
 
-use super::settings::{Layer, TokenSource};
+use super::exit::CliError;
+use super::settings::{self, Layer, TokenSource};
 use super::values::{self, TrafficItem, Ways};
-use crate::plan::EndpointUrl;
 
 /// Will this call work, and if not, whose fault is it?
 #[derive(Debug, Parser)]
@@ -71,7 +71,7 @@ pub(crate) struct CheckArgs {
     /// Endpoint to check against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT].
     /// Without one, this computer is tested by itself, which says nothing about the internet
     #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
-    pub(crate) endpoint: Option<EndpointUrl>,
+    pub(crate) endpoint: Option<String>,
 
     /// What the call will use: audio, 360p, 720p, 1080p, screen [default: audio,720p]
     #[arg(long = "for", value_name = "USES", value_delimiter = ',', value_parser = values::use_)]
@@ -104,7 +104,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct MeasureArgs {
     /// Endpoint to measure against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT]
     #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
-    pub(crate) endpoint: Option<EndpointUrl>,
+    pub(crate) endpoint: Option<String>,
 
     /// Traffic to send beside audio, all at once: 360p, 720p, 1080p, screen, video@RATE, screen@RATE
     #[arg(
@@ -210,32 +210,35 @@ pub(crate) struct HistoryArgs {
 
 impl NetworkArgs {
     /// What the command line says of the settings, apart from the endpoint.
-    pub(crate) fn layer(&self, endpoint: Option<&EndpointUrl>) -> Layer {
-        Layer {
-            endpoint: endpoint.cloned(),
+    ///
+    /// The endpoint is read here and not by clap, which repeats in its errors what it was given: it may be a secret.
+    pub(crate) fn layer(&self, endpoint: Option<&str>) -> Result<Layer, CliError> {
+        let endpoint = endpoint.map(settings::endpoint).transpose().map_err(CliError::Usage)?;
+        Ok(Layer {
+            endpoint,
             interface: self.interface.clone(),
             token: self.token_file.clone().map(TokenSource::File),
             max_bytes: self.max_bytes,
             ..Layer::default()
-        }
+        })
     }
 }
 
 impl CheckArgs {
     /// What the command line says of the settings.
-    pub(crate) fn layer(&self) -> Layer {
+    pub(crate) fn layer(&self) -> Result<Layer, CliError> {
         let mode = match (self.quick, self.deep) {
             (true, _) => Some(Mode::Quick),
             (_, true) => Some(Mode::Deep),
             _ => None,
         };
-        Layer {
+        Ok(Layer {
             uses: self.uses.as_ref().map(|uses| uses.iter().copied().collect()),
             mode,
             profile: self.profile.clone(),
             history_keep: self.no_history.then_some(0),
-            ..self.network.layer(self.endpoint.as_ref())
-        }
+            ..self.network.layer(self.endpoint.as_deref())?
+        })
     }
 }
 

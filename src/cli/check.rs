@@ -17,7 +17,7 @@ use crate::history::{self, Entry, Store};
 use crate::plan::{self, Against, Plan, Request, Traffic};
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
-    let settings = settings::resolve(args.layer(), global.config.as_deref(), &settings::process_env)?;
+    let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     announce(&plan, global);
@@ -91,8 +91,7 @@ pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool),
         (report, stopped.is_cancelled())
     });
     live.end();
-    let (report, interrupted) = ended?;
-    Ok((report.map_err(|error| CliError::Internal(error.to_string()))?, interrupted))
+    ended
 }
 
 /// Compares a result with past ones and keeps it. Trouble with the history is a warning: the result stands.

@@ -8,7 +8,7 @@ use super::values::TrafficItem;
 use crate::plan::{ChosenMedia, Traffic};
 
 pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
-    let layer = args.network.layer(args.endpoint.as_ref());
+    let layer = args.network.layer(args.endpoint.as_deref())?;
     let settings = settings::resolve(layer, global.config.as_deref(), &settings::process_env)?;
     if settings.endpoint.is_none() {
         return Err(CliError::Usage(

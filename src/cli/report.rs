@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use greenroom_reports::assess::{self, Agreement, RecomputeError};
 use greenroom_reports::schema::{self, Report};
 
 use super::args::{Global, ReportCommand};
 use super::exit::{CliError, Exit};
+use super::output;
 
 pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliError> {
     match command {
@@ -16,8 +18,9 @@ pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliE
             output.write(&read(file)?, "", global)?;
             Ok(Exit::Ready)
         }
-        ReportCommand::Validate { .. } | ReportCommand::Compare { .. } | ReportCommand::Merge { .. } => {
-            Err(CliError::Internal("not built yet".into()))
+        ReportCommand::Validate { files } => validate(files),
+        ReportCommand::Compare { .. } | ReportCommand::Merge { .. } => {
+            Err(CliError::Internal("this version cannot compare or merge reports yet".to_owned()))
         }
     }
 }
@@ -27,12 +30,39 @@ const MAX_REPORT_BYTES: u64 = 64 << 20;
 
 fn read(path: &Path) -> Result<Report, CliError> {
     let text = read_text(path)?;
-    let report: Report = serde_json::from_str(&text).map_err(|error| CliError::input(path, &error))?;
-    if report.schema != schema::SCHEMA {
-        let problem = format!("it is a `{}`; this version reads `{}`", report.schema, schema::SCHEMA);
-        return Err(CliError::input(path, &problem));
+    schema::read(&text).map_err(|error| CliError::input(path, &error))
+}
+
+/// Says of each file whether it is a report and whether its figures follow from its samples.
+///
+/// All files are looked at, whatever is wrong with the first. A report without samples is valid as far as it can be told.
+fn validate(files: &[PathBuf]) -> Result<Exit, CliError> {
+    let mut text = String::new();
+    let mut sound = true;
+    for file in files {
+        let (verdict, good) = match read(file) {
+            Err(CliError::Input { problem, .. }) => (format!("not valid: {problem}"), false),
+            Err(other) => return Err(other),
+            Ok(report) => agreement(&report),
+        };
+        sound &= good;
+        text += &format!("{}: {verdict}\n", file.display());
     }
-    Ok(report)
+    output::to_stdout(&text)?;
+    Ok(if sound { Exit::Ready } else { Exit::NoInput })
+}
+
+fn agreement(report: &Report) -> (String, bool) {
+    match assess::recompute(report) {
+        Ok(Agreement::Agrees) => ("valid, and its figures follow from its samples".to_owned(), true),
+        Ok(Agreement::Differs(paths)) => {
+            (format!("not valid: its samples give other figures for {}", paths.join(", ")), false)
+        }
+        Err(RecomputeError::NoTrace | RecomputeError::Targets(_)) => {
+            ("valid; it has no samples to compute its figures again from".to_owned(), true)
+        }
+        Err(error) => (format!("not valid: {error}"), false),
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, CliError> {

@@ -236,7 +236,8 @@ fn split(text: &str) -> Vec<String> {
     text.split(',').map(|item| item.trim().to_owned()).collect()
 }
 
-fn endpoint(text: &str) -> Result<EndpointUrl, String> {
+/// Reads an endpoint's address.
+pub(crate) fn endpoint(text: &str) -> Result<EndpointUrl, String> {
     text.parse().map_err(|error: UrlError| error.to_string())
 }
 

@@ -1,0 +1,77 @@
+//! From what a run brought to light to its report.
+
+use std::collections::BTreeMap;
+
+use greenroom_reports::assess::{Frame, Probed, Question, assemble, assess};
+use greenroom_reports::schema::{
+    AgentRef, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
+};
+use greenroom_reports::trace::{Trace, encoding};
+use greenroom_reports::units::DataSize;
+use serde_json::json;
+
+use super::traffic::{Ending, Measured, bytes_of};
+use crate::net::clock::Clock;
+use crate::net::host;
+use crate::plan::Plan;
+
+/// Judges a run and puts its report together.
+pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
+    let Measured { target, trace, ending } = measured;
+    let at_cap = ending == Ending::Planned;
+    let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
+    let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
+    let assessment = assess(&probed, &question);
+    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here));
+    let frame = Frame {
+        id: clock.new_id(),
+        kind: plan.kind,
+        parent: None,
+        complete: matches!(ending, Ending::Planned | Ending::Decided),
+        started: clock.started(),
+        duration_ms: clock.now().as_ms(),
+        bytes_used: used.bytes(),
+        labels: BTreeMap::new(),
+        agent: AgentRef::default(),
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: Source::Cli,
+        },
+        environment: environment(plan),
+        profile: plan.profile.clone(),
+        settings: settings(plan, at_cap),
+        trace: trace.as_ref().and_then(encoded),
+    };
+    assemble(frame, assessment)
+}
+
+fn encoded(trace: &Trace) -> Option<EncodedTrace> {
+    encoding::encode(trace)
+        .inspect_err(|error| tracing::warn!("the report goes without its samples: {error}"))
+        .ok()
+}
+
+fn environment(plan: &Plan) -> Environment {
+    let interface = plan.against.interface.as_ref().map(|name| ("interface".to_owned(), json!(name)));
+    Environment {
+        os: Some(host::os_name()),
+        arch: Some(std::env::consts::ARCH.to_owned()),
+        network: interface.into_iter().collect(),
+    }
+}
+
+/// What was asked for and what it was made into. No token, and no name of one.
+fn settings(plan: &Plan, at_cap: bool) -> Settings {
+    let uses: Vec<&str> = plan.uses.iter().map(|use_| use_.name()).collect();
+    let endpoint = plan.against.endpoint.as_ref().map(ToString::to_string);
+    Settings {
+        asked: BTreeMap::from([("endpoint".to_owned(), json!(endpoint)), ("uses".to_owned(), json!(uses))]),
+        run: BTreeMap::from([
+            ("longest_ms".to_owned(), json!(plan.longest().as_ms())),
+            ("planned_bytes".to_owned(), json!(plan.bytes.bytes())),
+            ("max_bytes".to_owned(), json!(plan.max_bytes.bytes())),
+        ]),
+        judged: Judged { uses: plan.uses.iter().copied().collect(), mode: plan.mode, at_cap },
+    }
+}

@@ -1,0 +1,233 @@
+//! Reaches the endpoint, offers the planned traffic, looks at what it shows so far, and ends in time.
+
+use std::time::Duration;
+
+use greenroom_reports::assess::{Probed, Question, TargetMeta, assess};
+use greenroom_reports::trace::{Direction, Half, PhaseKind, StreamId, Trace};
+use greenroom_reports::units::{DataSize, Micros};
+use greenroom_reports::verdict::{self, TargetFailure};
+
+use super::{Figures, Progress, Watch};
+use crate::endpoint;
+use crate::net::clock::Clock;
+use crate::net::url::Host;
+use crate::plan::{EndpointUrl, Plan, PlannedPhase};
+use crate::targets::greenroom::{self, Session, Snapshot};
+
+/// What a run brought to light.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// The endpoint, unless there was none.
+    pub(super) target: Option<TargetMeta>,
+    /// The samples, where there are any.
+    pub(super) trace: Option<Trace>,
+    pub(super) ending: Ending,
+}
+
+/// How traffic came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ending {
+    /// All that was planned was sent.
+    Planned,
+    /// Every use asked for was decided before.
+    Decided,
+    /// Somebody stopped the run.
+    Stopped,
+    /// It could not go on, or not begin.
+    Failed(TargetFailure),
+}
+
+/// How often the trace so far is looked at.
+const LOOK: Micros = Micros::from_millis(200);
+/// Phases and streams are announced so long before they are due.
+const AHEAD: Micros = Micros::from_millis(20);
+/// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
+const DEAD: Micros = Micros::from_secs(3);
+/// The rest of the endpoint's log may take so long beyond the plan's wait for stragglers.
+const LOG: Duration = Duration::from_millis(1_500);
+
+/// Runs the plan against its endpoint.
+pub(super) async fn measure(plan: &Plan, clock: Clock, watch: &Watch) -> Measured {
+    match &plan.against.endpoint {
+        Some(endpoint) => against(endpoint, false, plan, clock, watch).await,
+        None => against_itself(plan, clock, watch).await,
+    }
+}
+
+/// Runs the plan against an endpoint within this program.
+async fn against_itself(plan: &Plan, clock: Clock, watch: &Watch) -> Measured {
+    let started = async { endpoint::start(endpoint::Config::loopback()?).await }.await;
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => return not_even_here(error.to_string()),
+    };
+    let Some(listener) = running.listeners().first() else {
+        return not_even_here("the endpoint within this program listens nowhere".to_owned());
+    };
+    let url = EndpointUrl {
+        host: Host::Address(listener.control.ip()),
+        port: listener.control.port(),
+        pin: Some(running.fingerprint()),
+    };
+    let measured = against(&url, true, plan, clock, watch).await;
+    running.shut_down(Duration::ZERO).await;
+    measured
+}
+
+/// This computer could not even run an endpoint for itself.
+fn not_even_here(detail: String) -> Measured {
+    let failure = TargetFailure::Local { detail };
+    let meta =
+        TargetMeta { failure: Some(failure.clone()), ..unreached("greenroom://localhost".to_owned(), true) };
+    Measured { target: Some(meta), trace: None, ending: Ending::Failed(failure) }
+}
+
+fn unreached(url: String, in_process: bool) -> TargetMeta {
+    TargetMeta { url, kind: "greenroom".to_owned(), reached: None, identity: None, failure: None, in_process }
+}
+
+async fn against(
+    endpoint: &EndpointUrl,
+    in_process: bool,
+    plan: &Plan,
+    clock: Clock,
+    watch: &Watch,
+) -> Measured {
+    watch.tell(Progress::Reaching);
+    let mut meta = unreached(endpoint.to_string(), in_process);
+    let reached = tokio::select! {
+        biased;
+        () = watch.stop.cancelled() => Err(TargetFailure::Interrupted.into()),
+        reached = greenroom::reach(plan, endpoint, clock) => reached,
+    };
+    let mut session = match reached {
+        Ok(session) => session,
+        Err(greenroom::Unreached { failure, identity }) => {
+            let ending = match failure {
+                TargetFailure::Interrupted => Ending::Stopped,
+                _ => Ending::Failed(failure.clone()),
+            };
+            meta.failure = Some(failure);
+            meta.identity = identity;
+            return Measured { target: Some(meta), trace: None, ending };
+        }
+    };
+    meta.reached = Some(session.reached.clone());
+    meta.identity = Some(session.identity);
+    watch.tell(Progress::Reached);
+
+    let mut ending = offer(&mut session, plan, &meta, watch).await;
+    watch.tell(Progress::Finishing);
+    let down: Vec<StreamId> = plan
+        .streams
+        .iter()
+        .filter(|stream| stream.spec.direction == Some(Direction::Down))
+        .map(|stream| stream.id)
+        .collect();
+    let at_once = matches!(ending, Ending::Stopped | Ending::Failed(_));
+    let (trace, failure) = session.end(at_once, &down, plan.drain.to_duration() + LOG).await;
+    match (&ending, failure) {
+        (Ending::Failed(failure), _) => meta.failure = Some(failure.clone()),
+        // Whoever stops a run does not wait for the rest of the log.
+        (Ending::Stopped, _) | (_, None) => {}
+        (_, Some(failure)) => {
+            meta.failure = Some(failure.clone());
+            ending = Ending::Failed(failure);
+        }
+    }
+    Measured { target: Some(meta), trace: Some(trace), ending }
+}
+
+/// Offers the planned traffic until it is sent, decided, stopped or beyond hope.
+async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Watch) -> Ending {
+    let clock = session.clock();
+    let Some(start) = session.audio_start().await else {
+        return Ending::Failed(TargetFailure::Local { detail: "the measuring thread broke off".to_owned() });
+    };
+    let end = start + plan.traffic_ends();
+    let mut phases = plan.phases.iter();
+    let mut upcoming = phases.next();
+    let mut current = PhaseKind::Idle;
+    let mut next_look = start + LOOK;
+    let mut listening = true;
+    loop {
+        let now = clock.now();
+        while let Some(phase) = upcoming.filter(|phase| start + phase.from <= now + AHEAD) {
+            begin(session, plan, *phase, start).await;
+            current = phase.kind;
+            upcoming = phases.next();
+        }
+        if now >= end {
+            return Ending::Planned;
+        }
+        if now >= next_look {
+            next_look = now + LOOK;
+            let Some(snapshot) = session.snapshot().await else {
+                return Ending::Failed(TargetFailure::Local {
+                    detail: "the measuring thread broke off".to_owned(),
+                });
+            };
+            if snapshot.last_heard.is_none_or(|heard| now - heard > DEAD) && now - start > DEAD {
+                return Ending::Failed(TargetFailure::Died);
+            }
+            if look(&snapshot, plan, meta, watch, (now - start, current)) {
+                return Ending::Decided;
+            }
+        }
+        let due = upcoming.map_or(end, |phase| start + phase.from - AHEAD).min(next_look);
+        let sleep = (due - now).max(Micros::from_millis(1)).to_duration();
+        tokio::select! {
+            biased;
+            () = watch.stop.cancelled() => return Ending::Stopped,
+            () = session.listen(), if listening => {
+                listening = false;
+                if let Some(failure) = session.failure() {
+                    return Ending::Failed(failure.clone());
+                }
+            }
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+/// Begins a phase and the streams that begin with it.
+async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, start: Micros) {
+    session.begin_phase(phase, start + phase.from);
+    for stream in plan.streams.iter().filter(|stream| stream.from == phase.from) {
+        session.start_stream(stream, start + stream.from, start + stream.to, u64::from(stream.id.0)).await;
+    }
+}
+
+/// Looks at what there is so far: tells it, and says whether all is decided.
+fn look(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    meta: &TargetMeta,
+    watch: &Watch,
+    (at, phase): (Micros, PhaseKind),
+) -> bool {
+    let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap: false };
+    let assessment = assess(&[Probed { meta, trace: Some(&snapshot.trace) }], &question);
+    let target = assessment.targets.first();
+    watch.tell(Progress::Figures(Figures {
+        at,
+        phase,
+        rtt_p50_ms: target.and_then(|t| t.rtt_ms.measured()).map(|rtt| rtt.p50),
+        loss_up: target.and_then(|t| t.up.loss_ratio.measured()).map(|loss| loss.value),
+        loss_down: target.and_then(|t| t.down.loss_ratio.measured()).map(|loss| loss.value),
+        bytes: bytes_of(&snapshot.trace.here),
+    }));
+    plan.stop_early && verdict::decided(&assessment.verdict)
+}
+
+/// Bytes that this end sent and received at the IP layer.
+pub(super) fn bytes_of(half: &Half) -> DataSize {
+    half.streams
+        .iter()
+        .flat_map(|stream| {
+            let sent = stream.tx.iter().filter(|tx| tx.user.is_some()).map(|tx| tx.bytes);
+            sent.chain(stream.rx.iter().map(|rx| rx.bytes))
+        })
+        .map(|bytes| DataSize::from_bytes(bytes.into()))
+        .sum()
+}
