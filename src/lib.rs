@@ -1,6 +1,23 @@
 //! Greenroom: will this call work, and if not, whose fault is it?
 //!
 //! The library behind the `greenroom` binary. See `ARCHITECTURE.md` for the map.
+//!
+//! ```no_run
+//! use greenroom::plan::{Request, plan};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! // Audio and 720p video, at most 6 seconds and 10 MB. A plan says what it is going to cost before it costs anything.
+//! let plan = plan(&Request::quick("greenroom://probe.example".parse()?))?;
+//! println!("up to {} s and {}", plan.longest().as_secs(), plan.bytes);
+//!
+//! // Never fails: what went wrong stands in the report.
+//! let report = greenroom::check(plan).await;
+//! println!("{:?}: {}", report.verdict.overall, report.verdict.say);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`check::check_watched`] tells progress and can be ended early; `examples/check.rs` is a whole program.
 
 pub mod check;
 pub mod cli;
@@ -10,3 +27,5 @@ pub mod net;
 pub mod plan;
 pub mod proto;
 pub mod targets;
+
+pub use check::check;

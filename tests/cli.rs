@@ -91,7 +91,9 @@ fn wrong_usage_is_64_and_says_what_to_do() {
 #[test]
 fn a_secret_on_the_command_line_is_64_and_is_not_repeated() {
     let home = Home::new();
-    for arg in ["greenroom://hunter2@host", "https://me:hunter2@host", "host?token=hunter2"] {
+    for arg in
+        ["greenroom://hunter2@host", "https://me:hunter2@host", "host?token=hunter2", "me:hunter2@host"]
+    {
         let ran = home.run(["check", arg]);
         ran.fails(64, &["--token-file"]);
         assert!(!ran.err.contains("hunter2"), "{}", ran.err);
@@ -219,4 +221,53 @@ fn nothing_is_written_to_the_home_by_asking_for_help() {
     home.run(["--help"]);
     home.run(["completions", "bash"]);
     assert_eq!(fs::read_dir(Path::new(home.dir.path())).expect("readable").count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_is_130_with_the_partial_report_written() {
+    use std::io::BufRead as _;
+
+    let home = Home::new();
+    let file = home.path("report.json");
+    let mut command = home.command(["check", "--deep", "-v", "--json"]);
+    let mut child =
+        command.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let mut told = std::io::BufReader::new(child.stderr.take().expect("piped")).lines();
+    let started = told.by_ref().map_while(Result::ok).any(|line| line.contains("traffic starts"));
+    assert!(started, "it ended before traffic started");
+    let id = i32::try_from(child.id()).expect("process ids are small");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGINT)
+        .expect("it still runs");
+    let rest: Vec<String> = told.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest:?}");
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(&file).expect("the report was written")).expect("it is whole");
+    assert_eq!(report["complete"], false);
+    assert_eq!(report["targets"][0]["kind"], "greenroom");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_73_and_the_text_is_still_printed() {
+    let home = Home::new();
+    let ran = home.run(["check", "nobody.invalid", "--json", "/dev/full"]);
+    assert_eq!(ran.code, 73, "{}", ran.err);
+    assert!(ran.err.contains("/dev/full"), "{}", ran.err);
+    assert!(ran.out.contains("nobody.invalid"), "{}", ran.out);
+}
+
+#[test]
+fn an_unknown_host_is_blocked_and_told_in_words() {
+    let home = Home::new();
+    let ran = home.run(["check", "nobody.invalid"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.out.contains("nobody.invalid was not found"), "{}", ran.out);
+    assert!(ran.err.contains("limit 10.0 MB"), "the cost is stated before: {}", ran.err);
+    let json = home.run(["check", "nobody.invalid", "--json", "-", "--quiet"]);
+    assert_eq!((json.code, json.err.as_str()), (2, ""));
+    let report: serde_json::Value = serde_json::from_str(&json.out).expect("nothing but the report");
+    assert_eq!(report["schema"], "greenroom.report/1");
+    assert_eq!(home.run(["measure", "nobody.invalid"]).code, 69);
+    assert!(home.run(["history"]).out.contains("No past results"), "nothing was measured");
 }

@@ -32,7 +32,10 @@ impl Live {
     pub(super) fn tell(&self, progress: &Progress) {
         match progress {
             Progress::Reaching => self.bar.set_message("reaching the endpoint"),
-            Progress::Reached => self.bar.set_message("reached"),
+            Progress::Reached => {
+                tracing::info!("the endpoint answers; traffic starts");
+                self.bar.set_message("reached");
+            }
             Progress::Figures(figures) => {
                 self.bar.set_position(u64::try_from(figures.at.get()).unwrap_or(0));
                 self.bar.set_message(line(figures));
