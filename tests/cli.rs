@@ -271,3 +271,37 @@ fn an_unknown_host_is_blocked_and_told_in_words() {
     assert_eq!(home.run(["measure", "nobody.invalid"]).code, 69);
     assert!(home.run(["history"]).out.contains("No past results"), "nothing was measured");
 }
+
+#[test]
+fn golden_reports_are_shown_validated_compared_and_merged() {
+    let home = Home::new();
+    let golden = |name: &str| format!("{}/reports/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let (measured, unreached) = (golden("measured"), golden("unreached"));
+    let page = home.path("report.html");
+    let page = page.to_str().expect("UTF-8");
+
+    assert_eq!(home.run(["report", "show", &measured, "--html", page]).code, 0);
+    assert!(fs::read_to_string(page).expect("it was written").contains("<svg"));
+    let same = home.run(["report", "compare", &measured, &measured]);
+    assert!(same.out.contains("before and after") && !same.out.contains("worse"), "{}", same.out);
+    let other = home.run(["report", "compare", &measured, &unreached]);
+    assert!(other.out.contains(", then "), "{}", other.out);
+    // The golden report's distributions are made up.
+    home.run(["report", "merge", &measured, &unreached]).fails(66, &["measured.json"]);
+
+    // A figure that does not follow from the samples is found; so is a file that is no report.
+    let own = home.path("own.json");
+    let own = own.to_str().expect("UTF-8");
+    assert_eq!(home.run(["check", "--for", "audio", "--json", own]).code, 3);
+    assert_eq!(home.run(["report", "validate", own]).code, 0);
+    let merged = home.run(["report", "merge", own, &unreached]);
+    assert!(merged.out.starts_with("2 reports: "), "{} {}", merged.out, merged.err);
+    assert!(merged.out.contains("rtt: p50"), "{}", merged.out);
+    let text = fs::read_to_string(own).expect("it was written");
+    let mut report: serde_json::Value = serde_json::from_str(&text).expect("a report");
+    report["targets"][0]["up"]["lost"] = 7.into();
+    fs::write(own, report.to_string()).expect("writable");
+    let forged = home.run(["report", "validate", own]);
+    assert_eq!(forged.code, 66);
+    assert!(forged.out.contains("/targets/0/up/lost"), "{}", forged.out);
+}

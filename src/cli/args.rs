@@ -181,9 +181,6 @@ pub(crate) enum ReportCommand {
         /// The later report
         #[arg(value_hint = ValueHint::FilePath)]
         after: PathBuf,
-        /// Print the comparison as JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Merge reports on one endpoint into one set of figures
     Merge {

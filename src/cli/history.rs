@@ -89,7 +89,8 @@ pub(super) fn unusual_note(unusual: &[Unusual]) -> String {
     format!("\nWorse than your usual with this endpoint:\n{lines}")
 }
 
-const fn state_name(state: State) -> &'static str {
+/// A state in words.
+pub(super) const fn state_name(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Degraded => "degraded",

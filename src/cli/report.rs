@@ -5,10 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use greenroom_reports::assess::{self, Agreement, RecomputeError};
-use greenroom_reports::schema::{self, Report};
+use greenroom_reports::compare::{self, Comparison, Trend};
+use greenroom_reports::merge::{self, MergeError, Merged};
+use greenroom_reports::schema::{self, Report, State};
 
 use super::args::{Global, ReportCommand};
 use super::exit::{CliError, Exit};
+use super::history::state_name as name;
 use super::output;
 
 pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliError> {
@@ -19,10 +22,73 @@ pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliE
             Ok(Exit::Ready)
         }
         ReportCommand::Validate { files } => validate(files),
-        ReportCommand::Compare { .. } | ReportCommand::Merge { .. } => {
-            Err(CliError::Internal("this version cannot compare or merge reports yet".to_owned()))
+        ReportCommand::Compare { before, after } => {
+            let comparison = compare::compare(&read(before)?, &read(after)?);
+            output::to_stdout(&comparison_text(&comparison))?;
+            Ok(Exit::Ready)
+        }
+        ReportCommand::Merge { files } => {
+            let reports: Vec<Report> = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+            let merged = merge::merge(&reports).map_err(|error| {
+                let MergeError::Sketch { report: id, .. } = &error;
+                let damaged = files.iter().zip(&reports).find(|(_, report)| report.id.to_string() == *id);
+                CliError::input(damaged.map_or(Path::new("a report"), |(file, _)| file), &error)
+            })?;
+            output::to_stdout(&merged_text(&merged))?;
+            Ok(Exit::Ready)
         }
     }
+}
+
+fn comparison_text(comparison: &Comparison) -> String {
+    let (before, after) = comparison.overall;
+    let mut text = match before == after {
+        true => format!("Overall: {} before and after\n", name(after)),
+        false => format!("Overall: {}, then {}\n", name(before), name(after)),
+    };
+    for caveat in &comparison.caveats {
+        text += &format!("Careful: {caveat}\n");
+    }
+    for (use_, before, after) in &comparison.uses {
+        text += &format!("{}: {}, then {}\n", use_.short(), name(*before), name(*after));
+    }
+    for (what, codes) in [("New", &comparison.causes_new), ("Gone", &comparison.causes_gone)] {
+        if !codes.is_empty() {
+            text += &format!("{what}: {}\n", codes.join(", "));
+        }
+    }
+    for change in &comparison.figures {
+        let trend = match change.trend {
+            Trend::Better => "better",
+            Trend::Worse => "worse",
+            Trend::WithinDoubt => "no difference beyond doubt",
+        };
+        text += &format!("{:<34}{:>12.4}{:>12.4}  {trend}\n", change.figure, change.before, change.after);
+    }
+    text
+}
+
+fn merged_text(merged: &Merged) -> String {
+    let states = |states: &[(State, u64)]| {
+        states.iter().map(|(state, n)| format!("{n} {}", name(*state))).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!("{} reports: {}\n", merged.reports, states(&merged.overall));
+    for (use_, found) in &merged.uses {
+        text += &format!("{}: {}\n", use_.short(), states(found));
+    }
+    for (way, counts) in [("up", &merged.up), ("down", &merged.down)] {
+        text += &format!("{way}: {} of {} packets lost\n", counts.lost, counts.sent);
+    }
+    for (title, found) in &merged.distributions {
+        text += &format!(
+            "{title}: p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, n {}\n",
+            found.p50_ms, found.p95_ms, found.p99_ms, found.n
+        );
+    }
+    for (code, n) in &merged.causes {
+        text += &format!("{code}: in {n} reports\n");
+    }
+    text
 }
 
 /// Greatest report that is read: far above what any run writes, far below what would hurt.
