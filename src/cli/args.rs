@@ -8,6 +8,7 @@ use greenroom_reports::schema::{Mode, Use};
 use greenroom_reports::units::{DataSize, Micros};
 
 use super::exit::CliError;
+use super::respond::RespondArgs;
 use super::settings::{self, Layer, TokenSource};
 use super::values::{self, TrafficItem, Ways};
 
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     /// Measure the network with traffic of your choice
     #[command(after_help = MEASURE_EXAMPLES)]
     Measure(MeasureArgs),
+    /// Be the endpoint that others check against
+    #[command(after_help = RESPOND_EXAMPLES)]
+    Respond(RespondArgs),
     /// Show, validate, compare or merge reports
     #[command(subcommand, after_help = REPORT_EXAMPLES)]
     Report(ReportCommand),
@@ -280,6 +284,21 @@ Examples:
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
 
 Nothing is judged: the exit code is 0 when the endpoint was measured.";
+
+const RESPOND_EXAMPLES: &str = "\
+Examples:
+  greenroom respond                                          for this computer alone
+  greenroom respond --listen 0.0.0.0                         for everybody who reaches it
+  greenroom respond --listen 0.0.0.0 --token-file tokens     for those who have a token
+  greenroom respond --listen 0.0.0.0 --external-ip 192.0.2.1 behind NAT
+  greenroom respond --listen 0.0.0.0 --cert chain.pem --key key.pem
+
+Ports: UDP 7443 and 7444, TCP 7443 (--listen ADDR:PORT moves them together).
+SIGTERM and Ctrl-C let open sessions end for up to 5 seconds; a second one stops at once.
+
+Exit codes:
+  0 stopped, 64 wrong usage, 66 a file is missing or not what it should be,
+  69 an address or port cannot be had";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:

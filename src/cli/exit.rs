@@ -52,6 +52,9 @@ pub(crate) enum CliError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Something that is needed cannot be had now.
+    #[error("{0}")]
+    Unavailable(String),
     /// A result could not be written.
     #[error("cannot write {to}: {source}")]
     Output {
@@ -81,6 +84,7 @@ impl CliError {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Input { .. } => Exit::NoInput,
+            Self::Unavailable(_) => Exit::Unavailable,
             Self::Output { .. } => Exit::CannotWrite,
             Self::Internal(_) => Exit::Internal,
         }

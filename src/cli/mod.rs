@@ -9,6 +9,7 @@ mod measure;
 mod output;
 mod progress;
 mod report;
+mod respond;
 mod secrets;
 mod settings;
 mod values;
@@ -65,6 +66,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Measure(args) => measure::run(args, &cli.global),
+        Command::Respond(args) => respond::run(args, &cli.global),
         Command::Report(command) => report::run(command, &cli.global),
         Command::History(args) => history::run(args, &cli.global),
         Command::Completions { shell } => manual::completions(*shell),

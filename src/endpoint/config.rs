@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::net::identity::{IdentityError, ServerIdentity};
+use crate::net::resolve;
 use crate::proto::admission::{Access, Capacity};
 use crate::proto::reflector::OpenStamp;
 
@@ -61,3 +62,10 @@ impl Config {
 
 /// The loopback addresses, where an endpoint listens unless asked for more.
 pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Those of [`LOOPBACK`] that this computer has: there may be no IPv6, or no IPv4.
+pub fn available_loopback() -> Vec<IpAddr> {
+    let found: Vec<IpAddr> = LOOPBACK.into_iter().filter(|ip| resolve::has_address(*ip)).collect();
+    // With neither, listening fails with the system's own reason.
+    if found.is_empty() { LOOPBACK.to_vec() } else { found }
+}

@@ -11,7 +11,7 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{StartError, Stats, listen_error};
+use super::{StartError, Stats};
 
 /// `GET /healthz` and `GET /metrics` (Prometheus).
 pub fn http(stats: Arc<Stats>) -> Router {
@@ -22,15 +22,15 @@ pub fn http(stats: Arc<Stats>) -> Router {
 }
 
 /// Serves [`http`] on `address` until stopped and tells where.
-pub(super) async fn listen(
+pub(super) fn listen(
     address: SocketAddr,
     stats: Arc<Stats>,
     stop: CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<SocketAddr, StartError> {
-    let listener = super::bind_tcp(address).await?;
-    let at =
-        listener.local_addr().map_err(|source| listen_error(address.ip(), address.port(), "TCP", source))?;
+    let failed = |source| StartError::Health { address, source };
+    let listener = super::bind_tcp(address).map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
     tasks.spawn(async move {
         let serving = axum::serve(listener, http(stats)).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = serving.await {

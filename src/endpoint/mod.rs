@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use greenroom_reports::trace::ClockInfo;
 use ring::rand::{SecureRandom, SystemRandom};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bulk::{BulkRequest, BulkResult};
-pub use config::{Config, DEFAULT_PORT, LOOPBACK};
+pub use config::{Config, DEFAULT_PORT, LOOPBACK, available_loopback};
 pub use health::http;
 pub use stats::Stats;
 
@@ -36,7 +37,7 @@ use crate::net::clock::Clock;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::identity::IdentityError;
 use crate::net::pacing::{Driver, DriverOptions};
-use crate::net::udp::{self, OpenError, StampMode, UdpOptions};
+use crate::net::udp::{self, OpenError, StampMode, StampSources, UdpOptions};
 use crate::net::{quic, tls};
 use crate::proto::admission::Admission;
 use crate::proto::control;
@@ -48,6 +49,8 @@ use session::{Shared, Transport};
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Records that a session may log between two chunks: what fits into one control frame.
 const LOG_CAP: usize = 16_000;
+/// TCP connections that may wait to be taken.
+const TCP_BACKLOG: i32 = 1_024;
 /// How often counters are copied from the reflector.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -66,6 +69,17 @@ pub enum StartError {
         address: SocketAddr,
         /// `UDP` or `TCP`.
         protocol: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The port for health and metrics cannot be had.
+    #[error(
+        "cannot serve health and metrics on {address}: {source}. Choose another address with --health ADDR:PORT, or \
+         leave them out with --health off."
+    )]
+    Health {
+        /// Where.
+        address: SocketAddr,
         /// What the system said.
         source: std::io::Error,
     },
@@ -93,6 +107,7 @@ pub struct Running {
     listeners: Vec<Listener>,
     fingerprint: Fingerprint,
     health: Option<SocketAddr>,
+    stamps: StampSources,
     stats: Arc<Stats>,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -122,6 +137,11 @@ impl Running {
     /// Where health and metrics are served.
     pub fn health(&self) -> Option<SocketAddr> {
         self.health
+    }
+
+    /// Who takes the stamps of the STAMP ports.
+    pub fn stamps(&self) -> StampSources {
+        self.stamps
     }
 
     /// What it counts.
@@ -168,7 +188,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut bound = Vec::new();
     for ip in &config.listen {
         let server = quic::server_config(&config.identity, &[control::ALPN])?;
-        let (endpoint, tcp) = bind_control(*ip, config.port, server).await?;
+        let (endpoint, tcp) = bind_control(*ip, config.port, server)?;
         let at = endpoint.local_addr().map_err(|source| listen_error(*ip, config.port, "UDP", source))?;
         let stamp_port = if config.port == 0 { 0 } else { config.port.saturating_add(1) };
         let options = UdpOptions {
@@ -215,15 +235,24 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         ));
     }
     let health = match config.health {
-        Some(address) => Some(health::listen(address, Arc::clone(&stats), stop.clone(), &tasks).await?),
+        Some(address) => Some(health::listen(address, Arc::clone(&stats), stop.clone(), &tasks)?),
         None => None,
     };
     tasks.spawn(count(Arc::clone(&shared), stop.clone()));
-    Ok(Running { listeners, fingerprint: config.identity.fingerprint(), health, stats, shared, stop, tasks })
+    Ok(Running {
+        listeners,
+        fingerprint: config.identity.fingerprint(),
+        health,
+        stamps,
+        stats,
+        shared,
+        stop,
+        tasks,
+    })
 }
 
 /// Opens QUIC and TCP on one port number. With port 0, whatever QUIC gets is asked of TCP too.
-async fn bind_control(
+fn bind_control(
     ip: IpAddr,
     port: u16,
     server: quinn::ServerConfig,
@@ -231,15 +260,23 @@ async fn bind_control(
     let endpoint = quic::listen(SocketAddr::new(ip, port), server)
         .map_err(|source| listen_error(ip, port, "UDP", source))?;
     let port = endpoint.local_addr().map_err(|source| listen_error(ip, port, "UDP", source))?.port();
-    let tcp = bind_tcp(SocketAddr::new(ip, port)).await?;
+    let tcp = bind_tcp(SocketAddr::new(ip, port)).map_err(|source| listen_error(ip, port, "TCP", source))?;
     Ok((endpoint, tcp))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell")]
-async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| listen_error(address.ip(), address.port(), "TCP", source))
+/// Listens on TCP. As with UDP, an IPv6 address carries IPv6 alone, so that `0.0.0.0` and `::` can stand side by side.
+fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port in use a moment ago would else stay taken for a minute. Windows means another thing by it.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
 }
 
 fn listen_error(ip: IpAddr, port: u16, protocol: &'static str, source: std::io::Error) -> StartError {

@@ -1,8 +1,10 @@
 //! From a name to addresses, in the order to try them, with a typed reason when there are none.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::url::Host;
 
@@ -148,6 +150,30 @@ fn failure(name: &str, error: &io::Error) -> ResolveError {
     } else {
         ResolveError::UnknownHost { host, detail }
     }
+}
+
+/// The address of this computer that packets to the internet leave from; `None` without such a route. Sends nothing.
+pub fn own_address(v4: bool) -> Option<IpAddr> {
+    // Connecting a UDP socket looks up the route. Both destinations are for documentation (RFC 5737, RFC 3849).
+    let (any, far) = if v4 {
+        (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from(([192, 0, 2, 1], 9)))
+    } else {
+        let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+        (SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), SocketAddr::from((far, 9)))
+    };
+    let socket = Socket::new(Domain::for_address(far), Type::DGRAM, Some(Protocol::UDP)).ok()?;
+    socket.bind(&any.into()).ok()?;
+    socket.connect(&far.into()).ok()?;
+    let own = socket.local_addr().ok()?.as_socket()?.ip();
+    (!own.is_unspecified()).then_some(own)
+}
+
+/// Whether this computer has an address that it can bind.
+pub fn has_address(ip: IpAddr) -> bool {
+    let address = SocketAddr::new(ip, 0);
+    Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
+        .and_then(|socket| socket.bind(&address.into()))
+        .is_ok()
 }
 
 #[cfg(test)]

@@ -74,6 +74,11 @@ impl TokenSet {
         Self { digests }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.digests.len()
+    }
+
     /// Whether no token is known: then nobody gets in.
     pub fn is_empty(&self) -> bool {
         self.digests.is_empty()
