@@ -11,17 +11,26 @@ use greenroom::net::trust::Trust;
 use greenroom::net::udp::{self, DatagramSocket, UdpOptions};
 use greenroom::net::{quic, tunnel, ws};
 use greenroom::proto::admission::{Access, TokenSet};
+use greenroom::proto::capacity::End;
 use greenroom::proto::control::{
-    self, Accept, ClientInfo, Finish, Frame, Hello, Limits, RefuseCode, StartStream, Token,
+    self, Accept, CapacityResult, ClientInfo, Finish, Frame, Hello, Limits, RefuseCode, StartStream, Token,
 };
-use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
+use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig};
 use greenroom::proto::stamp::WallAnchor;
+use greenroom::targets::capacity;
+use greenroom_reports::metrics;
+use greenroom_reports::metrics::capacity::Bounds;
 use greenroom_reports::metrics::flow::{LossPolicy, flows};
 use greenroom_reports::trace::encoding::HalfAssembler;
 use greenroom_reports::trace::{ClockInfo, Direction, Half, Media, StreamId, Trace};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 
 const DEADLINE: Duration = Duration::from_secs(5);
+const WANTS: Limits = Limits {
+    max_bitrate_bps: Bitrate::from_kbps(5_000),
+    max_pps: 1_000,
+    max_duration_us: Micros::from_secs(30),
+};
 
 #[tokio::test]
 async fn a_session_over_udp_gives_both_halves_of_the_truth() {
@@ -54,6 +63,61 @@ async fn the_same_session_passes_through_a_web_socket() {
     let trace = client.measure(&accept, control, Box::new(near), clock, false).await;
     assert_counts(&trace, 50);
     running.shut_down(DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_capacity_search_each_way_ends_at_its_ceiling() {
+    let running = start(|_| ()).await;
+    let mut client = Client::dial(&running).await;
+    let limits = Limits { max_bitrate_bps: Bitrate::from_kbps(30_000), max_pps: 5_000, ..WANTS };
+    client.hello_wanting(None, vec![control::VERSION], limits).await;
+    let accept = client.accepted().await;
+    let clock = Clock::start();
+    let at = running.listeners()[0].stamp;
+    let socket = udp::open(&UdpOptions::new(SocketAddr::new(at.ip(), 0)), clock).expect("a socket");
+    let driver = drive(&accept, at, socket, clock, Micros::from_secs(15));
+    until_validated(&driver).await;
+    let ceiling = Bitrate::from_kbps(20_000);
+    let config =
+        capacity::within(accept.limits, ceiling, DataSize::from_bytes(20_000_000), Micros::from_secs(5));
+
+    let up = capacity::up(&driver, StreamId(8), config).await.expect("alive").expect("not cut short");
+    assert_eq!((up.end, up.at_least), (End::Ceiling, true));
+    assert_near(up.capacity, ceiling);
+
+    client.link.send(&capacity::request(StreamId(9), &config)).await.expect("sent");
+    let down = client.capacity_result().await;
+    assert_eq!((down.stream, down.end, down.at_least), (StreamId(9), End::Ceiling, true));
+    assert_near(down.capacity_bps, ceiling);
+
+    let outcome = driver.stop().await.expect("ends");
+    let bounds = Bounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
+    for direction in Direction::BOTH {
+        let found = metrics::capacity::capacity(outcome.machine.capacity_intervals(), direction, bounds);
+        let found = found.expect("a second of it was counted");
+        assert_near(found.rate, ceiling);
+        assert!(found.limited_by_offer, "{direction:?}: loopback carries more");
+    }
+}
+
+#[tokio::test]
+async fn a_capacity_search_before_validation_is_refused_by_name() {
+    let running = start(|_| ()).await;
+    let mut client = Client::quic(&running, None).await;
+    let accept = client.accepted().await;
+    let (budget, duration) = (DataSize::from_bytes(1_000_000), Micros::from_secs(5));
+    let config = capacity::within(accept.limits, Bitrate::from_kbps(1_000), budget, duration);
+    client.link.send(&capacity::request(StreamId(9), &config)).await.expect("sent");
+    loop {
+        match client.link.receive().await.expect("the link holds") {
+            Some(Frame::Error(error)) => {
+                assert_eq!((error.code, error.stream), (RefuseCode::BadRequest, Some(StreamId(9))));
+                break;
+            }
+            Some(Frame::HalfTrace(_)) => {}
+            other => panic!("not refused: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -184,16 +248,12 @@ impl Client {
     }
 
     async fn hello(&mut self, token: Option<Token>, versions: Vec<u16>) {
-        let hello = Hello {
-            versions,
-            token,
-            client: ClientInfo { name: "test".into(), version: "0".into() },
-            wants: Limits {
-                max_bitrate_bps: Bitrate::from_kbps(5_000),
-                max_pps: 1_000,
-                max_duration_us: Micros::from_secs(30),
-            },
-        };
+        self.hello_wanting(token, versions, WANTS).await;
+    }
+
+    async fn hello_wanting(&mut self, token: Option<Token>, versions: Vec<u16>, wants: Limits) {
+        let hello =
+            Hello { versions, token, client: ClientInfo { name: "test".into(), version: "0".into() }, wants };
         self.link.send(&Frame::Hello(hello)).await.expect("sent");
     }
 
@@ -213,28 +273,9 @@ impl Client {
         clock: Clock,
         video: bool,
     ) -> Trace {
-        let stamps = socket.stamp_sources();
-        let sender = Sender::new(
-            SenderConfig {
-                reflector,
-                ssid: accept.ssid,
-                key: accept.key.clone(),
-                anchor_here: WallAnchor::from_unix_micros(clock.started().as_microsecond()),
-                anchor_there: accept.anchor_unix_us,
-                timestamps_there: accept.timestamps,
-                clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
-                validate_until: clock.now() + Micros::from_secs(2),
-                audio: AudioPlan { start_phase: Micros::ZERO, duration: Micros::from_secs(1), tos: 0 },
-                straggler_wait: Micros::from_millis(300),
-            },
-            clock.now(),
-        );
-        let mut driver =
-            Driver::start(sender, vec![socket], clock, &DriverOptions::precise("test")).expect("a thread");
+        let mut driver = drive(accept, reflector, socket, clock, Micros::from_secs(1));
         if video {
-            while driver.call(|sender, _| sender.state()).await.expect("alive") == SenderState::Validating {
-                tokio::task::yield_now().await;
-            }
+            until_validated(&driver).await;
             let start = StartStream {
                 stream: StreamId(7),
                 media: Media::Video,
@@ -251,6 +292,16 @@ impl Client {
         Trace { here: outcome.machine.half().clone(), there: Some(rest.half), ..Trace::default() }
     }
 
+    async fn capacity_result(&mut self) -> CapacityResult {
+        loop {
+            match self.link.receive().await.expect("the link holds") {
+                Some(Frame::CapacityResult(result)) => return result,
+                Some(Frame::HalfTrace(_)) => {}
+                other => panic!("no result: {other:?}"),
+            }
+        }
+    }
+
     async fn rest(&mut self) -> Rest {
         let mut half = HalfAssembler::new();
         loop {
@@ -265,6 +316,45 @@ impl Client {
             }
         }
     }
+}
+
+/// Starts the client's side of a session, with audio for `audio`.
+fn drive(
+    accept: &Accept,
+    reflector: SocketAddr,
+    socket: Box<dyn DatagramSocket>,
+    clock: Clock,
+    audio: Micros,
+) -> Driver<Sender> {
+    let stamps = socket.stamp_sources();
+    let sender = Sender::new(
+        SenderConfig {
+            reflector,
+            ssid: accept.ssid,
+            key: accept.key.clone(),
+            anchor_here: WallAnchor::from_unix_micros(clock.started().as_microsecond()),
+            anchor_there: accept.anchor_unix_us,
+            timestamps_there: accept.timestamps,
+            clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
+            validate_until: clock.now() + Micros::from_secs(2),
+            audio: AudioPlan { start_phase: Micros::ZERO, duration: audio, tos: 0 },
+            straggler_wait: Micros::from_millis(300),
+        },
+        clock.now(),
+    );
+    Driver::start(sender, vec![socket], clock, &DriverOptions::precise("test")).expect("a thread")
+}
+
+async fn until_validated(driver: &Driver<Sender>) {
+    let validated = || driver.call(|sender, _| sender.is_validated());
+    while !validated().await.expect("alive") {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn assert_near(found: Bitrate, expected: Bitrate) {
+    let off = found.bps().abs_diff(expected.bps());
+    assert!(off * 100 < expected.bps() * 3, "{} bit/s instead of {}", found.bps(), expected.bps());
 }
 
 fn stream(trace: &Trace, id: StreamId, direction: Direction) -> greenroom_reports::metrics::flow::Flow {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greenroom_reports::trace::encoding::ChunkEncoder;
-use greenroom_reports::trace::{ClockInfo, Half};
+use greenroom_reports::trace::{ClockInfo, Half, StreamId};
 use greenroom_reports::units::Micros;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -19,9 +19,10 @@ use crate::net::tunnel;
 use crate::net::udp::StampSources;
 use crate::net::ws::FrameSocket;
 use crate::proto::admission::{Admission, Admitted, Refusal};
+use crate::proto::capacity::SearchConfig;
 use crate::proto::control::{
-    self, Accept, ControlError, EndpointInfo, Finished, Frame, Hello, Limits, Ping, Refuse, RefuseCode,
-    StartStream, StopStream,
+    self, Accept, CapacityResult, ControlError, EndpointInfo, Finished, Frame, Hello, Limits, Ping, Refuse,
+    RefuseCode, StartCapacity, StartStream, StopStream,
 };
 use crate::proto::media::MediaPlan;
 use crate::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig, SessionError};
@@ -31,6 +32,8 @@ use crate::proto::stamp::{MediaKind, SessionKey, TimestampFormat, WallAnchor};
 const HELLO: Duration = Duration::from_secs(3);
 /// How often the endpoint's half is sent.
 const CHUNK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a search is asked whether it has ended.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 /// SSIDs tried before giving up: with 64 sessions of 65,535 the second is free.
 const SSID_TRIES: usize = 32;
 
@@ -297,15 +300,24 @@ impl Session<'_> {
         let mut log = Log { ssid, encoder: ChunkEncoder::new() };
         let mut tick = tokio::time::interval(CHUNK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut search = None;
+        let mut look = tokio::time::interval(SEARCH_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let expires = tokio::time::sleep(self.limits.max_duration_us.to_duration());
         tokio::pin!(expires);
         loop {
             tokio::select! {
                 () = &mut expires => return self.expire(link, &mut log).await,
                 _ = tick.tick() => log.send(self.driver, link, false).await?,
+                _ = look.tick(), if search.is_some() => search = self.result(link, ssid, search).await?,
                 frame = link.receive() => match frame? {
                     None => return Ok(()),
                     Some(Frame::Finish(_)) => return self.finish(link, &mut log).await,
+                    Some(Frame::StartCapacity(start)) => {
+                        if self.start_capacity(link, ssid, start).await? {
+                            search = Some(start.stream);
+                        }
+                    }
                     Some(frame) => self.handle(link, ssid, frame).await?,
                 },
             }
@@ -343,13 +355,60 @@ impl Session<'_> {
                 reflector.start_stream(now, ssid, plan)
             })
             .await?;
-        let Err(error) = started else { return Ok(()) };
+        match started {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse_stream(link, start.stream, error).await,
+        }
+    }
+
+    /// Begins a search down; whether it has begun.
+    async fn start_capacity(&self, link: &mut Link, ssid: u16, start: StartCapacity) -> Result<bool, Broken> {
+        let config = SearchConfig {
+            ceiling: start.ceiling_bps,
+            budget: start.budget_bytes,
+            deadline: start.duration_us.max(Micros::ZERO),
+            ..SearchConfig::default()
+        };
+        let begin =
+            move |reflector: &mut Reflector, now| reflector.start_capacity(now, ssid, start.stream, config);
+        match self.driver.call(begin).await? {
+            Ok(()) => Ok(true),
+            Err(error) => self.refuse_stream(link, start.stream, error).await.map(|()| false),
+        }
+    }
+
+    /// Tells the client how its search ended, once it has. Returns the search that is still under way.
+    async fn result(
+        &self,
+        link: &mut Link,
+        ssid: u16,
+        search: Option<StreamId>,
+    ) -> Result<Option<StreamId>, Broken> {
+        let Some(stream) = search else { return Ok(None) };
+        let ask = move |reflector: &mut Reflector, _| reflector.capacity_outcome(ssid, stream);
+        let Some(outcome) = self.driver.call(ask).await? else { return Ok(search) };
+        let result = CapacityResult {
+            stream,
+            capacity_bps: outcome.capacity,
+            at_least: outcome.at_least,
+            end: outcome.end,
+        };
+        link.send(&Frame::CapacityResult(result)).await?;
+        Ok(None)
+    }
+
+    async fn refuse_stream(
+        &self,
+        link: &mut Link,
+        stream: StreamId,
+        error: SessionError,
+    ) -> Result<(), Broken> {
         let code = match error {
             SessionError::Rate => RefuseCode::Rate,
             SessionError::Unknown(_) => RefuseCode::Expired,
             _ => RefuseCode::BadRequest,
         };
-        let refusal = ControlError { code, say: error.to_string(), stream: Some(start.stream) };
+        let refusal = ControlError { code, say: error.to_string(), stream: Some(stream) };
         Ok(link.send(&Frame::Error(refusal)).await?)
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Path {
     pub(crate) lost_permille: u64,
     pub(crate) doubled_permille: u64,
     pub(crate) damaged_permille: u64,
+    /// The slowest part: its rate, and how long a packet may wait before it.
+    pub(crate) bottleneck: Option<(Bitrate, Micros)>,
 }
 
 impl Path {
@@ -88,6 +90,7 @@ impl Path {
         lost_permille: 0,
         doubled_permille: 0,
         damaged_permille: 0,
+        bottleneck: None,
     };
 }
 
@@ -127,6 +130,10 @@ pub(crate) struct World {
     pub(crate) misdirected: u64,
     pub(crate) wire_up: Vec<Vec<u8>>,
     pub(crate) wire_down: Vec<Vec<u8>>,
+    /// Whether `wire_up` and `wire_down` are kept.
+    pub(crate) recording: bool,
+    /// When the bottlenecks up and down are free again, in nanoseconds: rounded microseconds would slow a fast link by percents.
+    free_at: [i64; 2],
     random: SplitMix,
     flying: BinaryHeap<Reverse<InFlight>>,
     order: u64,
@@ -150,6 +157,8 @@ impl World {
             misdirected: 0,
             wire_up: Vec::new(),
             wire_down: Vec::new(),
+            recording: true,
+            free_at: [0; 2],
             random: SplitMix(seed),
             flying: BinaryHeap::new(),
             order: 0,
@@ -164,12 +173,16 @@ impl World {
         while self.now <= until && !self.sender.is_finished() {
             while let Some(transmit) = self.sender.poll_transmit(self.now, &mut payload) {
                 idle_steps = 0;
-                self.wire_up.push(payload.clone());
+                if self.recording {
+                    self.wire_up.push(payload.clone());
+                }
                 self.depart(true, &transmit, &payload);
             }
             while let Some(transmit) = self.reflector.poll_transmit(self.now + EPOCH, &mut payload) {
                 idle_steps = 0;
-                self.wire_down.push(payload.clone());
+                if self.recording {
+                    self.wire_down.push(payload.clone());
+                }
                 if transmit.to == self.client {
                     self.depart(false, &transmit, &payload);
                 } else {
@@ -220,10 +233,12 @@ impl World {
         truth.sent += 1;
         truth.bytes += payload.len() as u64;
         let mut copies = 1;
-        if self.random.below(1_000) < path.lost_permille {
+        let through = pass(path, &mut self.free_at[usize::from(up)], self.now, payload.len());
+        let lost = self.random.below(1_000) < path.lost_permille;
+        let Some(through) = through.filter(|_| !lost) else {
             truth.lost += 1;
             return;
-        }
+        };
         let damaged = self.random.below(1_000) < path.damaged_permille;
         if self.random.below(1_000) < path.doubled_permille {
             truth.doubled += 1;
@@ -241,7 +256,7 @@ impl World {
             }
             let spread =
                 i64::try_from(self.random.below(path.spread.get().unsigned_abs() + 1)).expect("small");
-            let at = self.now + path.delay + Micros::new(spread);
+            let at = through + path.delay + Micros::new(spread);
             self.order += 1;
             self.flying.push(Reverse(InFlight { at, order: self.order, up, payload }));
         }
@@ -267,4 +282,16 @@ impl World {
             }
         }
     }
+}
+
+/// When a datagram has left the bottleneck; `None` when its queue is full. Headers are IPv4's.
+fn pass(path: Path, free_at: &mut i64, now: Micros, payload: usize) -> Option<Micros> {
+    let Some((rate, queue)) = path.bottleneck else { return Some(now) };
+    let begin = (*free_at).max(now.get() * 1_000);
+    if Micros::from_nanos(begin) - now > queue {
+        return None;
+    }
+    let bits = i64::try_from(payload + 28).expect("small") * 8;
+    *free_at = begin + bits * 1_000_000 / i64::try_from(rate.bps() / 1_000).expect("below 2^63");
+    Some(Micros::from_nanos(*free_at))
 }

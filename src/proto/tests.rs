@@ -19,6 +19,7 @@ fn rough() -> Path {
         lost_permille: 80,
         doubled_permille: 30,
         damaged_permille: 10,
+        bottleneck: None,
     }
 }
 

@@ -6,17 +6,44 @@
 //! 1. **Ramp**: the offered rate grows by three quarters with every report until the receiver sees much less than was offered
 //!    together with delay or loss, or delay above the upper threshold.
 //! 2. **Drain**: the rate falls to a fraction of what was received, until the queue is empty again.
-//! 3. **Hold**: 0.8 seconds just above the estimate. The queue builds up slowly enough to stay below the upper threshold, and the
-//!    rate received is the capacity. It moves by small steps when the estimate was off.
+//! 3. **Hold**: a second just above the estimate. The queue builds up slowly enough to stay below the upper threshold, and the
+//!    rate received is the capacity. It moves by small steps when the estimate was off. A ceiling that is reached is held as well.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Search`] | decides the rate, by the receiver's reports |
+//! | `Load` | the sender's side of a stage: paces packets at that rate |
+//! | `Meter` | the receiver's side: counts what arrives in intervals of 50 ms and reports them |
+//!
+//! Everything else that the session sends the same way (audio) counts as part of the offered and of the received rate, as it
+//! takes its share of the link.
 //!
 //! The result is RFC 9097's maximum IP-layer capacity: the greatest rate received over a window that meets the bounds on
 //! loss and delay, of which the hold is the one that matters. Reordering and duplication are not counted as congestion (RFC
 //! 9097's `seqErr` lumps them with loss; networks that reorder are not slower for it).
 
+mod load;
+mod meter;
+#[cfg(test)]
+mod stage_tests;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+use greenroom_reports::trace::CapacityInterval;
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
+use serde::{Deserialize, Serialize};
+
+use super::media::{MAX_PACKET, MIN_PACKET};
+
+pub(crate) use load::Load;
+pub(crate) use meter::{Counted, Meter};
+pub(crate) use wire::{write_load, write_report};
+
+/// Length of the receiver's intervals.
+pub const INTERVAL: Micros = Micros::from_millis(50);
+/// The longest search that an endpoint runs, whatever was asked for.
+pub const LONGEST: Micros = Micros::from_secs(10);
 
 /// Bounds and pace of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +52,8 @@ pub struct SearchConfig {
     pub initial: Bitrate,
     /// The highest rate offered. Reaching it ends the ramp: the link then carries *at least* that.
     pub ceiling: Bitrate,
+    /// Packets per second at most: packets grow, and the ceiling falls, so that it holds.
+    pub max_pps: u32,
     /// Bytes that may be spent in all, IP headers included.
     pub budget: DataSize,
     /// Delay variation below which a queue counts as empty (RFC 9097's lower threshold).
@@ -33,9 +62,9 @@ pub struct SearchConfig {
     pub delay_high: Micros,
     /// Loss beyond which a report counts as congested, in packets per thousand.
     pub loss_permille: u32,
-    /// How long the window of the hold lasts. RFC 9097's dt is 1 s; a little less keeps the search below three seconds.
+    /// How long the window of the hold lasts: RFC 9097's dt, over which the report's figure is taken as well.
     pub hold: Micros,
-    /// The search ends here whatever it has.
+    /// The search ends so long after its start whatever it has.
     pub deadline: Micros,
 }
 
@@ -44,11 +73,12 @@ impl Default for SearchConfig {
         Self {
             initial: Bitrate::from_kbps(250),
             ceiling: Bitrate::from_kbps(1_000_000),
+            max_pps: 200_000,
             budget: DataSize::from_bytes(40_000_000),
             delay_low: Micros::from_millis(30),
             delay_high: Micros::from_millis(90),
             loss_permille: 20,
-            hold: Micros::from_millis(800),
+            hold: Micros::from_secs(1),
             deadline: Micros::from_secs(5),
         }
     }
@@ -73,6 +103,20 @@ pub struct Feedback {
     pub delay_over_least: Option<Micros>,
 }
 
+impl From<&CapacityInterval> for Feedback {
+    fn from(interval: &CapacityInterval) -> Self {
+        Self {
+            at: interval.at + interval.lasted,
+            lasted: interval.lasted,
+            offered: interval.offered,
+            received_bytes: interval.received_bytes,
+            received_packets: interval.received_packets,
+            lost_packets: interval.lost_packets,
+            delay_over_least: interval.delay_range.map(|(_, most)| most),
+        }
+    }
+}
+
 /// How a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
@@ -87,7 +131,8 @@ pub struct Outcome {
 }
 
 /// What ended a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// The hold went through.
     Converged,
@@ -111,7 +156,7 @@ const CARRIED_PERCENT: u64 = 55;
 /// What the rate grows to with every report of the ramp.
 const RAMP_PERCENT: u64 = 175;
 /// What the rate falls to, of the estimate, while the queue drains.
-const DRAIN_PERCENT: u64 = 25;
+const DRAIN_PERCENT: u64 = 10;
 /// Reports under congestion that make the estimate.
 const CONGESTED_REPORTS: u32 = 2;
 
@@ -123,7 +168,6 @@ pub struct Search {
     rate: Bitrate,
     started: Micros,
     last_feedback: Micros,
-    last_spent: Micros,
     spent: DataSize,
     estimate: Option<Bitrate>,
     best: Option<Bitrate>,
@@ -151,13 +195,14 @@ struct Window {
 impl Search {
     /// Begins a search.
     pub fn new(config: SearchConfig, now: Micros) -> Self {
+        let most = u64::from(config.max_pps) * u64::from(MAX_PACKET) * 8;
+        let config = SearchConfig { ceiling: whole(config.ceiling.min(Bitrate::from_bps(most))), ..config };
         Self {
             config,
             stage: Stage::Ramp,
-            rate: config.initial.min(config.ceiling),
+            rate: whole(config.initial).min(config.ceiling),
             started: now,
             last_feedback: now,
-            last_spent: now,
             spent: DataSize::default(),
             estimate: None,
             best: None,
@@ -173,11 +218,34 @@ impl Search {
 
     /// Size of packets at this rate, at the IP layer: small enough at low rates that 50 ms hold several.
     pub fn packet_bytes(&self) -> u16 {
-        match self.rate.bps() {
-            0..700_000 => 150,
+        let fine = match self.rate.bps() {
+            0..700_000 => MIN_PACKET,
             700_000..2_000_000 => 300,
             2_000_000..8_000_000 => 600,
-            _ => 1_228,
+            _ => MAX_PACKET,
+        };
+        let per_packet = self.rate.bps().div_ceil(8 * u64::from(self.config.max_pps.max(1)));
+        fine.max(u16::try_from(per_packet).unwrap_or(MAX_PACKET)).min(MAX_PACKET)
+    }
+
+    /// Takes `bytes` at the IP layer from the budget for a packet that is about to be sent. `false`: the search is over.
+    pub fn spend(&mut self, now: Micros, bytes: u16) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        let spent = self.spent + DataSize::from_bytes(u64::from(bytes));
+        if spent > self.config.budget {
+            self.finish(now, End::Budget);
+            return false;
+        }
+        self.spent = spent;
+        true
+    }
+
+    /// Ends the search from outside; one that has ended stays as it is.
+    pub fn stop(&mut self, now: Micros, end: End) {
+        if self.outcome.is_none() {
+            self.finish(now, end);
         }
     }
 
@@ -186,9 +254,8 @@ impl Search {
         self.outcome
     }
 
-    /// Takes note of the time: silence, the deadline and the budget end a search.
+    /// Takes note of the time: silence and the deadline end a search.
     pub fn handle_timeout(&mut self, now: Micros) {
-        self.account(now);
         if self.outcome.is_some() {
             return;
         }
@@ -196,8 +263,6 @@ impl Search {
             self.finish(now, End::Silent);
         } else if now - self.started >= self.config.deadline {
             self.finish(now, End::Deadline);
-        } else if self.spent >= self.config.budget {
-            self.finish(now, End::Budget);
         }
     }
 
@@ -223,12 +288,13 @@ impl Search {
         }
         self.raise_best(Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted));
         if self.rate < self.config.ceiling {
-            self.set_rate(now, percent(self.rate, RAMP_PERCENT));
+            self.set_rate(percent(self.rate, RAMP_PERCENT));
             return;
         }
         let carried = Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted);
         if feedback.offered == self.rate && carried >= Some(percent(self.rate, 95)) {
-            self.finish(now, End::Ceiling);
+            self.window = Window::default();
+            self.stage = Stage::Hold { last_change: now };
         }
     }
 
@@ -244,7 +310,7 @@ impl Search {
         let received = Bitrate::of(DataSize::from_bytes(bytes), time).unwrap_or(self.config.initial);
         let estimate = received.max(Bitrate::from_bps(self.config.initial.bps() / 4));
         self.estimate = Some(estimate);
-        self.set_rate(now, percent(estimate, DRAIN_PERCENT));
+        self.set_rate(percent(estimate, DRAIN_PERCENT));
         self.stage = Stage::Drain { since: now };
     }
 
@@ -255,7 +321,7 @@ impl Search {
             return;
         }
         let Some(estimate) = self.estimate else { return };
-        self.set_rate(now, percent(estimate, HOLD_ABOVE_PERCENT));
+        self.set_rate(percent(estimate, HOLD_ABOVE_PERCENT));
         self.window = Window::default();
         self.stage = Stage::Hold { last_change: now };
     }
@@ -266,8 +332,10 @@ impl Search {
         }
         self.count(feedback);
         if self.window.time >= self.config.hold {
-            self.raise_best(Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time));
-            self.finish(now, End::Converged);
+            let carried = Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time);
+            self.raise_best(carried);
+            let all = self.rate == self.config.ceiling && carried >= Some(percent(self.rate, 98));
+            self.finish(now, if all { End::Ceiling } else { End::Converged });
             return;
         }
         if now - last_change < self.config.hold / 5 {
@@ -291,7 +359,7 @@ impl Search {
         if share > 100 {
             self.raise_best(Some(received));
         }
-        self.set_rate(now, percent(received, share));
+        self.set_rate(percent(received, share));
         self.window = Window::default();
         self.stage = Stage::Hold { last_change: now };
     }
@@ -326,24 +394,15 @@ impl Search {
         self.best = self.best.max(received);
     }
 
-    fn set_rate(&mut self, now: Micros, rate: Bitrate) {
-        self.account(now);
-        self.rate = rate.min(self.config.ceiling);
-    }
-
-    fn account(&mut self, now: Micros) {
-        let elapsed = now - self.last_spent;
-        if elapsed > Micros::ZERO {
-            self.spent += self.rate().in_time(elapsed);
-            self.last_spent = now;
-        }
+    fn set_rate(&mut self, rate: Bitrate) {
+        self.rate = whole(rate).min(self.config.ceiling);
     }
 
     fn finish(&mut self, now: Micros, end: End) {
         if matches!(self.stage, Stage::Hold { .. }) && self.window.time >= self.config.hold / 4 {
             self.raise_best(Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time));
         }
-        let capacity = if end == End::Converged {
+        let capacity = if matches!(end, End::Converged | End::Ceiling) {
             // The hold alone: a ramp report can exceed the link by what a queue let through in one go.
             Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time)
         } else {
@@ -360,4 +419,9 @@ impl Search {
 
 fn percent(rate: Bitrate, percent: u64) -> Bitrate {
     Bitrate::from_bps(rate.bps().saturating_mul(percent) / 100)
+}
+
+/// In whole kbit/s, as packets tell it, and never none at all.
+fn whole(rate: Bitrate) -> Bitrate {
+    Bitrate::from_kbps((rate.bps() / 1_000).max(1))
 }

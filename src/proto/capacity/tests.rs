@@ -10,13 +10,14 @@ struct Bottleneck {
     delay: Micros,
     queue: Micros,
     loss_permille: u64,
-    free_at: Micros,
+    /// In nanoseconds: rounded microseconds would slow a fast link by percents.
+    free_at: i64,
     random: u64,
 }
 
 impl Bottleneck {
     fn new(rate: Bitrate, delay: Micros, queue: Micros) -> Self {
-        Self { rate, delay, queue, loss_permille: 0, free_at: Micros::ZERO, random: 0x9e37_79b9_7f4a_7c15 }
+        Self { rate, delay, queue, loss_permille: 0, free_at: 0, random: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// When a packet arrives; `None` when it is dropped.
@@ -26,12 +27,12 @@ impl Bottleneck {
         if (self.random >> 33) % 1_000 < self.loss_permille {
             return None;
         }
-        let begin = self.free_at.max(now);
-        if begin - now > self.queue {
+        let begin = self.free_at.max(now.get() * 1_000);
+        if Micros::from_nanos(begin) - now > self.queue {
             return None;
         }
-        self.free_at = begin + self.rate.time_for(DataSize::from_bytes(u64::from(bytes)))?;
-        Some(self.free_at + self.delay)
+        self.free_at = begin + i64::from(bytes) * 8_000_000 / i64::try_from(self.rate.bps() / 1_000).ok()?;
+        Some(Micros::from_nanos(self.free_at) + self.delay)
     }
 }
 
@@ -88,6 +89,7 @@ fn run(config: SearchConfig, link: &mut Bottleneck) -> Outcome {
             next_report += Micros::from_millis(50);
         } else {
             let bytes = search.packet_bytes();
+            search.spend(now, bytes);
             if let Some(arrived) = link.pass(now, bytes) {
                 flying.push_back(Packet { seq, sent: now, arrived, bytes, offered: search.rate() });
             }

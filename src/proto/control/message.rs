@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use greenroom_reports::trace::{Media, StampSource, StreamId};
-use greenroom_reports::units::{Bitrate, Micros};
+use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, FrameError, RawFrame};
+use crate::proto::capacity::End;
 use crate::proto::stamp::{SessionKey, TimestampFormat, WallAnchor};
 
 /// A secret that lets a client in. Never shown by `Debug`; zero-length tokens do not exist.
@@ -176,6 +177,32 @@ pub struct StopStream {
     pub stream: StreamId,
 }
 
+/// Asks for a capacity search down: the endpoint sends load, the client reports what arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartCapacity {
+    /// Names its stream; unique in the session, not the audio stream's.
+    pub stream: StreamId,
+    /// The highest rate that is worth knowing, at the IP layer.
+    pub ceiling_bps: Bitrate,
+    /// Bytes that the search may spend.
+    pub budget_bytes: DataSize,
+    /// How long it may last.
+    pub duration_us: Micros,
+}
+
+/// How a capacity search down ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityResult {
+    /// The stream of the search.
+    pub stream: StreamId,
+    /// The greatest rate received over a window that met the bounds, at the IP layer.
+    pub capacity_bps: Bitrate,
+    /// Whether the link may carry more.
+    pub at_least: bool,
+    /// What ended it.
+    pub end: End,
+}
+
 /// The client has sent everything and waited for stragglers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Finish {}
@@ -230,6 +257,10 @@ pub enum Frame {
     Ping(Ping),
     /// Type 9, both ways.
     Error(ControlError),
+    /// Type 10, client to endpoint.
+    StartCapacity(StartCapacity),
+    /// Type 11, endpoint to client.
+    CapacityResult(CapacityResult),
     /// Type 16, endpoint to client: a chunk of its half of the trace, in the encoding of `greenroom_reports::trace`.
     HalfTrace(Vec<u8>),
     /// A type of a later version: skip it.
@@ -269,6 +300,8 @@ impl Frame {
             7 => Self::Finished(json(raw)?),
             8 => Self::Ping(json(raw)?),
             9 => Self::Error(json(raw)?),
+            10 => Self::StartCapacity(json(raw)?),
+            11 => Self::CapacityResult(json(raw)?),
             16 => Self::HalfTrace(raw.payload.to_vec()),
             kind => Self::Unknown(kind),
         })
@@ -290,6 +323,8 @@ impl Frame {
             Self::Finished(m) => write_json(7, m, out),
             Self::Ping(m) => write_json(8, m, out),
             Self::Error(m) => write_json(9, m, out),
+            Self::StartCapacity(m) => write_json(10, m, out),
+            Self::CapacityResult(m) => write_json(11, m, out),
             Self::HalfTrace(chunk) => Ok(frame::write(16, chunk, out)?),
             Self::Unknown(kind) => Ok(frame::write(*kind, &[], out)?),
         }
@@ -357,6 +392,18 @@ mod tests {
                 code: RefuseCode::Rate,
                 say: "no".into(),
                 stream: Some(StreamId(2)),
+            }),
+            Frame::StartCapacity(StartCapacity {
+                stream: StreamId(3),
+                ceiling_bps: Bitrate::from_kbps(100_000),
+                budget_bytes: DataSize::from_bytes(40_000_000),
+                duration_us: Micros::from_secs(5),
+            }),
+            Frame::CapacityResult(CapacityResult {
+                stream: StreamId(3),
+                capacity_bps: Bitrate::from_kbps(48_000),
+                at_least: false,
+                end: End::Converged,
             }),
             Frame::HalfTrace(vec![0, 1, 255]),
             Frame::Unknown(200),

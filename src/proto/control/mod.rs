@@ -8,6 +8,8 @@
 //!   Hello  ──────────────────────────────▶        versions, token, client name
 //!          ◀──────────────────────── Accept        session, key, STAMP address, limits   (or Refuse, and the end)
 //!   StartStream ─────────────────────────▶        a stream down; media streams up need no announcement
+//!   StartCapacity ───────────────────────▶        a capacity search down; one up needs no announcement
+//!          ◀──────────────── CapacityResult        when it has ended
 //!          ◀─────────────── HalfTrace chunks        every 500 ms: the endpoint's log so far
 //!   Finish ──────────────────────────────▶        everything is sent and awaited
 //!          ◀──────────── HalfTrace, Finished        the rest of the log
@@ -23,8 +25,8 @@ mod message;
 
 pub use frame::{Decoder, FrameError, MAX_FRAME_LEN, RawFrame};
 pub use message::{
-    Accept, ClientInfo, ControlError, EndpointInfo, Finish, Finished, Frame, Hello, Limits, MessageError,
-    Ping, Refuse, RefuseCode, StampSources, StartStream, StopStream, Token,
+    Accept, CapacityResult, ClientInfo, ControlError, EndpointInfo, Finish, Finished, Frame, Hello, Limits,
+    MessageError, Ping, Refuse, RefuseCode, StampSources, StartCapacity, StartStream, StopStream, Token,
 };
 
 /// The version that this code speaks.

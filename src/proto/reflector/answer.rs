@@ -11,7 +11,7 @@ use crate::proto::stamp::{
 pub(super) struct Answers {
     /// DSCP and ECN with which the request arrived.
     pub(super) tos: Option<u8>,
-    /// Whether the driver can set the reply's DSCP.
+    /// When the reply before this one left, and who says so.
     pub(super) follow_up: FollowUp,
     /// Clock and stamping method of T2 and T3.
     pub(super) info: TimestampInfo,

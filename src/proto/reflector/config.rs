@@ -57,9 +57,9 @@ pub struct SessionConfig {
     pub key: SessionKey,
     /// From here on nothing is answered, on the machine's clock.
     pub expires: Micros,
-    /// Replies per second at most.
+    /// Replies per second at most, and packets of a capacity search.
     pub max_pps: u32,
-    /// Bits per second down at most, at the IP layer, over all its media streams.
+    /// Bits per second down at most, at the IP layer, over all its media streams and its capacity search.
     pub max_bitrate: Bitrate,
 }
 
@@ -81,6 +81,9 @@ pub enum SessionError {
     /// The client has not echoed a nonce yet.
     #[error("the client's address is not validated yet")]
     NotValidated,
+    /// One search at a time.
+    #[error("a capacity search is under way")]
+    SearchRuns,
     /// It would take the session beyond its rate.
     #[error("the stream would take the session beyond its rate")]
     Rate,

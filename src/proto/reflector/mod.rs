@@ -7,7 +7,7 @@
 //!
 //! - answer what does not verify with a session's key (unless open STAMP is switched on);
 //! - send to an address more than it has just received from it, before that address has echoed a nonce;
-//! - send media down when the client has not been heard for 500 ms (replays do not count);
+//! - send media or capacity load down when the client has not been heard for 500 ms (replays do not count);
 //! - allocate for a packet on the way through, once its buffers have grown to the size of the bursts it sees;
 //! - log more than [`ReflectorConfig::log_cap`] records of a session between two drains: what is beyond is counted.
 //!
@@ -33,6 +33,7 @@ pub use config::{OpenStamp, ReflectorConfig, ReflectorCounters, SessionConfig, S
 
 use self::open::OpenSessions;
 use self::session::Session;
+use super::capacity::{Outcome, SearchConfig};
 use super::machine::{Arrival, Departure, Machine, Transmit, TransmitKey};
 use super::media::MediaPlan;
 use super::stamp::{Mode, octets};
@@ -50,7 +51,7 @@ pub struct Reflector {
     config: ReflectorConfig,
     nonce_key: hmac::Key,
     sessions: HashMap<u16, Box<Session>>,
-    /// Sessions with media down.
+    /// Sessions with media down or a capacity stage.
     streaming: Vec<u16>,
     open: OpenSessions,
     pending: VecDeque<Pending>,
@@ -117,13 +118,34 @@ impl Reflector {
     pub fn start_stream(&mut self, now: Micros, ssid: u16, plan: MediaPlan) -> Result<(), SessionError> {
         let session = self.sessions.get_mut(&ssid).ok_or(SessionError::Unknown(ssid))?;
         session.start_stream(now, plan)?;
-        if !self.streaming.contains(&ssid) {
-            self.streaming.push(ssid);
-        }
+        self.wake_for(ssid);
         Ok(())
     }
 
-    /// Stops media down. Unknown sessions and streams are ignored.
+    /// Begins to search the rate down, within what the session was granted: rate, packet rate and time are cut to it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]: nothing is started then.
+    pub fn start_capacity(
+        &mut self,
+        now: Micros,
+        ssid: u16,
+        stream: StreamId,
+        config: SearchConfig,
+    ) -> Result<(), SessionError> {
+        let session = self.sessions.get_mut(&ssid).ok_or(SessionError::Unknown(ssid))?;
+        session.start_capacity(now, stream, config)?;
+        self.wake_for(ssid);
+        Ok(())
+    }
+
+    /// How a search down ended, once it has.
+    pub fn capacity_outcome(&self, ssid: u16, stream: StreamId) -> Option<Outcome> {
+        self.sessions.get(&ssid)?.capacity_outcome(stream)
+    }
+
+    /// Stops media down, or a search, which then has no outcome. Unknown sessions and streams are ignored.
     pub fn stop_stream(&mut self, ssid: u16, stream: StreamId) {
         if let Some(session) = self.sessions.get_mut(&ssid) {
             session.stop_stream(stream);
@@ -195,6 +217,15 @@ impl Reflector {
                 nonce,
                 probe: accepted.probe,
             });
+        } else if session.has_stage() {
+            self.wake_for(ssid);
+        }
+    }
+
+    /// Sees to it that a session is asked for packets that answer nothing.
+    fn wake_for(&mut self, ssid: u16) {
+        if !self.streaming.contains(&ssid) {
+            self.streaming.push(ssid);
         }
     }
 

@@ -1,5 +1,7 @@
 //! One session: its keys, its address, its logs, its media down.
 
+mod capacity;
+
 use std::net::SocketAddr;
 
 use greenroom_reports::trace::{
@@ -12,13 +14,15 @@ use subtle::ConstantTimeEq;
 use super::answer::{Answers, answer, nonce_reply};
 use super::config::{ReflectorConfig, ReflectorCounters, SessionConfig, SessionError, SessionStatus};
 use super::{Pending, transmit_key};
+use crate::proto::capacity::End;
 use crate::proto::machine::{Arrival, Departure, DepartureEvent, Transmit, TransmitKey};
 use crate::proto::media::{MediaPacer, MediaPacket, MediaPlan};
 use crate::proto::stamp::auth::Verified;
 use crate::proto::stamp::tlv::StampMethod;
 use crate::proto::stamp::{
-    ErrorEstimate, FollowUp, MacKey, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv, ReflectorPacket,
-    SenderPacket, Timestamp, TimestampFormat, TimestampInfo, TlvKind, TlvWriter, Tlvs, WallAnchor,
+    CapacityReport, ErrorEstimate, FollowUp, MacKey, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv,
+    ReflectorPacket, SenderPacket, Timestamp, TimestampFormat, TimestampInfo, TlvKind, TlvWriter, Tlvs,
+    WallAnchor,
 };
 use crate::proto::window::{Copy, CopyWindow, PacketBucket, header_bytes, ip_bytes};
 
@@ -48,6 +52,7 @@ pub(super) struct Session {
     clock: ClockInfo,
     expires: Micros,
     bucket: PacketBucket,
+    max_pps: u32,
     max_bitrate: Bitrate,
     validated: Option<SocketAddr>,
     last_heard: Option<Micros>,
@@ -58,6 +63,7 @@ pub(super) struct Session {
     stamps: StampBudget,
     /// In the order of ids; the first is the audio stream.
     lanes: Vec<Lane>,
+    capacity: capacity::Stages,
     queue_drops: Vec<QueueDrops>,
     drops_before: u64,
     records: usize,
@@ -99,6 +105,7 @@ impl Session {
             clock: config.clock.clone(),
             expires: session.expires,
             bucket: PacketBucket::new(session.max_pps),
+            max_pps: session.max_pps,
             max_bitrate: session.max_bitrate,
             validated: None,
             last_heard: None,
@@ -108,6 +115,7 @@ impl Session {
             follow_up: FollowUp::default(),
             stamps: StampBudget::default(),
             lanes: vec![Lane::new(StreamId::AUDIO, spec)],
+            capacity: capacity::Stages::default(),
             queue_drops: Vec::new(),
             drops_before: queue_drops,
             records: 0,
@@ -150,9 +158,13 @@ impl Session {
             return None;
         }
         let (packet, tlvs) = SenderPacket::parse(Mode::Authenticated, payload).ok()?;
-        let (media, echoed) = signed_tlvs(tlvs);
+        let Signed { media, nonce: echoed, report } = signed_tlvs(tlvs);
+        if let Some(report) = report {
+            self.receive_report(now, &report, counters);
+            return None;
+        }
         if let Some(media) = media {
-            self.receive_media(now, arrival, payload.len(), packet.seq, media, counters);
+            self.receive_media(now, arrival, payload.len(), &packet, media, counters);
             return None;
         }
         let known = self.validated == Some(arrival.from);
@@ -177,6 +189,7 @@ impl Session {
         }
         if !probe {
             self.log_arrival(0, now, arrival, payload.len(), packet.seq);
+            self.count_beside_load(arrival, payload.len(), &packet);
         }
         if !self.bucket.take(now) {
             counters.throttled += 1;
@@ -200,12 +213,12 @@ impl Session {
         now: Micros,
         arrival: &Arrival,
         payload: usize,
-        seq: u32,
+        packet: &SenderPacket,
         media: MediaTlv,
         counters: &mut ReflectorCounters,
     ) {
         let MediaKind::Stream(kind) = media.kind else {
-            counters.unexpected += 1;
+            self.receive_load(now, arrival, payload, packet, media, counters);
             return;
         };
         let at = match self.position(media.stream) {
@@ -220,7 +233,7 @@ impl Session {
                 return;
             }
         };
-        match self.lanes[at].copies.note(seq) {
+        match self.lanes[at].copies.note(packet.seq) {
             Copy::Replay => {
                 counters.replayed += 1;
                 return;
@@ -228,7 +241,8 @@ impl Session {
             Copy::First => self.last_heard = Some(now),
             Copy::Again => {}
         }
-        self.log_arrival(at, now, arrival, payload, seq);
+        self.log_arrival(at, now, arrival, payload, packet.seq);
+        self.count_beside_load(arrival, payload, packet);
     }
 
     /// Rewrites a request into its reply.
@@ -273,6 +287,7 @@ impl Session {
         }
         self.next_reply = self.next_reply.wrapping_add(1);
         let bytes = ip_bytes(to, payload.len());
+        self.pace_beside_load(now, bytes);
         self.lanes[0].log.planned = self.next_reply;
         self.log_departure(0, seq, now, bytes, Some(request.seq), TxOutcome::Sent);
         let stamp = self.stamps.take(now);
@@ -292,9 +307,7 @@ impl Session {
         let MediaKind::Stream(media) = plan.kind else {
             return Err(SessionError::Rate);
         };
-        let running: Bitrate =
-            self.pacers().filter(|it| it.next_at().is_some()).map(|it| it.plan().rate).sum();
-        if (running + plan.rate).bps() > self.max_bitrate.bps() {
+        if (self.media_rate() + plan.rate).bps() > self.max_bitrate.bps() {
             return Err(SessionError::Rate);
         }
         let plan = MediaPlan { from: plan.from.max(now), until: plan.until.min(self.expires), ..plan };
@@ -308,6 +321,7 @@ impl Session {
     }
 
     pub(super) fn stop_stream(&mut self, stream: StreamId) {
+        self.drop_search(stream);
         if let Ok(at) = self.position(stream) {
             self.lanes[at].stop();
         }
@@ -315,23 +329,27 @@ impl Session {
 
     /// Whether media down is still to be sent; stops it when the client is silent or the session over.
     pub(super) fn keep_streaming(&mut self, now: Micros) -> bool {
-        let alive = now < self.expires && self.last_heard.is_some_and(|heard| now - heard <= SILENCE);
-        if !alive {
+        let over = now >= self.expires;
+        if over || self.last_heard.is_none_or(|heard| now - heard > SILENCE) {
             self.lanes.iter_mut().for_each(Lane::stop);
+            self.end_search(now, if over { End::Deadline } else { End::Silent });
         }
         self.next_media().is_some()
     }
 
-    /// When the next packet of media down is due.
+    /// When the next packet down that answers nothing is due: media, or what a capacity stage has to send.
     pub(super) fn next_media(&self) -> Option<Micros> {
-        self.pacers().filter_map(MediaPacer::next_at).min()
+        self.lanes.iter().filter_map(Lane::next_at).chain(self.next_stage()).min()
     }
 
     pub(super) fn send_media(&mut self, now: Micros, payload: &mut Vec<u8>) -> Option<Transmit> {
         let to = self.validated?;
         loop {
-            let due = |lane: &Lane| lane.pacer.as_ref()?.next_at().filter(|at| *at <= now);
-            let (_, at) = (0..self.lanes.len()).filter_map(|at| Some((due(&self.lanes[at])?, at))).min()?;
+            let due = |lane: &Lane| lane.next_at().filter(|at| *at <= now);
+            let first = (0..self.lanes.len()).filter_map(|at| Some((due(&self.lanes[at])?, at))).min();
+            let Some((_, at)) = first else {
+                return self.send_stage(now, payload);
+            };
             let lane = &mut self.lanes[at];
             let packet = lane.pacer.as_mut()?.pop()?;
             let seq = lane.next_seq;
@@ -344,6 +362,7 @@ impl Session {
                 continue;
             }
             self.write_media(now, at, seq, packet, to, payload);
+            self.pace_beside_load(now, packet.ip_bytes);
             let stamp = self.stamps.take(now);
             return Some(Transmit {
                 to,
@@ -367,14 +386,8 @@ impl Session {
         let Some(plan) = self.lanes[lane].pacer.as_ref().map(MediaPacer::plan) else {
             return;
         };
-        let base = SenderPacket {
-            seq,
-            timestamp: self.wire(now),
-            error: ErrorEstimate::free_running(Micros::from_millis(1), self.timestamps),
-            ssid: self.ssid,
-        };
         payload.clear();
-        base.write(Mode::Authenticated, payload);
+        self.base(now, seq).write(Mode::Authenticated, payload);
         let mut tlvs = TlvWriter::new(payload);
         tlvs.media(MediaTlv {
             stream: plan.stream,
@@ -399,6 +412,9 @@ impl Session {
             self.follow_up = FollowUp { seq, timestamp: self.wire(at), method: method(self.clock.tx) };
         }
         let Ok(lane) = self.position(stream) else {
+            if matches!(departure.event, DepartureEvent::Failed(_)) {
+                self.load_refused(stream);
+            }
             return;
         };
         let tx = &mut self.lanes[lane].log.tx;
@@ -443,7 +459,7 @@ impl Session {
                     spec: lane.log.spec.clone(),
                     planned: lane.log.planned,
                     tx: std::mem::replace(tx, kept),
-                    rx: std::mem::take(&mut lane.log.rx),
+                    rx: take_and_keep_room(&mut lane.log.rx),
                     corrupt: lane.log.corrupt,
                 }
             })
@@ -511,6 +527,12 @@ impl Session {
         self.lanes.binary_search_by_key(&stream, |lane| lane.log.id)
     }
 
+    /// The sum of the rates of media down that is still sent.
+    fn media_rate(&self) -> Bitrate {
+        let running = self.pacers().filter(|pacer| pacer.next_at().is_some());
+        running.map(|pacer| pacer.plan().rate).sum()
+    }
+
     fn pacers(&self) -> impl Iterator<Item = &MediaPacer> {
         self.lanes.iter().filter_map(|lane| lane.pacer.as_ref())
     }
@@ -520,6 +542,10 @@ impl Lane {
     fn new(id: StreamId, spec: StreamSpec) -> Self {
         let log = StreamLog { id, spec, planned: 0, tx: Vec::new(), rx: Vec::new(), corrupt: 0 };
         Self { log, copies: CopyWindow::new(), pacer: None, next_seq: 0 }
+    }
+
+    fn next_at(&self) -> Option<Micros> {
+        self.pacer.as_ref()?.next_at()
     }
 
     /// Sends nothing more; what was still to come is no longer planned.
@@ -556,13 +582,28 @@ fn is_settled(record: &TxRecord, now: Micros) -> bool {
         || now - record.user.unwrap_or(record.intended) > STAMP_WAIT
 }
 
-/// The media and nonce TLVs before the HMAC TLV: what comes after it is not signed.
-fn signed_tlvs(tlvs: &[u8]) -> (Option<MediaTlv>, Option<NonceTlv>) {
-    let mut found = (None, None);
+/// Takes what was logged and leaves room for as much again: the next packets allocate nothing.
+fn take_and_keep_room<T>(log: &mut Vec<T>) -> Vec<T> {
+    let room = log.len();
+    std::mem::replace(log, Vec::with_capacity(room))
+}
+
+/// What the TLVs of a packet say, as far as they are signed.
+#[derive(Default)]
+struct Signed {
+    media: Option<MediaTlv>,
+    nonce: Option<NonceTlv>,
+    report: Option<CapacityReport>,
+}
+
+/// The TLVs before the HMAC TLV: what comes after it is not signed.
+fn signed_tlvs(tlvs: &[u8]) -> Signed {
+    let mut found = Signed::default();
     for tlv in Tlvs::new(tlvs).map_while(Result::ok).take_while(|tlv| tlv.kind != TlvKind::HMAC) {
         match tlv.kind {
-            TlvKind::MEDIA => found.0 = MediaTlv::parse(tlv.value),
-            TlvKind::NONCE => found.1 = NonceTlv::parse(tlv.value),
+            TlvKind::MEDIA => found.media = MediaTlv::parse(tlv.value),
+            TlvKind::NONCE => found.nonce = NonceTlv::parse(tlv.value),
+            TlvKind::CAPACITY => found.report = CapacityReport::parse(tlv.value, Direction::Down),
             _ => {}
         }
     }

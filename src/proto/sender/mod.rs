@@ -14,6 +14,7 @@
 //! Only datagrams from the reflector's own address that verify with the session's `down` key are looked at. Everything else
 //! is counted in [`SenderCounters`] and ignored.
 
+mod capacity;
 mod config;
 mod receive;
 mod transmit;
@@ -62,6 +63,7 @@ pub struct Sender {
     audio_start: Option<Micros>,
     /// Per stream of `half.streams`, at the same index.
     lanes: Vec<Lane>,
+    capacity: capacity::Stages,
     half: Half,
     phases: Vec<Phase>,
     counters: SenderCounters,
@@ -111,6 +113,7 @@ impl Sender {
             last_probe: now - PROBE_INTERVAL,
             audio_start: None,
             lanes: vec![Lane::receiving()],
+            capacity: capacity::Stages::default(),
             half: Half {
                 clock: config.clock.clone(),
                 streams: vec![audio],
@@ -182,9 +185,8 @@ impl Sender {
             return Err(SenderError::TooManyStreams);
         }
         let plan = MediaPlan { from: plan.from.max(now), ..plan };
-        let media = match plan.kind {
-            MediaKind::Stream(media) => media,
-            MediaKind::Capacity => Media::Video,
+        let MediaKind::Stream(media) = plan.kind else {
+            return Err(SenderError::NotMedia);
         };
         let pacer = MediaPacer::new(plan);
         let planned = pacer.clone().count();
@@ -211,6 +213,7 @@ impl Sender {
         if !matches!(self.state, SenderState::Running | SenderState::Validating) {
             return;
         }
+        self.drop_stages();
         let streams: Vec<_> = self.half.streams.iter().map(|log| log.id).collect();
         for stream in streams {
             self.stop_stream(stream);
@@ -267,7 +270,7 @@ impl Sender {
             SenderState::Validating if now >= self.config.validate_until => {
                 self.state = SenderState::Unreachable;
             }
-            SenderState::Running if self.audio_done() && self.media_done() => {
+            SenderState::Running if self.audio_done() && self.media_done() && self.capacity.is_idle() => {
                 self.half.complete = true;
                 self.drain(now);
             }

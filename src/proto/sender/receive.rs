@@ -1,6 +1,6 @@
 //! What arrives: replies to the audio stream, media down, and everything that is neither.
 
-use greenroom_reports::trace::{Direction, Media, ReplyStamps, RxRecord, StreamId, StreamSpec};
+use greenroom_reports::trace::{Direction, ReplyStamps, RxRecord, StreamId, StreamSpec};
 use greenroom_reports::units::Micros;
 
 use super::{AUDIO_PAYLOAD, ECHO_INTERVAL, FIRST_PROBE, MAX_STREAMS, Sender, SenderState};
@@ -8,8 +8,8 @@ use crate::proto::machine::Arrival;
 use crate::proto::media::MAX_PACKET;
 use crate::proto::stamp::auth::Verified;
 use crate::proto::stamp::{
-    ClassOfService, FollowUp, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv, ReflectorPacket, SenderPacket,
-    TlvKind, Tlvs,
+    CapacityReport, ClassOfService, FollowUp, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv,
+    ReflectorPacket, SenderPacket, TlvKind, Tlvs,
 };
 use crate::proto::window::{Copy, ip_bytes};
 
@@ -20,6 +20,7 @@ struct Told {
     follow_up: Option<FollowUp>,
     nonce: Option<NonceTlv>,
     media: Option<MediaTlv>,
+    report: Option<CapacityReport>,
 }
 
 impl Told {
@@ -34,6 +35,7 @@ impl Told {
                 TlvKind::FOLLOW_UP if !tlv.flags.unrecognized => told.follow_up = FollowUp::parse(tlv.value),
                 TlvKind::NONCE => told.nonce = NonceTlv::parse(tlv.value),
                 TlvKind::MEDIA => told.media = MediaTlv::parse(tlv.value),
+                TlvKind::CAPACITY => told.report = CapacityReport::parse(tlv.value, Direction::Up),
                 _ => {}
             }
         }
@@ -66,9 +68,12 @@ impl Sender {
             return;
         }
         let told = Told::read(&payload[Mode::Authenticated.base_len()..]);
-        match told.media {
-            Some(media) => self.receive_media(now, arrival, payload, media),
-            None => self.receive_reply(now, arrival, payload, &told),
+        if let Some(media) = told.media {
+            self.receive_media(now, arrival, payload, media);
+        } else if let Some(report) = told.report {
+            self.receive_report(now, &report);
+        } else {
+            self.receive_reply(now, arrival, payload, &told);
         }
     }
 
@@ -80,6 +85,10 @@ impl Sender {
             self.counters.unexpected += 1;
             return;
         }
+        let MediaKind::Stream(kind) = media.kind else {
+            self.receive_load(now, arrival, payload.len(), &packet, media);
+            return;
+        };
         let at = match self.position(media.stream) {
             Ok(at) => at,
             Err(_) if self.lanes.len() >= MAX_STREAMS => {
@@ -87,10 +96,6 @@ impl Sender {
                 return;
             }
             Err(_) => {
-                let kind = match media.kind {
-                    MediaKind::Stream(kind) => kind,
-                    MediaKind::Capacity => Media::Video,
-                };
                 let spec = StreamSpec { media: kind, direction: Some(Direction::Down), rate: media.rate };
                 self.insert_log(media.stream, spec)
             }
@@ -106,6 +111,8 @@ impl Sender {
                     self.last_heard = Some(now);
                 }
                 self.half.streams[at].rx.push(record(now, arrival, payload.len(), packet.seq));
+                let sent = packet.timestamp.decode(self.config.anchor_there, self.config.timestamps_there);
+                self.count_beside_load(arrival, payload.len(), sent);
             }
         }
     }
@@ -152,6 +159,7 @@ impl Sender {
         }
         let record = RxRecord { reply: Some(stamps), ..record(now, arrival, payload.len(), reply.seq) };
         self.half.streams[0].rx.push(record);
+        self.count_beside_load(arrival, payload.len(), stamps.sent);
     }
 
     fn note_nonce(&mut self, now: Micros, nonce: Option<NonceTlv>) {

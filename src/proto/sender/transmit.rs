@@ -23,6 +23,9 @@ impl Machine for Sender {
             return;
         };
         let Ok(at) = self.position(stream) else {
+            if matches!(departure.event, DepartureEvent::Failed(_)) {
+                self.load_refused(stream);
+            }
             return;
         };
         let Some(record) = self.half.streams[at].tx.get_mut(seq) else {
@@ -47,7 +50,10 @@ impl Machine for Sender {
         payload.clear();
         match self.state {
             SenderState::Validating => self.poll_probe(now, payload),
-            SenderState::Running => self.poll_probe(now, payload).or_else(|| self.poll_stream(now, payload)),
+            SenderState::Running => self
+                .poll_probe(now, payload)
+                .or_else(|| self.poll_stream(now, payload))
+                .or_else(|| self.poll_stage(now, payload)),
             SenderState::Draining | SenderState::Finished | SenderState::Unreachable => None,
         }
     }
@@ -58,8 +64,9 @@ impl Machine for Sender {
             SenderState::Running => {
                 let packet = self.next_packet().map(|(at, _)| at);
                 let probe = (!self.validated).then_some(self.next_probe);
+                let stage = self.capacity.next_at();
                 // With nothing left to send, `advance` is due at once.
-                Some(packet.into_iter().chain(probe).min().unwrap_or(self.half.covered_until))
+                Some(packet.into_iter().chain(probe).chain(stage).min().unwrap_or(self.half.covered_until))
             }
             SenderState::Draining => self.drain_until,
             SenderState::Finished | SenderState::Unreachable => None,
@@ -110,18 +117,19 @@ impl Sender {
                 Some(media) => self.write_media(now, lane, seq, media, payload),
                 None => self.write_audio(now, seq, NonceKind::InStream, payload),
             }
+            self.pace_beside_load(now, bytes);
             let key = TransmitKey(u64::from(stream.0) << 32 | u64::from(seq));
             return Some(self.transmit(key, at, true));
         }
     }
 
-    fn transmit(&self, key: TransmitKey, intended: Micros, stamp: bool) -> Transmit {
+    pub(super) fn transmit(&self, key: TransmitKey, intended: Micros, stamp: bool) -> Transmit {
         let audio = split_key(key.0).is_some_and(|(stream, _)| stream == StreamId::AUDIO);
         let tos = if audio { self.config.audio.tos } else { 0 };
         Transmit { to: self.config.reflector, key, intended, tos, stamp }
     }
 
-    fn base(&self, now: Micros, seq: u32) -> SenderPacket {
+    pub(super) fn base(&self, now: Micros, seq: u32) -> SenderPacket {
         let format = TimestampFormat::Ntp;
         SenderPacket {
             seq,

@@ -5,6 +5,7 @@
 //! | [`time`] | wire timestamps (NTP and truncated PTPv2) and error estimates |
 //! | [`packet`] | the fixed part of a packet: 44 octets open, 112 authenticated |
 //! | [`tlv`] | what may follow it |
+//! | [`capacity`] | the report of a capacity stage |
 //! | [`auth`] | HMAC-SHA-256 truncated to 128 bits, one key per direction |
 //!
 //! # Trust
@@ -17,11 +18,13 @@
 //! A reply is exactly as long as the request. The reflector rewrites a request in place and cannot grow it.
 
 pub mod auth;
+pub mod capacity;
 pub mod packet;
 pub mod time;
 pub mod tlv;
 
 pub use auth::{MacKey, SessionKey};
+pub use capacity::CapacityReport;
 pub use packet::{Mode, PacketError, ReflectorPacket, SenderPacket};
 pub use time::{ErrorEstimate, Timestamp, TimestampFormat, WallAnchor};
 pub use tlv::{

@@ -7,6 +7,7 @@
 use greenroom_reports::trace::{Media, StreamId};
 use greenroom_reports::units::Bitrate;
 
+use super::capacity::CapacityReport;
 use super::octets;
 use super::time::Timestamp;
 
@@ -32,7 +33,7 @@ impl TlvKind {
     pub const NONCE: Self = Self(252);
     /// Greenroom: a packet of a one-way stream. Never reflected.
     pub const MEDIA: Self = Self(253);
-    /// Greenroom: a capacity stage's request for a rate, and in the reply what arrived.
+    /// Greenroom: what a receiver counted in the last intervals of a capacity stage. Never reflected.
     pub const CAPACITY: Self = Self(254);
 }
 
@@ -441,6 +442,12 @@ impl<'a> TlvWriter<'a> {
     /// Appends the mark of a one-way stream.
     pub fn media(&mut self, value: MediaTlv) {
         self.raw(TlvKind::MEDIA, &value.to_octets());
+    }
+
+    /// Appends the report of a capacity stage.
+    pub fn capacity(&mut self, value: &CapacityReport) {
+        let (octets, len) = value.to_octets();
+        self.raw(TlvKind::CAPACITY, &octets[..len]);
     }
 
     /// Appends an empty HMAC TLV, for [`super::MacKey::sign`] to fill in. Only padding may follow (RFC 8972 §4.8).
