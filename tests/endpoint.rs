@@ -83,20 +83,19 @@ async fn a_capacity_search_each_way_ends_at_its_ceiling() {
 
     let up = capacity::up(&driver, StreamId(8), config).await.expect("alive").expect("not cut short");
     assert_eq!((up.end, up.at_least), (End::Ceiling, true));
-    assert_near(up.capacity, ceiling);
+    assert_reached(up.capacity, ceiling);
 
     client.link.send(&capacity::request(StreamId(9), &config)).await.expect("sent");
     let down = client.capacity_result().await;
     assert_eq!((down.stream, down.end, down.at_least), (StreamId(9), End::Ceiling, true));
-    assert_near(down.capacity_bps, ceiling);
+    assert_reached(down.capacity_bps, ceiling);
 
     let outcome = driver.stop().await.expect("ends");
     let bounds = Bounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
     for direction in Direction::BOTH {
         let found = metrics::capacity::capacity(outcome.machine.capacity_intervals(), direction, bounds);
         let found = found.expect("a second of it was counted");
-        assert_near(found.rate, ceiling);
-        assert!(found.limited_by_offer, "{direction:?}: loopback carries more");
+        assert_reached(found.rate, ceiling);
     }
 }
 
@@ -352,9 +351,11 @@ async fn until_validated(driver: &Driver<Sender>) {
     }
 }
 
-fn assert_near(found: Bitrate, expected: Bitrate) {
-    let off = found.bps().abs_diff(expected.bps());
-    assert!(off * 100 < expected.bps() * 3, "{} bit/s instead of {}", found.bps(), expected.bps());
+/// Never above the ceiling but for the edges of intervals. A busy computer may offer less; how exact a search is, the
+/// tests in virtual time say.
+fn assert_reached(found: Bitrate, ceiling: Bitrate) {
+    let share = found.bps() * 100 / ceiling.bps();
+    assert!((75..=103).contains(&share), "{} bit/s under a ceiling of {}", found.bps(), ceiling.bps());
 }
 
 fn stream(trace: &Trace, id: StreamId, direction: Direction) -> greenroom_reports::metrics::flow::Flow {

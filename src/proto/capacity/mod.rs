@@ -334,8 +334,10 @@ impl Search {
         if self.window.time >= self.config.hold {
             let carried = Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time);
             self.raise_best(carried);
-            let all = self.rate == self.config.ceiling && carried >= Some(percent(self.rate, 98));
-            self.finish(now, if all { End::Ceiling } else { End::Converged });
+            // Without a queue or loss it is not the link that holds back, even if a busy sender offered a little less.
+            let queued = feedback.delay_over_least.is_none_or(|delay| delay >= self.config.delay_low);
+            let free = self.rate == self.config.ceiling && !queued && !self.window_is_lossy();
+            self.finish(now, if free { End::Ceiling } else { End::Converged });
             return;
         }
         if now - last_change < self.config.hold / 5 {
