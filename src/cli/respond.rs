@@ -162,7 +162,7 @@ pub(super) fn run(args: &RespondArgs, global: &Global) -> Result<Exit, CliError>
 
 /// Lets open sessions end, or not, when somebody is in a hurry.
 async fn stop(running: Running, signals: &mut Signals, global: &Global) {
-    let open = running.stats().sessions_open.get();
+    let open = running.open_sessions();
     if open > 0 && !global.quiet {
         let sessions = if open == 1 { "1 session".to_owned() } else { format!("{open} sessions") };
         // Without standard error nobody reads it.

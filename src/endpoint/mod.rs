@@ -144,7 +144,12 @@ impl Running {
         self.stamps
     }
 
-    /// What it counts.
+    /// Sessions open at this moment.
+    pub fn open_sessions(&self) -> usize {
+        self.shared.open_sessions()
+    }
+
+    /// What it counts. Gauges are up to half a second old.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
