@@ -271,6 +271,13 @@ impl SendBatch {
         self.items.len()
     }
 
+    /// The datagram at a place below [`SendBatch::len`].
+    #[cfg(target_os = "linux")]
+    fn get(&self, at: usize) -> (&Transmit, &[u8]) {
+        let (transmit, range) = &self.items[at];
+        (transmit, &self.bytes[range.clone()])
+    }
+
     /// The datagrams in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Transmit, &[u8])> {
         self.items.iter().map(|(transmit, range)| (transmit, &self.bytes[range.clone()]))

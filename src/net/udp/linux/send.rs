@@ -1,5 +1,6 @@
 //! Sending in batches by `sendmmsg`, with departure stamps for those that ask.
 
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -70,38 +71,38 @@ impl Sender {
         batch: &SendBatch,
         departed: &mut dyn FnMut(Departure),
     ) {
-        let items: Vec<_> = batch.iter().collect();
-        let mut rest = &items[..];
+        let mut from = 0;
         let mut tried = false;
-        while !rest.is_empty() {
-            let part = &rest[..rest.len().min(SendBatch::CAPACITY)];
+        while from < batch.len() {
             let first = self.next;
             let handed = clock.now();
-            match self.send_part(socket, sources, stamp, part) {
+            match self.send_part(socket, sources, stamp, batch, from) {
                 Ok(count) => {
+                    let to = from + count;
                     // What was not taken is asked for again under the same number.
-                    self.next = first.wrapping_add(stamped(&part[..count], stamp));
-                    for (transmit, _) in &part[..count] {
+                    self.next = first.wrapping_add(stamped(batch, from..to, stamp));
+                    for at in from..to {
                         let event = DepartureEvent::Handed(handed);
-                        departed(Departure { key: transmit.key, event });
+                        departed(Departure { key: batch.get(at).0.key, event });
                     }
                     // The one at which the kernel stopped may have been counted.
-                    let stopped_at = part.get(count).is_some_and(|(transmit, _)| transmit.stamp);
+                    let stopped_at =
+                        to < batch.len().min(from + SendBatch::CAPACITY) && batch.get(to).0.stamp;
                     self.recount(socket, stamp && stopped_at);
-                    rest = &rest[count..];
+                    from = to;
                     tried = false;
                 }
                 // It may be the error of an earlier datagram that waited on the socket: having been returned, it is gone.
                 Err(error) if !tried && error != Errno::EAGAIN => {
                     tried = true;
                     self.next = first;
-                    self.recount(socket, stamp && part[0].0.stamp);
+                    self.recount(socket, stamp && batch.get(from).0.stamp);
                 }
                 Err(error) => {
-                    let transmit = part[0].0;
+                    let (transmit, _) = batch.get(from);
                     let event = DepartureEvent::Failed(Some(error as i32));
                     departed(Departure { key: transmit.key, event });
-                    rest = &rest[1..];
+                    from += 1;
                     tried = false;
                     self.next = first;
                     self.recount(socket, stamp && transmit.stamp);
@@ -110,23 +111,26 @@ impl Sender {
         }
     }
 
-    /// One system call. Returns how many were taken, at least one.
+    /// One system call for what begins at `from`. Returns how many were taken, at least one.
     fn send_part(
         &mut self,
         socket: &Socket,
         sources: Option<&ReplySources>,
         stamp: bool,
-        part: &[(&Transmit, &[u8])],
+        batch: &SendBatch,
+        from: usize,
     ) -> Result<usize, Errno> {
+        let part = (batch.len() - from).min(SendBatch::CAPACITY);
         let names: [Option<SockAddr>; SendBatch::CAPACITY] =
-            std::array::from_fn(|i| part.get(i).map(|(transmit, _)| transmit.to.into()));
+            std::array::from_fn(|i| (i < part).then(|| batch.get(from + i).0.to.into()));
         let mut pieces: [libc::iovec; SendBatch::CAPACITY] = std::array::from_fn(|i| {
-            let bytes = part.get(i).map_or(&[][..], |(_, bytes)| bytes);
+            let bytes = if i < part { batch.get(from + i).1 } else { &[] };
             libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
         });
         // SAFETY: a zeroed header is an empty one.
         let mut headers: [libc::mmsghdr; SendBatch::CAPACITY] = unsafe { std::mem::zeroed() };
-        for (i, (transmit, _)) in part.iter().enumerate() {
+        for i in 0..part {
+            let (transmit, _) = batch.get(from + i);
             let header = &mut headers[i].msg_hdr;
             if let Some(name) = &names[i] {
                 header.msg_name = name.as_ptr().cast_mut().cast();
@@ -136,7 +140,7 @@ impl Sender {
             header.msg_iovlen = 1;
             self.control(i, header, transmit, sources, stamp);
         }
-        let count = u32::try_from(part.len()).expect("at most a batch");
+        let count = u32::try_from(part).expect("at most a batch");
         // SAFETY: all pointers lead to buffers that outlive the call; the kernel only reads from them.
         let sent =
             unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
@@ -193,8 +197,8 @@ impl Sender {
     }
 }
 
-fn stamped(part: &[(&Transmit, &[u8])], stamp: bool) -> u32 {
-    let count = part.iter().filter(|(transmit, _)| stamp && transmit.stamp).count();
+fn stamped(batch: &SendBatch, part: Range<usize>, stamp: bool) -> u32 {
+    let count = part.filter(|at| stamp && batch.get(*at).0.stamp).count();
     u32::try_from(count).expect("at most a batch")
 }
 
