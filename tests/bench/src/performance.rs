@@ -1,0 +1,21 @@
+//! How fast and how frugal: one file per subject.
+
+mod bulk;
+mod floor;
+mod pacing;
+mod quic;
+mod reflector;
+mod session;
+mod startup;
+
+use crate::Job;
+
+/// What can be asked for, in the order of the document.
+pub(crate) const JOBS: &[Job] = &[
+    ("pacing", pacing::measure),
+    ("floor", floor::measure),
+    ("reflector", reflector::measure),
+    ("udp-bulk", bulk::measure),
+    ("quic-bulk", quic::measure),
+    ("startup", startup::measure),
+];

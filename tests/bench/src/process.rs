@@ -1,0 +1,113 @@
+//! Other programs: servers that end with their handle, clients whose output is read, and processors to run on.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use greenroom::net::clock::Clock;
+use greenroom::net::udp::{self, UdpOptions};
+use greenroom_reports::units::Micros;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::Fallible;
+
+/// The processor of whoever answers.
+pub(crate) const ANSWERING: usize = 0;
+/// The processor of whoever asks.
+pub(crate) const ASKING: usize = 1;
+
+/// How long a server may take to listen.
+const START: Micros = Micros::from_secs(5);
+
+/// A program that runs until its handle is dropped.
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts it and waits until it listens on a UDP port of IPv4 (it must not be used by anything else).
+    pub(crate) fn start(command: &mut Command, port: u16) -> Fallible<Self> {
+        Self::start_on(command, port, "/proc/net/udp")
+    }
+
+    /// The same for a TCP port of either family.
+    pub(crate) fn start_tcp(command: &mut Command, port: u16) -> Fallible<Self> {
+        Self::start_on(command, port, "/proc/net/tcp6")
+    }
+
+    fn start_on(command: &mut Command, port: u16, table: &str) -> Fallible<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut server = Self(child.map_err(|error| format!("cannot start {name}: {error}"))?);
+        let wanted = format!(":{port:04X} ");
+        let clock = Clock::start();
+        while clock.now() < START {
+            if std::fs::read_to_string(table)?.contains(&wanted) {
+                return Ok(server);
+            }
+            if let Some(status) = server.0.try_wait()? {
+                return Err(format!("{name} ended at once: {status}").into());
+            }
+            pause(Duration::from_millis(2));
+        }
+        Err(format!("{name} does not listen on port {port}").into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a program to its end, at most a minute long, and returns what it wrote to standard output.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Fallible<String> {
+    let run = Command::new("timeout").args(["60", program]).args(arguments).stdin(Stdio::null()).output()?;
+    if !run.status.success() {
+        let said = String::from_utf8_lossy(&run.stderr);
+        return Err(format!("{program} {}: {} {said}", arguments.join(" "), run.status).into());
+    }
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
+}
+
+/// The same, its output read as JSON.
+pub(crate) fn json(program: &str, arguments: &[&str]) -> Fallible<serde_json::Value> {
+    let text = output(program, arguments)?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{program} wrote no JSON: {error}"))?)
+}
+
+/// A port of loopback that is free now.
+pub(crate) fn free_port() -> Fallible<u16> {
+    Ok(udp::open(&UdpOptions::new("127.0.0.1:0".parse()?), Clock::start())?.local_addr().port())
+}
+
+/// Runs something on a thread that stays on one processor; threads and programs that it starts stay there too.
+pub(crate) fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Fallible<T> + Send) -> Fallible<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut set = CpuSet::new();
+            set.set(core % std::thread::available_parallelism()?.get())?;
+            sched_setaffinity(Pid::from_raw(0), &set)?;
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Waits for a foreign program that tells nobody when it is ready.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The release build of `greenroom` beside this program.
+pub(crate) fn greenroom() -> io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("greenroom"))
+}
+
+/// `stamp-suite`: where `./dev bench` has put it, else wherever it is found.
+pub(crate) fn stamp_suite() -> String {
+    std::env::var("STAMP_SUITE").unwrap_or_else(|_| "stamp-suite".to_owned())
+}
