@@ -21,6 +21,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod conduct;
 pub mod endpoint;
 pub mod history;
 pub mod net;

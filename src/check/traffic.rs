@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use greenroom_reports::assess::{Probed, Question, TargetMeta, assess};
+use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::trace::{Direction, Half, PhaseKind, StreamId, Trace};
 use greenroom_reports::units::{DataSize, Micros};
-use greenroom_reports::verdict::{self, TargetFailure};
+use greenroom_reports::verdict::TargetFailure;
 
 use super::{Figures, Progress, Watch};
+use crate::conduct::{self, Conductor, Cue};
 use crate::endpoint;
 use crate::net::clock::Clock;
 use crate::net::url::Host;
@@ -37,12 +38,6 @@ pub(super) enum Ending {
     Failed(TargetFailure),
 }
 
-/// How often the trace so far is looked at.
-const LOOK: Micros = Micros::from_millis(200);
-/// Phases and streams are announced so long before they are due.
-const AHEAD: Micros = Micros::from_millis(20);
-/// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
-const DEAD: Micros = Micros::from_secs(3);
 /// The rest of the endpoint's log may take so long beyond the plan's wait for stragglers.
 const LOG: Duration = Duration::from_millis(1_500);
 
@@ -144,38 +139,33 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
     let Some(start) = session.audio_start().await else {
         return Ending::Failed(TargetFailure::Local { detail: "the measuring thread broke off".to_owned() });
     };
-    let end = start + plan.traffic_ends();
-    let mut phases = plan.phases.iter();
-    let mut upcoming = phases.next();
-    let mut current = PhaseKind::Idle;
-    let mut next_look = start + LOOK;
+    let mut conductor = Conductor::new(plan, start);
     let mut listening = true;
     loop {
         let now = clock.now();
-        while let Some(phase) = upcoming.filter(|phase| start + phase.from <= now + AHEAD) {
-            begin(session, plan, *phase, start).await;
-            current = phase.kind;
-            upcoming = phases.next();
-        }
-        if now >= end {
-            return Ending::Planned;
-        }
-        if now >= next_look {
-            next_look = now + LOOK;
-            let Some(snapshot) = session.snapshot().await else {
-                return Ending::Failed(TargetFailure::Local {
-                    detail: "the measuring thread broke off".to_owned(),
-                });
-            };
-            if snapshot.last_heard.is_none_or(|heard| now - heard > DEAD) && now - start > DEAD {
-                return Ending::Failed(TargetFailure::Died);
+        let until = match conductor.cue(now) {
+            Cue::Begin(phase) => {
+                begin(session, plan, phase, start).await;
+                continue;
             }
-            if look(&snapshot, plan, meta, watch, (now - start, current)) {
-                return Ending::Decided;
+            Cue::Look => {
+                let Some(snapshot) = session.snapshot().await else {
+                    return Ending::Failed(TargetFailure::Local {
+                        detail: "the measuring thread broke off".to_owned(),
+                    });
+                };
+                if conductor.is_dead(now, snapshot.last_heard) {
+                    return Ending::Failed(TargetFailure::Died);
+                }
+                if look(&snapshot, plan, meta, watch, (now - start, conductor.phase())) {
+                    return Ending::Decided;
+                }
+                continue;
             }
-        }
-        let due = upcoming.map_or(end, |phase| start + phase.from - AHEAD).min(next_look);
-        let sleep = (due - now).max(Micros::from_millis(1)).to_duration();
+            Cue::Wait(until) => until,
+            Cue::Over => return Ending::Planned,
+        };
+        let sleep = (until - now).max(Micros::from_millis(1)).to_duration();
         tokio::select! {
             biased;
             () = watch.stop.cancelled() => return Ending::Stopped,
@@ -193,7 +183,7 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
 /// Begins a phase and the streams that begin with it.
 async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, start: Micros) {
     session.begin_phase(phase, start + phase.from);
-    for stream in plan.streams.iter().filter(|stream| stream.from == phase.from) {
+    for stream in conduct::streams_of(plan, phase) {
         session.start_stream(stream, start + stream.from, start + stream.to, u64::from(stream.id.0)).await;
     }
 }
@@ -206,8 +196,7 @@ fn look(
     watch: &Watch,
     (at, phase): (Micros, PhaseKind),
 ) -> bool {
-    let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap: false };
-    let assessment = assess(&[Probed { meta, trace: Some(&snapshot.trace) }], &question);
+    let assessment = conduct::judge(plan, meta, Some(&snapshot.trace), false);
     let target = assessment.targets.first();
     watch.tell(Progress::Figures(Figures {
         at,
@@ -217,7 +206,7 @@ fn look(
         loss_down: target.and_then(|t| t.down.loss_ratio.measured()).map(|loss| loss.value),
         bytes: bytes_of(&snapshot.trace.here),
     }));
-    plan.stop_early && verdict::decided(&assessment.verdict)
+    conduct::may_stop(plan, &assessment.verdict)
 }
 
 /// Bytes that this end sent and received at the IP layer.

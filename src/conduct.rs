@@ -1,0 +1,176 @@
+//! How a run goes on: when which phase begins, when to look at what there is so far, and when to stop. Pure: whoever runs
+//! it, over sockets or in virtual time, brings the clock and does what it is told.
+
+use std::iter::Peekable;
+use std::slice;
+
+use greenroom_reports::assess::{Assessment, Probed, Question, TargetMeta, assess};
+use greenroom_reports::schema::Verdict;
+use greenroom_reports::trace::{PhaseKind, Trace};
+use greenroom_reports::units::Micros;
+use greenroom_reports::verdict;
+
+use crate::plan::{Plan, PlannedPhase, PlannedStream};
+
+/// How often the trace so far is looked at.
+pub const LOOK: Micros = Micros::from_millis(200);
+/// Phases and streams are announced so long before they are due.
+pub const AHEAD: Micros = Micros::from_millis(20);
+/// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
+pub const DEAD: Micros = Micros::from_secs(3);
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cue {
+    /// This phase is about to begin, and with it its [streams](streams_of).
+    Begin(PlannedPhase),
+    /// Look at what there is so far.
+    Look,
+    /// Nothing before this point.
+    Wait(Micros),
+    /// All that was planned has been offered.
+    Over,
+}
+
+/// Gives the cues of a run whose traffic has started.
+#[derive(Debug, Clone)]
+pub struct Conductor<'p> {
+    start: Micros,
+    end: Micros,
+    upcoming: Peekable<slice::Iter<'p, PlannedPhase>>,
+    next_look: Micros,
+    phase: PhaseKind,
+}
+
+impl<'p> Conductor<'p> {
+    /// Conducts a plan whose traffic starts at `start`.
+    pub fn new(plan: &'p Plan, start: Micros) -> Self {
+        Self {
+            start,
+            end: start + plan.traffic_ends(),
+            upcoming: plan.phases.iter().peekable(),
+            next_look: start + LOOK,
+            phase: PhaseKind::Idle,
+        }
+    }
+
+    /// When traffic started.
+    pub const fn start(&self) -> Micros {
+        self.start
+    }
+
+    /// What is being offered.
+    pub const fn phase(&self) -> PhaseKind {
+        self.phase
+    }
+
+    /// What is to be done next. Ask again at once until told to wait.
+    pub fn cue(&mut self, now: Micros) -> Cue {
+        let (start, soon) = (self.start, now + AHEAD);
+        if let Some(phase) = self.upcoming.next_if(|phase| start + phase.from <= soon) {
+            self.phase = phase.kind;
+            return Cue::Begin(*phase);
+        }
+        if now >= self.end {
+            return Cue::Over;
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            return Cue::Look;
+        }
+        let phase = self.upcoming.peek().map_or(self.end, |phase| start + phase.from - AHEAD);
+        Cue::Wait(phase.min(self.next_look))
+    }
+
+    /// Whether the endpoint has been silent for too long, given when it was last heard.
+    pub fn is_dead(&self, now: Micros, last_heard: Option<Micros>) -> bool {
+        now - self.start > DEAD && last_heard.is_none_or(|heard| now - heard > DEAD)
+    }
+}
+
+/// The media that begin with a phase.
+pub fn streams_of(plan: &Plan, phase: PlannedPhase) -> impl Iterator<Item = &PlannedStream> {
+    plan.streams.iter().filter(move |stream| stream.spec.direction.is_some() && stream.from == phase.from)
+}
+
+/// Judges what there is. `at_cap`: no more is to come, since all that was planned was sent.
+pub fn judge(plan: &Plan, meta: &TargetMeta, trace: Option<&Trace>, at_cap: bool) -> Assessment {
+    let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
+    assess(&[Probed { meta, trace }], &question)
+}
+
+/// Whether a run may stop, given the verdict on what there is so far.
+pub fn may_stop(plan: &Plan, verdict: &Verdict) -> bool {
+    plan.stop_early && verdict::decided(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{EndpointUrl, Request, plan};
+
+    fn quick() -> Plan {
+        let endpoint: EndpointUrl = "greenroom://probe.example".parse().expect("a URL");
+        plan(&Request::quick(endpoint)).expect("fits")
+    }
+
+    /// A driver that does exactly as told.
+    fn play(plan: &Plan, start: Micros) -> Vec<(Micros, Cue)> {
+        let (mut conductor, mut now, mut cues) = (Conductor::new(plan, start), start, Vec::new());
+        loop {
+            let cue = conductor.cue(now);
+            cues.push((now - start, cue));
+            match cue {
+                Cue::Wait(until) => {
+                    assert!(until > now, "waits into the past");
+                    now = until;
+                }
+                Cue::Over => return cues,
+                Cue::Begin(_) | Cue::Look => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_quick_check_begins_its_phases_ahead_and_looks_five_times_a_second() {
+        let plan = quick();
+        let cues = play(&plan, Micros::from_secs(7));
+        let begun: Vec<_> = cues
+            .iter()
+            .filter_map(|(at, cue)| matches!(cue, Cue::Begin(_)).then_some(at.get() / 1_000))
+            .collect();
+        assert_eq!(begun, [0, 980]);
+        let looks: Vec<_> =
+            cues.iter().filter(|(_, cue)| *cue == Cue::Look).map(|(at, _)| at.get() / 1_000).collect();
+        let expected: Vec<_> = (1..=22).map(|look| look * 200).collect();
+        assert_eq!(looks, expected);
+        assert_eq!(cues.last(), Some(&(plan.traffic_ends(), Cue::Over)));
+    }
+
+    #[test]
+    fn each_stream_begins_once() {
+        let plan = quick();
+        let begun: usize = plan.phases.iter().map(|phase| streams_of(&plan, *phase).count()).sum();
+        assert_eq!(begun, plan.streams.len() - 1, "all but audio, which runs from the start");
+    }
+
+    #[test]
+    fn a_driver_that_slept_catches_up() {
+        let plan = quick();
+        let mut conductor = Conductor::new(&plan, Micros::ZERO);
+        let late = plan.traffic_ends() + Micros::from_secs(1);
+        let begun = plan.phases.iter().filter(|phase| conductor.cue(late) == Cue::Begin(**phase)).count();
+        assert_eq!((begun, conductor.cue(late)), (plan.phases.len(), Cue::Over));
+    }
+
+    #[test]
+    fn an_endpoint_is_dead_after_three_silent_seconds() {
+        let plan = quick();
+        let conductor = Conductor::new(&plan, Micros::from_secs(10));
+        let dead = |now, heard: Option<i64>| {
+            conductor.is_dead(Micros::from_millis(now), heard.map(Micros::from_millis))
+        };
+        assert!(!dead(13_000, None) && dead(13_001, None));
+        assert!(!dead(14_000, Some(11_000)) && dead(14_001, Some(11_000)));
+    }
+}
