@@ -10,3 +10,4 @@ pub mod packet;
 pub mod scenario;
 pub mod sim;
 pub mod truth;
+pub mod verdicts;

@@ -20,7 +20,7 @@ use super::{End, Sim, host::Computer};
 use crate::scenario::Scenario;
 use crate::truth::Truth;
 
-const SSID: u16 = 0x4752;
+pub(super) const SSID: u16 = 0x4752;
 /// Expedited forwarding, not ECN capable.
 const AUDIO_TOS: u8 = 46 << 2;
 /// How long a deep run waits for stragglers: longer than its Tmax, so that each packet's fate is certain.
@@ -123,20 +123,24 @@ impl Plan {
     }
 }
 
-fn anchor() -> WallAnchor {
+pub(super) fn anchor() -> WallAnchor {
     WallAnchor::from_unix_micros(1_795_000_000_000_000)
 }
 
-fn clock() -> ClockInfo {
+pub(super) fn clock() -> ClockInfo {
     ClockInfo { tx: StampSource::Kernel, rx: StampSource::Kernel, steps: Vec::new() }
 }
 
-fn key() -> SessionKey {
+pub(super) fn key() -> SessionKey {
     SessionKey::new([7; 32])
 }
 
+/// Below 20 ms, as drivers draw it.
+pub(super) fn start_phase(seed: u64) -> Micros {
+    Micros::new(i64::try_from(seed % 20_000).expect("below 20 ms"))
+}
+
 fn sender(plan: &Plan, reflector: SocketAddr, seed: u64, zero_here: Micros, zero_there: Micros) -> Sender {
-    let start_phase = Micros::new(i64::try_from(seed % 20_000).expect("below 20 ms"));
     let config = SenderConfig {
         reflector,
         ssid: SSID,
@@ -146,13 +150,13 @@ fn sender(plan: &Plan, reflector: SocketAddr, seed: u64, zero_here: Micros, zero
         timestamps_there: TimestampFormat::Ntp,
         clock: clock(),
         validate_until: zero_here + Micros::from_secs(3),
-        audio: AudioPlan { start_phase, duration: plan.audio, tos: AUDIO_TOS },
+        audio: AudioPlan { start_phase: start_phase(seed), duration: plan.audio, tos: AUDIO_TOS },
         straggler_wait: STRAGGLER_WAIT,
     };
     Sender::new(config, zero_here)
 }
 
-fn reflector(zero: Micros) -> Reflector {
+pub(super) fn reflector(zero: Micros) -> Reflector {
     let mut reflector = Reflector::new(ReflectorConfig {
         anchor: anchor(),
         timestamps: TimestampFormat::Ntp,

@@ -2,6 +2,8 @@
 //!
 //! True time counts from the start and is what links go by. Each machine sees its own computer's clock only.
 
+mod check;
+mod control;
 mod host;
 mod measure;
 #[cfg(test)]
@@ -16,6 +18,7 @@ use greenroom::proto::machine::{Arrival, Departure, DepartureEvent, Machine};
 use greenroom_reports::trace::{Direction, StreamId};
 use greenroom_reports::units::Micros;
 
+pub use check::{Checked, Ending, check};
 pub use measure::{Load, Plan, Run, simulate, stream_of};
 
 use crate::link::{Link, Outcome};

@@ -1,0 +1,61 @@
+//! In virtual time, whole quick checks on labelled networks: a sample of what the program `verdicts` counts at length.
+
+use greenroom_netlab::scenario::Scenario;
+use greenroom_netlab::sim::{Ending, check};
+use greenroom_netlab::verdicts::{percentile, quick_check, tally};
+use greenroom_reports::schema::{Place, State, Use};
+
+fn named(name: &str) -> Scenario {
+    Scenario::named(name).expect("comes with the lab")
+}
+
+#[test]
+fn the_same_seed_gives_the_same_check() {
+    let plan = quick_check(&[Use::Audio, Use::Video720p]);
+    let (scenario, once) = (named("weak_4g"), |seed| check(&named("weak_4g"), seed, &plan));
+    assert_eq!(once(3).verdict, once(3).verdict);
+    assert_eq!(once(3).truth, check(&scenario, 3, &plan).truth);
+    assert_ne!(once(3).truth, once(4).truth);
+}
+
+#[test]
+fn a_clean_link_is_ready_within_its_time() {
+    let plan = quick_check(&[Use::Audio, Use::Video720p]);
+    let tally = tally(&named("clean"), &plan, 0..8);
+    assert_eq!((tally.runs, tally.right, tally.inconclusive), (8, 8, 0), "{tally:?}");
+    assert!(percentile(&tally.took_ms, 100).is_some_and(|ms| ms <= 6_000.0), "{:?}", tally.took_ms);
+}
+
+/// Never ready above 5 %: not once.
+#[test]
+fn heavy_loss_is_never_ready_and_seen_soon() {
+    let plan = quick_check(&[Use::Audio, Use::Video720p]);
+    for name in ["loss_15", "rfc8868_loss_10", "rfc8868_loss_20", "very_bad"] {
+        let tally = tally(&named(name), &plan, 0..8);
+        assert_eq!((tally.wrong_ready, tally.wrong_blocked), (0, 0), "{name}: {tally:?}");
+        assert_eq!(tally.inconclusive, 0, "{name}: {tally:?}");
+        if name == "loss_15" {
+            let p90 = percentile(&tally.decided_ms, 90);
+            assert!(p90.is_some_and(|ms| ms <= 3_000.0), "{:?}", tally.decided_ms);
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_is_too_low_blocks_the_use_that_needs_it_and_stops_early() {
+    let plan = quick_check(&[Use::Video720p]);
+    for seed in 0..8 {
+        let checked = check(&named("rate_1m"), seed, &plan);
+        let verdict = &checked.verdict;
+        assert_eq!((verdict.overall, verdict.place), (State::Blocked, Some(Place::Path)), "seed {seed}");
+        assert_eq!(checked.ending, Ending::Decided, "seed {seed}");
+    }
+}
+
+#[test]
+fn without_udp_there_is_no_trace_and_a_reason() {
+    let plan = quick_check(&[Use::Audio]);
+    let checked = check(&named("udp_blocked"), 1, &plan);
+    assert_eq!((checked.ending, checked.trace.is_none()), (Ending::Failed, true));
+    assert_eq!(checked.verdict.causes.first().map(|cause| cause.code.as_str()), Some("udp_blocked"));
+}
