@@ -55,6 +55,8 @@ pub struct Against {
     pub token: Option<Token>,
     /// Name or address of the network interface to send from. `None`: the system chooses.
     pub interface: Option<String>,
+    /// Whether the program takes the times even where the system would: for comparing the two.
+    pub program_stamps: bool,
 }
 
 /// Which traffic to offer, for how long.

@@ -2,20 +2,24 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests open sockets and look at the time")]
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use greenroom::check::{Progress, Watch, check, check_watched};
 use greenroom::endpoint::{self, Config, Running};
 use greenroom::net::fingerprint::Fingerprint;
 use greenroom::net::identity::ServerIdentity;
+use greenroom::net::link::Link;
 use greenroom::net::url::{EndpointUrl, Host};
-use greenroom::net::{tls, ws};
+use greenroom::net::{quic, tls, ws};
 use greenroom::plan::{Against, Plan, Request, Token, Traffic, plan};
 use greenroom::proto::admission::{Access, TokenSet};
+use greenroom::proto::control::{Frame, Refuse, RefuseCode, VERSION};
 use greenroom_reports::assess::{Agreement, recompute};
-use greenroom_reports::schema::{Identity, Report, State};
+use greenroom_reports::schema::{Identity, Place, Report, State};
+use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::{Profile, TargetFailure};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +44,11 @@ fn url(address: SocketAddr, pin: Option<Fingerprint>) -> EndpointUrl {
 /// Audio for so long.
 fn audio(endpoint: EndpointUrl, seconds: i64, token: Option<&str>) -> Plan {
     let request = Request {
-        against: Against { endpoint: Some(endpoint), token: token.and_then(Token::new), interface: None },
+        against: Against {
+            endpoint: Some(endpoint),
+            token: token.and_then(Token::new),
+            ..Against::default()
+        },
         traffic: Traffic::Chosen { media: vec![], duration: Micros::from_secs(seconds) },
         profile: Profile::default(),
         max_bytes: None,
@@ -162,6 +170,159 @@ async fn blocked_udp_is_told_from_a_silent_host_by_tcp() {
     let works = Some(format!("tls/{}", address.port()));
     assert_eq!(failure_of(&report), Some(&TargetFailure::UdpBlocked { works }));
     assert!(from.elapsed() <= Duration::from_secs(3), "{:?}", from.elapsed());
+}
+
+/// Listens on TCP and leads to `to` all who come.
+async fn relay_tcp(from: SocketAddr, to: SocketAddr) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind(from).await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(to).await.expect("it listens");
+                // Either end may leave.
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    address
+}
+
+/// Listens on UDP and leads to `to` all who come, each through a socket of its own.
+async fn relay_udp(from: SocketAddr, to: SocketAddr) {
+    let near = Arc::new(tokio::net::UdpSocket::bind(from).await.expect("a free port"));
+    tokio::spawn(async move {
+        let mut ways: HashMap<SocketAddr, Arc<tokio::net::UdpSocket>> = HashMap::new();
+        let mut buffer = vec![0; 65_536];
+        while let Ok((len, client)) = near.recv_from(&mut buffer).await {
+            if !ways.contains_key(&client) {
+                let far = Arc::new(
+                    tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"),
+                );
+                far.connect(to).await.expect("loopback");
+                ways.insert(client, Arc::clone(&far));
+                let near = Arc::clone(&near);
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 65_536];
+                    while let Ok(len) = far.recv(&mut buffer).await {
+                        near.send_to(&buffer[..len], client).await.expect("loopback");
+                    }
+                });
+            }
+            ways[&client].send(&buffer[..len]).await.expect("loopback");
+        }
+    });
+}
+
+/// The run went over the WebSocket, has its figures, and says what stood in the way.
+fn assert_detour(report: &Report, blocked: &TargetFailure, evidence: [&str; 2]) {
+    let target = &report.targets[0];
+    assert!(report.complete && target.failure.is_none(), "{:?}", target.failure);
+    let reached = target.state.measured().expect("it was reached");
+    assert_eq!((reached.transport.as_str(), reached.instead_of_udp.as_ref()), ("websocket", Some(blocked)));
+    assert_eq!((target.timestamps.here, target.timestamps.there), (StampSource::User, StampSource::User));
+    assert_eq!(target.identity, Some(Identity::Verified));
+    for counts in [target.up.counts, target.down.counts] {
+        assert_eq!((counts.planned, counts.lost, counts.duplicate), (50, 0, 0), "{counts:?}");
+        assert!(counts.on_time >= 40, "{counts:?}");
+    }
+    assert!(target.rtt_ms.measured().is_some());
+    assert!(matches!(report.verdict.overall, State::Degraded | State::Blocked), "{:?}", report.verdict);
+    let cause = report.verdict.causes.iter().find(|cause| cause.code == blocked.code()).expect("said");
+    assert_eq!((cause.place, cause.state), (Place::Relay, State::Degraded));
+    let lines = cause.evidence.join("; ");
+    assert!(evidence.iter().all(|words| lines.contains(words)), "{lines}");
+    assert_eq!(recompute(report).expect("it has its samples"), Agreement::Agrees);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_firewall_without_udp_the_web_socket_is_measured() {
+    let running = endpoint_with(Access::Open).await;
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let address = relay_tcp(here, control_of(&running)).await;
+    // UDP to the same port is swallowed.
+    let _udp = std::net::UdpSocket::bind(address).expect("UDP ports are numbered apart");
+    let report = check(audio(url(address, Some(running.fingerprint())), 1, None)).await;
+    let works = format!("tls/{}", address.port());
+    let blocked = TargetFailure::UdpBlocked { works: Some(works.clone()) };
+    assert_detour(&report, &blocked, [&works, "nothing came back over UDP"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_pass_through_the_web_socket_both_ways() {
+    let running = endpoint_with(Access::Open).await;
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    // UDP to this port is refused: nobody has it.
+    let address = relay_tcp(here, control_of(&running)).await;
+    let plan = plan(&Request::quick(url(address, Some(running.fingerprint())))).expect("fits");
+    let report = check(plan).await;
+    let target = &report.targets[0];
+    assert_eq!(target.failure, None);
+    assert_eq!(target.state.measured().map(|reached| reached.transport.as_str()), Some("websocket"));
+    assert_eq!(target.streams.len(), 2, "720p up and down");
+    for stream in &target.streams {
+        assert!(stream.figures.counts.on_time > 20, "{stream:?}");
+    }
+    assert_ne!(report.verdict.overall, State::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn a_firewall_that_lets_quic_through_and_not_the_probes_is_named_by_port() {
+    let running = endpoint_with(Access::Open).await;
+    let control = control_of(&running);
+    // Another loopback address leads to the control port alone.
+    let firewall = SocketAddr::from(([127, 0, 0, 2], control.port()));
+    relay_tcp(firewall, control).await;
+    relay_udp(firewall, control).await;
+    let port = running.listeners()[0].stamp.port();
+    let _probes = std::net::UdpSocket::bind((firewall.ip(), port)).expect("a free port");
+    let report = check(audio(url(firewall, Some(running.fingerprint())), 1, None)).await;
+    let works = format!("quic/{}", control.port());
+    let blocked = TargetFailure::UdpPortBlocked { port, works: works.clone() };
+    assert_detour(&report, &blocked, [&works, &format!("UDP port {port}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_taken_by_the_program_are_said_to_be() {
+    let running = endpoint_with(Access::Open).await;
+    let against = Against { endpoint: Some(pinned(&running)), program_stamps: true, ..Against::default() };
+    let report = check(plan(&Request { against, ..audio_request(1) }).expect("small")).await;
+    let target = &report.targets[0];
+    assert_eq!((target.failure.as_ref(), target.timestamps.here), (None, StampSource::User));
+    assert!(target.up.counts.on_time >= 40, "{:?}", target.up.counts);
+    assert!(report.verdict.causes.iter().any(|cause| cause.code == "no_kernel_timestamps"));
+}
+
+/// Answers every hello with `answer`, over QUIC.
+fn fake_endpoint(answer: Frame) -> EndpointUrl {
+    let identity = ServerIdentity::self_made(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let config = quic::server_config(&identity, &[quic::ALPN]).expect("a usable certificate");
+    let endpoint = quic::listen((Ipv4Addr::LOCALHOST, 0).into(), config).expect("a free port");
+    let address = endpoint.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            let connection = incoming.await.expect("a client that speaks QUIC");
+            let Ok((send, receive)) = connection.accept_bi().await else { continue };
+            let mut link = Link::quic(send, receive);
+            let hello = link.receive().await.expect("a frame");
+            assert!(matches!(hello, Some(Frame::Hello(_))), "{hello:?}");
+            link.send(&answer).await.expect("it listens");
+            // Until the client has left.
+            while let Ok(Some(_)) = link.receive().await {}
+        }
+    });
+    url(address, Some(identity.fingerprint()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_another_version_is_named() {
+    let say = "this endpoint speaks version 9 of the control protocol.".to_owned();
+    let refuse = Refuse { code: RefuseCode::Version, say: say.clone(), retry_after_us: None };
+    let report = check(audio(fake_endpoint(Frame::Refuse(refuse)), 1, None)).await;
+    let expected = TargetFailure::ProtocolVersion { theirs: Some(say), ours: VERSION.to_string() };
+    assert_eq!(failure_of(&report), Some(&expected));
+    assert_eq!(report.verdict.overall, State::Inconclusive);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,8 @@ pub(super) enum Ending {
     Failed(TargetFailure),
 }
 
+/// So many genuine packets from elsewhere, and none from where they came before for so long: an address has changed.
+const MOVED: (u64, Micros) = (10, Micros::from_millis(500));
 /// The rest of the endpoint's log may take so long beyond the plan's wait for stragglers.
 const LOG: Duration = Duration::from_millis(1_500);
 
@@ -156,6 +158,10 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
                 };
                 if conductor.is_dead(now, snapshot.last_heard) {
                     return Ending::Failed(TargetFailure::Died);
+                }
+                let silent = snapshot.last_heard.is_none_or(|heard| now - heard > MOVED.1);
+                if silent && snapshot.moved >= MOVED.0 {
+                    return Ending::Failed(TargetFailure::AddressChanged);
                 }
                 if look(&snapshot, plan, meta, watch, (now - start, conductor.phase())) {
                     return Ending::Decided;

@@ -34,6 +34,7 @@ pub(super) fn plan_for(settings: &Settings, traffic: Traffic) -> Result<Plan, Cl
             endpoint: settings.endpoint.clone(),
             token: settings.token.clone(),
             interface: settings.interface.clone(),
+            ..Against::default()
         },
         traffic,
         profile: settings.profile.clone(),

@@ -1,8 +1,10 @@
-//! A Greenroom endpoint: control over QUIC, probes over UDP from the pacing thread.
+//! A Greenroom endpoint: control over QUIC, probes over UDP from the pacing thread; where UDP is blocked, both over a
+//! WebSocket on TLS, with the same machines.
 //!
 //! [`reach`] ends with a [`Session`] whose address the endpoint has validated, or with the reason why there is none. It
-//! takes at most [`REACH`] in all, whatever does not answer.
+//! takes at most [`REACH`] in all when nothing answers.
 
+mod consent;
 mod link;
 mod reach;
 
@@ -33,10 +35,27 @@ pub struct Session {
     pub reached: Reached,
     /// Whether the endpoint proved who it is.
     pub identity: Identity,
-    connection: quinn::Connection,
+    carrier: Carrier,
     link: Link,
     driver: Driver<Sender>,
     cpu_before: Option<CpuTicks>,
+}
+
+/// What carries a session.
+enum Carrier {
+    /// Control goes over QUIC, probes over UDP.
+    Quic(quinn::Connection),
+    /// Both go over the WebSocket that the link has. The round trip is that of the consent.
+    WebSocket { round_trip: Micros },
+}
+
+impl Carrier {
+    fn round_trip(&self) -> Micros {
+        match self {
+            Self::Quic(connection) => Micros::from_duration(connection.rtt()),
+            Self::WebSocket { round_trip } => *round_trip,
+        }
+    }
 }
 
 /// What has been measured so far.
@@ -46,6 +65,8 @@ pub struct Snapshot {
     pub trace: Trace,
     /// When an authenticated packet last arrived.
     pub last_heard: Option<Micros>,
+    /// Authenticated packets that came from another address than the endpoint's: they do not count.
+    pub moved: u64,
     /// Whether everything was sent and stragglers were awaited.
     pub done: bool,
 }
@@ -85,7 +106,7 @@ impl Session {
             }
             Some(Direction::Down) => {
                 // It begins half a round trip later there; what it sends last is to be here before the phase ends.
-                let round_trip = Micros::from_duration(self.connection.rtt());
+                let round_trip = self.carrier.round_trip();
                 let duration_us = (until - from - round_trip).max(SHORTEST_STREAM);
                 let request = StartStream { stream: id, media, rate_bps: rate, duration_us, seed };
                 self.link.tell(&Frame::StartStream(request)).await;
@@ -117,6 +138,7 @@ impl Session {
                 Snapshot {
                     trace: Trace { here, there, phases, capacity: Vec::new() },
                     last_heard: sender.last_heard(),
+                    moved: sender.counters().moved,
                     done: sender.state() == SenderState::Finished,
                 }
             })
@@ -143,7 +165,10 @@ impl Session {
         let alive_since = self.clock().now() - ALIVE;
         let drained = tokio::time::timeout(patience, self.driver.finished()).await;
         let fetched = tokio::time::timeout(patience, self.link.finish()).await;
-        quic::close(&self.connection);
+        match &self.carrier {
+            Carrier::Quic(connection) => quic::close(connection),
+            Carrier::WebSocket { .. } => self.link.close().await,
+        }
         let outcome = match drained {
             Ok(outcome) => outcome.ok(),
             Err(_) => self.driver.stop().await.ok(),

@@ -71,6 +71,12 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         TargetFailure::UdpBlocked { works: Some(works) } => {
             vec![format!("{works} got through while nothing came back over UDP")]
         }
+        TargetFailure::UdpPortBlocked { port, works } => {
+            vec![format!("{works} got through while nothing came back from UDP port {port}")]
+        }
+        TargetFailure::AddressChanged => {
+            vec!["answers were genuine, but came from another address than before".to_owned()]
+        }
         TargetFailure::UnknownHost { detail }
         | TargetFailure::NotThisKind { detail }
         | TargetFailure::TlsUnverified { detail }
@@ -82,6 +88,15 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         _ => Vec::new(),
     };
     Cause { state, place: failure.place(), uses: uses.to_vec(), evidence, ..worded(failure.code(), params) }
+}
+
+/// The cause that a detour is: UDP did not get through, and the probes took another way.
+pub(super) fn of_detour(blocked: &TargetFailure, transport: &str, host: &str, uses: &[Use]) -> Cause {
+    let mut cause = of_failure(blocked, host, uses, State::Degraded);
+    cause.evidence.push(format!(
+        "all figures are those of the {transport} instead, where what is lost is sent again and shows as delay"
+    ));
+    cause
 }
 
 /// Things worth knowing that are nobody's verdict.

@@ -128,6 +128,9 @@ impl<'a> Judged<'a> {
                 Self { target, observed: None, uses: BTreeMap::new(), causes: Vec::new() }
             }
         };
+        if let Some(Reached { transport, instead_of_udp: Some(blocked), .. }) = &meta.reached {
+            judged.detour(blocked, transport);
+        }
         if let Some(failure) = &meta.failure {
             judged.fail(failure, question);
         }
@@ -182,6 +185,15 @@ impl<'a> Judged<'a> {
         causes.extend(causes::notes(&observed));
         let target = figures::target(meta, &observed, question.profile, unusable);
         Self { target, observed: Some(observed), uses, causes }
+    }
+
+    /// Takes in that the probes took another way than media do at their best.
+    fn detour(&mut self, blocked: &TargetFailure, transport: &str) {
+        for (judgement, _) in self.uses.values_mut() {
+            *judgement = judgement.worsened_by(Judgement::DEGRADED);
+        }
+        let uses: Vec<Use> = self.uses.keys().copied().collect();
+        self.causes.push(causes::of_detour(blocked, transport, host_of(&self.target.url), &uses));
     }
 
     /// Takes in that the endpoint was not measured, or not to the end.

@@ -77,6 +77,9 @@ pub struct Reached {
     pub address: Option<String>,
     /// Time until the session stood.
     pub setup_ms: Option<f64>,
+    /// Why the probes did not travel over UDP, where they did not: the figures are those of the way that was left.
+    #[serde(default)]
+    pub instead_of_udp: Option<TargetFailure>,
 }
 
 /// Whether the endpoint proved who it is.

@@ -23,6 +23,13 @@ pub enum TargetFailure {
         /// What carries media instead: `tls/443`. `None` when nothing was tried.
         works: Option<String>,
     },
+    /// Nothing came back over UDP from the port that media use, while the endpoint answered on another one.
+    UdpPortBlocked {
+        /// The port that nothing came back from.
+        port: u16,
+        /// What answered: `quic/7443`.
+        works: String,
+    },
     /// The endpoint wants a token, and none was given.
     TokenRequired,
     /// The endpoint does not take this token.
@@ -58,7 +65,7 @@ pub enum TargetFailure {
     },
     /// The endpoint stopped answering while the run was on.
     Died,
-    /// This computer's address changed while the run was on, and the session did not survive it.
+    /// The address of one end changed while the run was on: what is genuine comes from another one.
     AddressChanged,
     /// The endpoint has IPv4 only, and this computer has no IPv4.
     NoIpv4,
@@ -83,6 +90,7 @@ impl TargetFailure {
             Self::PortClosed => "endpoint_refused",
             Self::Silent => "endpoint_unreachable",
             Self::UdpBlocked { .. } => "udp_blocked",
+            Self::UdpPortBlocked { .. } => "udp_port_blocked",
             Self::TokenRequired => "token_required",
             Self::WrongToken => "wrong_token",
             Self::TokenWithheld => "token_withheld",
@@ -112,13 +120,14 @@ impl TargetFailure {
             | Self::NotThisKind { .. }
             | Self::Quota { .. }
             | Self::Refused { .. } => Place::Service,
-            Self::UdpBlocked { .. } => Place::Relay,
-            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::AddressChanged => Place::LocalNetwork,
+            Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } => Place::Relay,
+            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork => Place::LocalNetwork,
             Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
             | Self::TlsUnverified { .. }
             | Self::Died
+            | Self::AddressChanged
             | Self::Interrupted => Place::Unknown,
         }
     }
@@ -133,6 +142,7 @@ impl TargetFailure {
             | Self::PortClosed
             | Self::Silent
             | Self::UdpBlocked { .. }
+            | Self::UdpPortBlocked { .. }
             | Self::NoIpv4
             | Self::NoIpv6
             | Self::NoNetwork => State::Blocked,

@@ -58,6 +58,8 @@ impl Judgement {
     pub const READY: Self = Self { state: State::Ready, best: State::Ready, worst: State::Ready };
     /// Certainly out of the question, whatever the figures say (no connection at all).
     pub const BLOCKED: Self = Self { state: State::Blocked, best: State::Blocked, worst: State::Blocked };
+    /// Certainly no better than with trouble, whatever the figures say (media have to take a detour).
+    pub const DEGRADED: Self = Self { state: State::Degraded, best: State::Degraded, worst: State::Degraded };
     /// The evidence allows everything: too little of it, or spoiled by the measurement's own error.
     pub const OPEN: Self = Self { state: State::Inconclusive, best: State::Ready, worst: State::Blocked };
 

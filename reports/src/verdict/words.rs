@@ -83,6 +83,11 @@ const TABLE: &[(&str, &str, &str)] = &[
         "Try another network or a phone hotspot, or ask the network's administrator to allow UDP.",
     ),
     (
+        "udp_port_blocked",
+        "Your network blocks UDP to port {port}, over which sound and picture would go.",
+        "Try another network or a phone hotspot, or ask the network's administrator to allow UDP to port {port}.",
+    ),
+    (
         "token_required",
         "{host} only serves those who have a token.",
         "Ask whoever runs the endpoint for a token.",
@@ -117,7 +122,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "address_changed",
-        "Your network changed in the middle of the check.",
+        "An address changed in the middle of the check: this computer's, or that of {host}.",
         "Stay on one network (turn off Wi-Fi or unplug the cable) and run the check again.",
     ),
     (

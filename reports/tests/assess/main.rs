@@ -26,7 +26,12 @@ fn meta() -> TargetMeta {
     TargetMeta {
         url: "greenroom://probe.example:7443".into(),
         kind: "greenroom".into(),
-        reached: Some(Reached { transport: "udp".into(), address: None, setup_ms: Some(40.0) }),
+        reached: Some(Reached {
+            transport: "udp".into(),
+            address: None,
+            setup_ms: Some(40.0),
+            instead_of_udp: None,
+        }),
         identity: None,
         failure: None,
         in_process: false,
@@ -237,6 +242,7 @@ fn every_failure_has_words_and_a_state() {
         TargetFailure::PortClosed,
         TargetFailure::Silent,
         TargetFailure::UdpBlocked { works: Some("tls/443".into()) },
+        TargetFailure::UdpPortBlocked { port: 7444, works: "quic/7443".into() },
         TargetFailure::TokenRequired,
         TargetFailure::WrongToken,
         TargetFailure::TokenWithheld,
@@ -275,6 +281,34 @@ fn an_endpoint_that_dies_leaves_what_was_measured() {
     assert_eq!(found.verdict.overall, State::Inconclusive);
     assert_eq!(found.verdict.causes[0].code, "endpoint_died");
     assert!(found.targets[0].rtt_ms.measured().is_some());
+}
+
+#[test]
+fn figures_of_a_detour_are_degraded_at_best_and_say_why() {
+    let blocked = TargetFailure::UdpBlocked { works: Some("tls/7443".into()) };
+    let reached = Reached {
+        transport: "websocket".into(),
+        address: None,
+        setup_ms: None,
+        instead_of_udp: Some(blocked.clone()),
+    };
+    let meta = TargetMeta { reached: Some(reached), ..meta() };
+    let found = judge(Some(&quick(&clean)), &meta, &[Use::Audio], true);
+    assert_eq!(found.verdict.overall, State::Degraded);
+    assert_eq!(found.verdict.place, Some(Place::Relay));
+    let lead = &found.verdict.causes[0];
+    assert_eq!((lead.code.as_str(), lead.state), ("udp_blocked", State::Degraded));
+    let evidence = lead.evidence.join("; ");
+    assert!(evidence.contains("tls/7443") && evidence.contains("UDP"), "{evidence}");
+    assert!(evidence.contains("websocket"), "{evidence}");
+    assert!(found.targets[0].rtt_ms.measured().is_some());
+
+    // A run that is cut short on the detour says both.
+    let died = TargetMeta { failure: Some(TargetFailure::Died), ..meta };
+    let found = judge(Some(&quick(&clean)), &died, &[Use::Audio], true).verdict;
+    let codes: Vec<_> = found.causes.iter().map(|cause| cause.code.as_str()).collect();
+    assert!(codes.contains(&"udp_blocked") && codes.contains(&"endpoint_died"), "{codes:?}");
+    assert_ne!(found.overall, State::Ready);
 }
 
 #[test]

@@ -194,8 +194,12 @@ pub(crate) fn hostile() -> Report {
     let target = &mut report.targets[0];
     target.url = bad.into();
     target.kind = bad.into();
-    target.state =
-        Value::Measured(Reached { transport: bad.into(), address: Some(bad.into()), setup_ms: Some(1.0) });
+    target.state = Value::Measured(Reached {
+        transport: bad.into(),
+        address: Some(bad.into()),
+        setup_ms: Some(1.0),
+        instead_of_udp: None,
+    });
     target.rtt_ms = Value::failed(bad);
     target.up.pdv_ms = Value::not_tested(bad);
     target.quality.model = bad.into();
@@ -376,6 +380,7 @@ fn untested_target(reason: &str) -> Target {
             transport: "udp".into(),
             address: Some("203.0.113.7:7444".into()),
             setup_ms: Some(46.2),
+            instead_of_udp: None,
         }),
         failure: None,
         in_process: false,

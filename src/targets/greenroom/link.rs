@@ -2,19 +2,13 @@
 
 use greenroom_reports::trace::encoding::HalfAssembler;
 use greenroom_reports::verdict::TargetFailure;
-use quinn::{RecvStream, SendStream};
 
-use crate::proto::control::{Decoder, Finish, Frame};
-
-/// Bytes read at once.
-const READ: usize = 64 * 1024;
+use crate::net::link::{self, LinkError};
+use crate::proto::control::{Finish, Frame};
 
 /// The control stream of a session.
-#[derive(Debug)]
 pub(super) struct Link {
-    send: SendStream,
-    recv: RecvStream,
-    decoder: Decoder,
+    carrier: link::Link,
     /// The endpoint's log as far as it came.
     pub(super) there: HalfAssembler,
     /// Why nothing more will come, unless the log is whole.
@@ -24,15 +18,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
-        Self {
-            send,
-            recv,
-            decoder: Decoder::new(),
-            there: HalfAssembler::new(),
-            failure: None,
-            finished: false,
-        }
+    pub(super) fn new(carrier: link::Link) -> Self {
+        Self { carrier, there: HalfAssembler::new(), failure: None, finished: false }
     }
 
     /// Whether nothing more will come.
@@ -42,36 +29,24 @@ impl Link {
 
     /// Sends a frame. A stream that is broken is noted.
     pub(super) async fn tell(&mut self, frame: &Frame) {
-        let mut bytes = Vec::new();
-        let written = match frame.write(&mut bytes) {
-            Ok(()) => self.send.write_all(&bytes).await.is_ok(),
-            Err(_) => false,
-        };
-        if !written && !self.finished {
-            self.failure.get_or_insert(TargetFailure::Died);
+        if self.carrier.send(frame).await.is_err() && !self.finished {
+            self.fail(TargetFailure::Died);
         }
     }
 
     /// The next frame. `None`: nothing more will come, and why is noted. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Frame> {
-        loop {
-            if self.is_over() {
-                return None;
-            }
-            match self.decoder.next_frame().map(|raw| raw.map(Frame::parse)) {
-                Ok(Some(Ok(frame))) => return Some(frame),
-                Ok(None) => {}
-                Ok(Some(Err(error))) => self.fail(TargetFailure::NotThisKind { detail: error.to_string() }),
-                Err(error) => self.fail(TargetFailure::NotThisKind { detail: error.to_string() }),
-            }
-            if self.failure.is_some() {
-                return None;
-            }
-            match self.recv.read_chunk(READ, true).await {
-                Ok(Some(chunk)) => self.decoder.push(&chunk.bytes),
-                Ok(None) | Err(_) => self.fail(TargetFailure::Died),
+        if self.is_over() {
+            return None;
+        }
+        match self.carrier.receive().await {
+            Ok(Some(frame)) => return Some(frame),
+            Ok(None) | Err(LinkError::Broken(_)) => self.fail(TargetFailure::Died),
+            Err(error @ (LinkError::Frame(_) | LinkError::Message(_))) => {
+                self.fail(TargetFailure::NotThisKind { detail: error.to_string() });
             }
         }
+        None
     }
 
     /// Takes in the endpoint's log until it is whole or nothing more will come. Cancel-safe.
@@ -108,6 +83,11 @@ impl Link {
             self.tell(&Frame::Finish(Finish {})).await;
             self.listen().await;
         }
+    }
+
+    /// Says goodbye.
+    pub(super) async fn close(&mut self) {
+        self.carrier.finish().await;
     }
 
     fn fail(&mut self, why: TargetFailure) {

@@ -1,27 +1,33 @@
-//! Reaching an endpoint: name, addresses, QUIC, consent, address validation; and when UDP gets nowhere, whether TCP does.
+//! Reaching an endpoint: name, addresses, QUIC, consent, address validation; and when UDP gets nowhere, all of it over TCP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use greenroom_reports::schema::{Identity, Reached};
 use greenroom_reports::trace::ClockInfo;
-use greenroom_reports::units::{Bitrate, Micros};
+use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::TargetFailure;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
-use super::Session;
+use super::consent::{self, reflector_of};
 use super::link::Link;
+use super::{Carrier, Session};
 use crate::net::clock::Clock;
 use crate::net::host::CpuTicks;
-use crate::net::pacing::{Driver, DriverOptions};
+use crate::net::link;
+use crate::net::pacing::{Driver, DriverOptions, End, Ended};
 use crate::net::quic::{self, ConnectError, Connected};
 use crate::net::resolve::{self, Family, ResolveError};
-use crate::net::trust::{Refusal, Trust};
-use crate::net::udp::{self, Interface, UdpOptions};
+use crate::net::trust::{self, Refusal, Trust};
+use crate::net::tunnel::tunnel;
+use crate::net::udp::{self, DatagramSocket, Interface, StampMode, UdpOptions};
 use crate::net::url::EndpointUrl;
-use crate::net::ws;
-use crate::plan::{Against, Plan};
-use crate::proto::control::{Accept, ClientInfo, Frame, Hello, Limits, Refuse, RefuseCode, Token, VERSION};
+use crate::net::ws::{self, FrameSocket};
+use crate::plan::Plan;
+use crate::proto::control::{Accept, VERSION};
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use crate::proto::stamp::WallAnchor;
 
@@ -35,7 +41,8 @@ const CONNECT: Duration = Duration::from_millis(2_500);
 /// TCP is tried when UDP has not answered for so long; on most paths it is never needed.
 const TCP_AFTER: Duration = Duration::from_millis(700);
 const TCP: Duration = Duration::from_millis(1_800);
-const CONSENT: Duration = Duration::from_millis(1_500);
+/// UDP may take so long before a fallback that stands is taken: QUIC has then sent its first packet three times.
+const UDP_PATIENCE: Duration = Duration::from_millis(1_500);
 const VALIDATE: Micros = Micros::from_millis(1_500);
 
 /// Why there is no session.
@@ -59,33 +66,27 @@ impl From<TargetFailure> for Unreached {
 ///
 /// [`Unreached`] with a typed reason.
 pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<Session, Unreached> {
-    let from = clock.now();
-    let against = &plan.against;
-    let addresses = addresses_of(endpoint).await?;
-    let trust = Trust::measuring(endpoint.pin);
-    let (connected, address) = connect(&addresses, endpoint, &trust, against).await?;
-    let identity = match connected.identity.is_verified() {
-        true => Identity::Verified,
-        false => Identity::Unverified,
+    let attempt = Attempt {
+        plan,
+        port: endpoint.port,
+        name: endpoint.host.server_name(),
+        trust: Trust::measuring(endpoint.pin),
+        clock,
+        from: clock.now(),
     };
-    let unreached = |failure| Unreached { failure, identity: Some(identity) };
-    let token = token_for(against, identity).map_err(unreached)?;
-    let opened = tokio::time::timeout(CONSENT, consent(&connected, plan, token)).await;
-    let (accept, link) = opened.unwrap_or(Err(TargetFailure::Died)).map_err(unreached)?;
-    let driver = start_driver(plan, &accept, address, clock).map_err(unreached)?;
-    validated(&driver).await.map_err(unreached)?;
-    Ok(Session {
-        reached: Reached {
-            transport: "udp".to_owned(),
-            address: Some(address.to_string()),
-            setup_ms: Some((clock.now() - from).as_ms()),
+    match attempt.connect(&addresses_of(endpoint).await?).await? {
+        Contact::Quic(connected, address) => match attempt.over_udp(connected, address).await {
+            // A firewall that lets single ports through: QUIC's and not that of the probes.
+            Err(Unreached { failure: blocked @ TargetFailure::UdpPortBlocked { .. }, identity }) => {
+                match attempt.web_socket(&[address]).await {
+                    Some(opened) => attempt.over_web_socket(opened, blocked).await,
+                    None => Err(Unreached { failure: blocked, identity }),
+                }
+            }
+            reached_or_not => reached_or_not,
         },
-        identity,
-        connection: connected.connection,
-        link,
-        driver,
-        cpu_before: CpuTicks::read(),
-    })
+        Contact::WebSocket(opened, blocked) => attempt.over_web_socket(opened, blocked).await,
+    }
 }
 
 async fn addresses_of(endpoint: &EndpointUrl) -> Result<Vec<SocketAddr>, TargetFailure> {
@@ -107,79 +108,244 @@ async fn addresses_of(endpoint: &EndpointUrl) -> Result<Vec<SocketAddr>, TargetF
     })
 }
 
-/// Tries the addresses one after the other, each a little after the one before (RFC 8305), and TCP beside them.
-async fn connect(
-    addresses: &[SocketAddr],
-    endpoint: &EndpointUrl,
-    trust: &Trust,
-    against: &Against,
-) -> Result<(Connected, SocketAddr), TargetFailure> {
-    let name = endpoint.host.server_name();
-    let local = match against.interface.as_deref().map(Interface::parse) {
-        Some(Interface::Address(address)) => Some(address),
-        _ => None,
-    };
-    let mut attempts: FuturesUnordered<_> = addresses
-        .iter()
-        .filter(|to| local.is_none_or(|local| local.is_ipv4() == to.is_ipv4()))
-        .zip(0_u32..)
-        .map(|(to, number)| {
-            let name = name.as_str();
-            async move {
-                tokio::time::sleep(STAGGER * number).await;
-                let from = local.map(|address| SocketAddr::new(address, 0));
-                let dialer = quic::dial(from, *to)
-                    .map_err(|error| ConnectError::Local { to: *to, reason: error.to_string() })?;
-                let alpn = [quic::ALPN];
-                quic::connect(&dialer, *to, name, trust, &alpn, CONNECT.saturating_sub(STAGGER * number))
-                    .await
-                    .map(|connected| (connected, *to))
+/// An attempt to reach an endpoint.
+struct Attempt<'a> {
+    plan: &'a Plan,
+    port: u16,
+    name: String,
+    trust: Trust,
+    clock: Clock,
+    from: Micros,
+}
+
+/// What got through first.
+enum Contact {
+    Quic(Connected, SocketAddr),
+    /// The fallback, and what became of UDP.
+    WebSocket(Opened, TargetFailure),
+}
+
+/// The endpoint's fallback, connected.
+struct Opened {
+    socket: FrameSocket<TlsStream<TcpStream>>,
+    identity: trust::Identity,
+    address: SocketAddr,
+}
+
+impl Attempt<'_> {
+    /// Tries the addresses one after the other, each a little after the one before (RFC 8305), and TCP beside them. TCP is
+    /// taken only when UDP does not get through.
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<Contact, TargetFailure> {
+        let mut attempts = addresses
+            .iter()
+            .filter(|to| self.local().is_none_or(|local| local.is_ipv4() == to.is_ipv4()))
+            .zip(0_u32..)
+            .map(|(to, number)| self.quic(*to, number))
+            .collect::<FuturesUnordered<_>>();
+        let udp_failed = CancellationToken::new();
+        let over_tcp = async {
+            // Whichever is first.
+            let _ = tokio::time::timeout(TCP_AFTER, udp_failed.cancelled()).await;
+            self.web_socket(addresses).await
+        };
+        tokio::pin!(over_tcp);
+        let patience = tokio::time::sleep(UDP_PATIENCE);
+        tokio::pin!(patience);
+        let (mut fallback, mut tcp_settled) = (None, false);
+        let (mut worst, mut udp_settled) = (None, false);
+        loop {
+            tokio::select! {
+                biased;
+                attempt = attempts.next(), if !udp_settled => match attempt {
+                    Some(Ok((connected, address))) => return Ok(Contact::Quic(connected, address)),
+                    Some(Err(error)) => worst = Some(most_telling(worst, error)),
+                    None => {
+                        udp_settled = true;
+                        udp_failed.cancel();
+                    }
+                },
+                opened = &mut over_tcp, if !tcp_settled => (fallback, tcp_settled) = (opened, true),
+                () = &mut patience, if !patience.is_elapsed() => {}
             }
-        })
-        .collect();
-    let over_tcp = tcp_gets_through(addresses, &name, trust);
-    tokio::pin!(over_tcp);
-    let mut tcp = None;
-    let mut worst: Option<ConnectError> = None;
-    loop {
-        tokio::select! {
-            biased;
-            attempt = attempts.next() => match attempt {
-                Some(Ok(found)) => return Ok(found),
-                Some(Err(error)) => worst = Some(most_telling(worst, error)),
-                None => break,
-            },
-            through = &mut over_tcp, if tcp.is_none() => tcp = Some(through),
+            if udp_settled && !worst.as_ref().is_some_and(may_be_blocked) {
+                return Err(worst.as_ref().map_or(TargetFailure::NoNetwork, failure_of));
+            }
+            if udp_settled || patience.is_elapsed() {
+                if let Some(opened) = fallback.take() {
+                    return self.instead(opened);
+                }
+                if udp_settled && tcp_settled {
+                    return Err(worst.as_ref().map_or(TargetFailure::Silent, failure_of));
+                }
+            }
         }
     }
-    match worst {
-        Some(ConnectError::Silent { .. }) => {
-            let through = match tcp {
-                Some(through) => through,
-                None => over_tcp.await,
-            };
-            Err(if through {
-                TargetFailure::UdpBlocked { works: Some(format!("tls/{}", endpoint.port)) }
-            } else {
-                TargetFailure::Silent
-            })
+
+    /// The fallback instead of UDP. It is not bound to an interface: where one was asked for, nothing is measured over another.
+    fn instead(&self, opened: Opened) -> Result<Contact, TargetFailure> {
+        let blocked = TargetFailure::UdpBlocked { works: Some(format!("tls/{}", self.port)) };
+        match self.plan.against.interface {
+            None => Ok(Contact::WebSocket(opened, blocked)),
+            Some(_) => Err(blocked),
         }
-        Some(error) => Err(failure_of(&error)),
-        None => Err(TargetFailure::NoNetwork),
+    }
+
+    async fn quic(&self, to: SocketAddr, number: u32) -> Result<(Connected, SocketAddr), ConnectError> {
+        let delay = STAGGER * number;
+        tokio::time::sleep(delay).await;
+        let from = self.local().map(|address| SocketAddr::new(address, 0));
+        let dialer =
+            quic::dial(from, to).map_err(|error| ConnectError::Local { to, reason: error.to_string() })?;
+        let deadline = CONNECT.saturating_sub(delay);
+        let connected = quic::connect(&dialer, to, &self.name, &self.trust, &[quic::ALPN], deadline).await?;
+        Ok((connected, to))
+    }
+
+    /// The address that was asked to send from.
+    fn local(&self) -> Option<IpAddr> {
+        match self.plan.against.interface.as_deref().map(Interface::parse) {
+            Some(Interface::Address(address)) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The first of these addresses whose fallback answers over TCP and TLS.
+    async fn web_socket(&self, addresses: &[SocketAddr]) -> Option<Opened> {
+        let connect = |address: SocketAddr| async move {
+            let (socket, identity) = ws::connect(address, &self.name, &self.trust, TCP).await.ok()?;
+            Some(Opened { socket, identity, address })
+        };
+        let mut attempts: FuturesUnordered<_> = addresses.iter().copied().map(connect).collect();
+        while let Some(opened) = attempts.next().await {
+            if opened.is_some() {
+                return opened;
+            }
+        }
+        None
+    }
+
+    /// Sets the session up over QUIC and UDP.
+    async fn over_udp(&self, connected: Connected, address: SocketAddr) -> Result<Session, Unreached> {
+        let identity = identity_of(&connected.identity);
+        let unreached = |failure| Unreached { failure, identity: Some(identity) };
+        let opened = connected.connection.open_bi().await;
+        let (send, receive) = opened.map_err(|_| unreached(TargetFailure::Died))?;
+        let carrier = link::Link::quic(send, receive);
+        let (accept, link) = consent::ask(carrier, self.plan, identity).await.map_err(unreached)?;
+        let reflector = reflector_of(&accept, address, identity);
+        let socket = self.open_udp(reflector).map_err(unreached)?;
+        let mut driver = self.start_driver(&accept, reflector, socket).map_err(unreached)?;
+        if !validated(&mut driver).await.map_err(unreached)? {
+            quic::close(&connected.connection);
+            return Err(unreached(TargetFailure::UdpPortBlocked {
+                port: reflector.port(),
+                works: format!("quic/{}", self.port),
+            }));
+        }
+        let reached = self.reached("udp", address, None);
+        Ok(session(reached, identity, Carrier::Quic(connected.connection), link, driver))
+    }
+
+    /// Sets the session up over a WebSocket, UDP being blocked.
+    async fn over_web_socket(&self, opened: Opened, blocked: TargetFailure) -> Result<Session, Unreached> {
+        let Opened { socket, identity, address } = opened;
+        let identity = identity_of(&identity);
+        let unreached = |failure| Unreached {
+            // What answers over TCP is of no use: that UDP is blocked says more.
+            failure: match failure {
+                TargetFailure::Died | TargetFailure::NotThisKind { .. } => blocked.clone(),
+                telling => telling,
+            },
+            identity: Some(identity),
+        };
+        let local = |error: std::io::Error| TargetFailure::Local { detail: error.to_string() };
+        let (near, far) = tunnel(address, address, self.clock).map_err(local).map_err(unreached)?;
+        let asked = self.clock.now();
+        let carrier = link::Link::web_socket(socket, far);
+        let (accept, link) = consent::ask(carrier, self.plan, identity).await.map_err(unreached)?;
+        let round_trip = self.clock.now() - asked;
+        let mut driver = self.start_driver(&accept, address, Box::new(near)).map_err(unreached)?;
+        if !validated(&mut driver).await.map_err(unreached)? {
+            return Err(unreached(TargetFailure::Died));
+        }
+        let reached = self.reached("websocket", address, Some(blocked.clone()));
+        Ok(session(reached, identity, Carrier::WebSocket { round_trip }, link, driver))
+    }
+
+    fn reached(
+        &self,
+        transport: &str,
+        address: SocketAddr,
+        instead_of_udp: Option<TargetFailure>,
+    ) -> Reached {
+        Reached {
+            transport: transport.to_owned(),
+            address: Some(address.to_string()),
+            setup_ms: Some((self.clock.now() - self.from).as_ms()),
+            instead_of_udp,
+        }
+    }
+
+    fn open_udp(&self, reflector: SocketAddr) -> Result<Box<dyn DatagramSocket>, TargetFailure> {
+        let any: SocketAddr = match reflector {
+            SocketAddr::V4(_) => ([0; 4], 0).into(),
+            SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+        };
+        let against = &self.plan.against;
+        let options = UdpOptions {
+            interface: against.interface.as_deref().map(Interface::parse),
+            stamps: if against.program_stamps { StampMode::User } else { StampMode::Kernel },
+            ..UdpOptions::new(any)
+        };
+        udp::open(&options, self.clock)
+            .map_err(|error| TargetFailure::Local { detail: format!("opening a socket: {error}") })
+    }
+
+    fn start_driver(
+        &self,
+        accept: &Accept,
+        reflector: SocketAddr,
+        socket: Box<dyn DatagramSocket>,
+    ) -> Result<Driver<Sender>, TargetFailure> {
+        let (plan, clock) = (self.plan, self.clock);
+        let stamps = socket.stamp_sources();
+        let now = clock.now();
+        let config = SenderConfig {
+            reflector,
+            ssid: accept.ssid,
+            key: accept.key.clone(),
+            anchor_here: WallAnchor::from_unix_micros(clock.started().as_microsecond()),
+            anchor_there: accept.anchor_unix_us,
+            timestamps_there: accept.timestamps,
+            clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
+            validate_until: now + VALIDATE,
+            audio: AudioPlan { start_phase: random_phase(), duration: plan.traffic_ends(), tos: 0 },
+            straggler_wait: plan.drain,
+        };
+        let options = DriverOptions::precise("greenroom-probe");
+        Driver::start(Sender::new(config, now), vec![socket], clock, &options).map_err(|error| {
+            TargetFailure::Local { detail: format!("starting the measuring thread: {error}") }
+        })
     }
 }
 
-/// Whether the endpoint's fallback answers over TCP and TLS.
-async fn tcp_gets_through(addresses: &[SocketAddr], name: &str, trust: &Trust) -> bool {
-    tokio::time::sleep(TCP_AFTER).await;
-    let mut attempts: FuturesUnordered<_> =
-        addresses.iter().map(|to| ws::connect(*to, name, trust, TCP)).collect();
-    while let Some(attempt) = attempts.next().await {
-        if attempt.is_ok() {
-            return true;
-        }
-    }
-    false
+fn session(
+    reached: Reached,
+    identity: Identity,
+    carrier: Carrier,
+    link: Link,
+    driver: Driver<Sender>,
+) -> Session {
+    Session { reached, identity, carrier, link, driver, cpu_before: CpuTicks::read() }
+}
+
+fn identity_of(identity: &trust::Identity) -> Identity {
+    if identity.is_verified() { Identity::Verified } else { Identity::Unverified }
+}
+
+/// Whether a firewall may be behind it: silence, or a refusal that it may have sent itself.
+fn may_be_blocked(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Silent { .. } | ConnectError::Refused { .. })
 }
 
 /// Of two reasons the one that says more: somebody who answers says more than silence.
@@ -216,110 +382,6 @@ fn failure_of(error: &ConnectError) -> TargetFailure {
     }
 }
 
-/// The token, if there is one and the endpoint may have it.
-fn token_for(against: &Against, identity: Identity) -> Result<Option<Token>, TargetFailure> {
-    match (&against.token, identity) {
-        (None, _) => Ok(None),
-        (Some(token), Identity::Verified) => Ok(Some(token.clone())),
-        (Some(_), Identity::Unverified) => Err(TargetFailure::TokenWithheld),
-    }
-}
-
-/// Asks for a session.
-async fn consent(
-    connected: &Connected,
-    plan: &Plan,
-    token: Option<Token>,
-) -> Result<(Accept, Link), TargetFailure> {
-    let (send, recv) = connected.connection.open_bi().await.map_err(|_| TargetFailure::Died)?;
-    let mut link = Link::new(send, recv);
-    link.tell(&Frame::Hello(hello(plan, token))).await;
-    match link.next().await {
-        Some(Frame::Accept(accept)) if accept.version == VERSION => Ok((*accept, link)),
-        Some(Frame::Accept(accept)) => Err(TargetFailure::ProtocolVersion {
-            theirs: Some(accept.version.to_string()),
-            ours: VERSION.to_string(),
-        }),
-        Some(Frame::Refuse(refuse)) => Err(refusal(refuse)),
-        Some(_) => Err(TargetFailure::NotThisKind { detail: "it spoke out of turn".to_owned() }),
-        None => Err(link.failure.unwrap_or(TargetFailure::Died)),
-    }
-}
-
-/// What is asked for: what the plan sends at most, each way, and half as much again for bursts and key frames.
-fn hello(plan: &Plan, token: Option<Token>) -> Hello {
-    let media = plan.phases.iter().map(|phase| phase.offered_up.max(phase.offered_down)).max();
-    let audio: Bitrate =
-        plan.streams.iter().filter(|s| s.spec.direction.is_none()).map(|s| s.spec.rate).sum();
-    let bps = (media.unwrap_or_default() + audio).bps() * 3 / 2;
-    Hello {
-        versions: vec![VERSION],
-        token,
-        client: ClientInfo {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
-        wants: Limits {
-            max_bitrate_bps: Bitrate::from_bps(bps),
-            // Packets of 500 bytes on average at least, and room for audio.
-            max_pps: u32::try_from(bps / 4_000 + 100).unwrap_or(u32::MAX),
-            max_duration_us: plan.longest() + Micros::from_secs(5),
-        },
-    }
-}
-
-fn refusal(refuse: Refuse) -> TargetFailure {
-    let retry_after_s = refuse.retry_after_us.and_then(|after| u64::try_from(after.get() / 1_000_000).ok());
-    match refuse.code {
-        RefuseCode::TokenRequired => TargetFailure::TokenRequired,
-        RefuseCode::WrongToken => TargetFailure::WrongToken,
-        RefuseCode::Version => {
-            TargetFailure::ProtocolVersion { theirs: Some(refuse.say), ours: VERSION.to_string() }
-        }
-        RefuseCode::Busy | RefuseCode::Quota | RefuseCode::Rate => TargetFailure::Quota { retry_after_s },
-        RefuseCode::Draining | RefuseCode::Expired | RefuseCode::BadRequest | RefuseCode::Other => {
-            TargetFailure::Refused { detail: refuse.say }
-        }
-    }
-}
-
-fn start_driver(
-    plan: &Plan,
-    accept: &Accept,
-    address: SocketAddr,
-    clock: Clock,
-) -> Result<Driver<Sender>, TargetFailure> {
-    let local = |what: &str, error: &dyn std::fmt::Display| TargetFailure::Local {
-        detail: format!("{what}: {error}"),
-    };
-    let reflector = SocketAddr::new(accept.stamp_addr.unwrap_or(address.ip()), accept.stamp_port);
-    let any: SocketAddr = match reflector {
-        SocketAddr::V4(_) => ([0; 4], 0).into(),
-        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
-    };
-    let options = UdpOptions {
-        interface: plan.against.interface.as_deref().map(Interface::parse),
-        ..UdpOptions::new(any)
-    };
-    let socket = udp::open(&options, clock).map_err(|error| local("opening a socket", &error))?;
-    let stamps = socket.stamp_sources();
-    let now = clock.now();
-    let config = SenderConfig {
-        reflector,
-        ssid: accept.ssid,
-        key: accept.key.clone(),
-        anchor_here: WallAnchor::from_unix_micros(clock.started().as_microsecond()),
-        anchor_there: accept.anchor_unix_us,
-        timestamps_there: accept.timestamps,
-        clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
-        validate_until: now + VALIDATE,
-        audio: AudioPlan { start_phase: random_phase(), duration: plan.traffic_ends(), tos: 0 },
-        straggler_wait: plan.drain,
-    };
-    Driver::start(Sender::new(config, now), vec![socket], clock, &DriverOptions::precise("greenroom-probe"))
-        .map_err(|error| local("starting the measuring thread", &error))
-}
-
 /// Below 20 ms, so that audio does not beat with periodic events of the network (RFC 3432 section 3).
 #[expect(clippy::disallowed_methods, reason = "the shell draws what the core takes as an argument")]
 fn random_phase() -> Micros {
@@ -327,19 +389,23 @@ fn random_phase() -> Micros {
     Micros::new(rand::rng().random_range(0..20_000))
 }
 
-/// Waits until the endpoint has validated this end's address.
-async fn validated(driver: &Driver<Sender>) -> Result<(), TargetFailure> {
+/// Waits until the endpoint has validated this end's address, or it is clear that it does not answer.
+async fn validated(driver: &mut Driver<Sender>) -> Result<bool, TargetFailure> {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     loop {
         tick.tick().await;
         match driver.call(|sender, _| sender.state()).await {
             Ok(SenderState::Validating) => {}
-            // The QUIC port answered and the one for probes did not: a firewall that lets single ports through.
-            Ok(SenderState::Unreachable) => {
-                return Err(TargetFailure::UdpBlocked { works: Some("quic".to_owned()) });
-            }
-            Ok(_) => return Ok(()),
-            Err(ended) => return Err(TargetFailure::Local { detail: ended.to_string() }),
+            Ok(state) => return Ok(state != SenderState::Unreachable),
+            // The thread of a sender that has given up ends.
+            Err(Ended) => break,
         }
+    }
+    let local = |detail| TargetFailure::Local { detail };
+    let outcome = driver.finished().await.map_err(|ended| local(ended.to_string()))?;
+    match (outcome.machine.state(), outcome.end) {
+        (SenderState::Unreachable, _) => Ok(false),
+        (_, End::SocketFailed(detail)) => Err(local(detail)),
+        _ => Err(local(Ended.to_string())),
     }
 }
