@@ -1,16 +1,16 @@
 //! From findings to causes: what it is called, where it is, what speaks for it and what was ruled out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::observed::Observed;
-use super::uses::{Figure, Judged};
+use super::uses::{Figure, Judged, near};
 use crate::metrics::flow::{Counts, Flow};
 use crate::schema::{Cause, FaultDirection, Place, State, Use};
 use crate::trace::{Direction, StampSource};
 use crate::units::Bitrate;
-use crate::verdict::{TargetFailure, rank, words};
+use crate::verdict::{TargetFailure, words};
 
 /// A use with the rate it needs and whether lighter load got through each way.
 pub(super) struct UseContext<'a> {
@@ -40,21 +40,34 @@ pub(super) fn of_finding(
         _ => judged.direction,
     };
     let (code, place) = name(judged.figure, seen, rate_fails);
-    let measured = judged.finding.value;
-    let mut params = BTreeMap::new();
-    for (key, value) in numbers(judged.figure, measured, context) {
+    let share = judged.finding.value;
+    let mut params: BTreeMap<String, Value> = BTreeMap::new();
+    for (key, value) in numbers(judged.figure, share, context) {
         params.insert(key.to_owned(), value);
     }
+    // What fails for its rate is told as the rate that got through, not as the share that did not.
+    let as_rate = code.starts_with("rate_");
+    let told = |x: f64| if as_rate { context.rate.mbps() * 1e6 * (1.0 - x) } else { x };
+    if let Some((low, high)) = judged.finding.interval {
+        let (low, high) = if as_rate { (told(high), told(low)) } else { (low, high) };
+        params.extend([("low".to_owned(), json!(low)), ("high".to_owned(), json!(high))]);
+    }
+    if as_rate && let Some(counts) = direction.and_then(|d| flow_of(observed, context, d)).map(|f| f.counts) {
+        let lost = counts.lost > 0 && counts.lost * 100 >= counts.sent;
+        params.insert("some_lost".to_owned(), json!(lost));
+    }
+    let (measured, good) = (share.map(told), told(judged.band.good));
+    let margin = measured.map(|measured| if as_rate { good / measured } else { measured / good });
     Some(Cause {
         state,
         place,
         direction: seen,
         uses: vec![context.use_],
-        metric: Some(metric(judged.figure, direction, context.use_)),
+        metric: Some(metric(if as_rate { Figure::Rate } else { judged.figure }, direction, context.use_)),
         measured,
-        good: Some(judged.band.good),
-        limit: judged.band.limit,
-        margin: measured.map(|measured| measured / judged.band.good),
+        good: Some(good),
+        limit: judged.band.limit.map(told),
+        margin: margin.filter(|margin| margin.is_finite()),
         evidence: evidence(judged, direction, context, observed),
         ruled_out: ruled_out(place, direction, observed),
         ..worded(code, params)
@@ -131,22 +144,34 @@ pub(super) fn notes(observed: &Observed<'_>) -> Vec<Cause> {
             notes.push(Cause { place, ..worded("clock_stepped", params) });
         }
     }
-    if let Some(load) = here.host_load.filter(|load| load.busy_ratio > BUSY || load.steal_ratio > STOLEN) {
-        let params = BTreeMap::from([
-            ("percent".to_owned(), json!(load.busy_ratio * 100.0)),
-            ("stolen_percent".to_owned(), json!(load.steal_ratio * 100.0)),
-        ]);
-        notes.push(Cause { place: Place::Computer, ..worded("cpu_busy", params) });
-    }
     let late = observed.streams.iter().filter(|s| s.flow.direction == Direction::Up).map(|s| &s.flow);
     let (late, sent) = late.fold((0, 0), |(late, sent), flow| {
         (late + crate::metrics::host::late_sends(flow), sent + flow.counts.sent)
     });
-    if sent > 0 && late * 20 > sent {
+    let left_late = (late * 20 > sent).then(|| format!("{late} of {sent} packets left late"));
+    let unaffected = observed
+        .streams
+        .iter()
+        .all(|s| by_kernel(s.flow.tx_source) && by_kernel(s.flow.rx_source))
+        .then(|| "delay and loss above are not affected: the system itself took the times".to_owned());
+    let evidence: Vec<String> = left_late.iter().cloned().chain(unaffected).collect();
+    let busy = here.host_load.filter(|load| load.busy_ratio > BUSY || load.steal_ratio > STOLEN);
+    // A busy processor is why packets leave late: one note says both.
+    if let Some(load) = busy {
+        let percent = |ratio: f64| json!((ratio * 100.0).round());
+        let (code, name, value) = match load.busy_ratio > BUSY {
+            true => ("cpu_busy", "percent", percent(load.busy_ratio)),
+            false => ("cpu_stolen", "stolen_percent", percent(load.steal_ratio)),
+        };
+        let params = BTreeMap::from([(name.to_owned(), value)]);
+        notes.push(Cause { place: Place::Computer, evidence, ..worded(code, params) });
+    } else if left_late.is_some() {
         let params = BTreeMap::from([("late".to_owned(), json!(late)), ("sent".to_owned(), json!(sent))]);
+        let evidence = evidence.into_iter().skip(1).collect();
         notes.push(Cause {
             place: Place::Computer,
             direction: Some(FaultDirection::Up),
+            evidence,
             ..worded("send_late", params)
         });
     }
@@ -180,53 +205,8 @@ pub(super) fn spoiled(figures: &[String], error_ms: f64, uses: &[Use]) -> Cause 
     }
 }
 
-/// Joins causes of one code, the worst leading, and sorts them: those of a use asked for first, then by state, then by how
-/// far past the limit (or past good, where there is none).
-pub(super) fn ranked(causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
-    let (counting, others): (Vec<_>, Vec<_>) =
-        causes.into_iter().partition(|cause| cause.uses.iter().any(|use_| asked.contains(use_)));
-    let mut joined = Vec::new();
-    join(&mut joined, counting);
-    let lead = joined.len();
-    join(&mut joined, others);
-    let by_order = |a: &Cause, b: &Cause| order(b).0.cmp(&order(a).0).then(order(b).1.total_cmp(&order(a).1));
-    joined[..lead].sort_by(by_order);
-    joined[lead..].sort_by(by_order);
-    joined
-}
-
-/// Adds causes, each to the one already there of its code and place, if there is one: the worse of two stands for both.
-fn join(joined: &mut Vec<Cause>, causes: Vec<Cause>) {
-    let lead = joined.len();
-    for cause in causes {
-        let known = joined.iter().position(|known| known.code == cause.code && known.place == cause.place);
-        let Some(known) = known else {
-            joined.push(cause);
-            continue;
-        };
-        let mut uses = joined[known].uses.clone();
-        uses.extend(cause.uses.iter().copied());
-        uses.sort_unstable();
-        uses.dedup();
-        // What a use asked for has measured is not replaced by what another one has.
-        if known >= lead && order(&cause) > order(&joined[known]) {
-            joined[known] = cause;
-        }
-        joined[known].uses = uses;
-    }
-}
-
-fn order(cause: &Cause) -> (u8, f64) {
-    let excess = cause
-        .measured
-        .zip(cause.limit.or(cause.good))
-        .map_or(f64::INFINITY, |(measured, limit)| measured / limit);
-    // A reason without figures (no connection) leads; a note has state ready and comes last.
-    (rank(cause.state), if cause.state == State::Ready { 0.0 } else { excess })
-}
-
 /// A cause with the words of its code; everything else is for the caller to fill in.
-fn worded(code: &str, params: BTreeMap<String, Value>) -> Cause {
+pub(super) fn worded(code: &str, params: BTreeMap<String, Value>) -> Cause {
     let sentences = words::english(code);
     Cause {
         code: code.to_owned(),
@@ -290,7 +270,7 @@ fn metric(figure: Figure, direction: Option<Direction>, use_: Use) -> String {
     let flow = if use_ == Use::Audio { way.to_owned() } else { format!("streams.{}.{way}", use_.name()) };
     match figure {
         Figure::Loss => format!("{flow}.loss_ratio"),
-        Figure::Rate => format!("{flow}.received_bps"),
+        Figure::Rate => format!("{flow}.in_time_bps"),
         Figure::LateLoss => format!("{flow}.late_loss_ratio.adaptive"),
         Figure::BurstLoss => format!("{flow}.burst_loss_200ms_ratio"),
         Figure::Rtt => "rtt_ms.p50".to_owned(),
@@ -356,16 +336,13 @@ fn evidence(
     observed: &Observed<'_>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let flow = direction.and_then(|d| flow_of(observed, context.use_, d));
-    if let Some(Counts { sent, lost, corrupt, late, host_dropped, .. }) = flow.map(|flow| flow.counts) {
-        let what = if context.use_ == Use::Audio { "the audio stream" } else { "the use's own stream" };
-        lines.push(format!(
-            "{what}: {sent} sent, {lost} lost, {late} too late, {corrupt} damaged, {host_dropped} dropped by a computer"
-        ));
+    let flow = direction.and_then(|d| flow_of(observed, context, d));
+    if let Some(counts) = flow.map(|flow| flow.counts) {
+        lines.push(format!("{}: {}", stream_name(context.use_), fates(&counts)));
     }
-    lines.push(format!("{} samples taken under no more than the use's own load", judged.finding.n));
+    lines.push(format!("{} samples, none under more load than the use itself makes", judged.finding.n));
     if !judged.finding.judgement.certain() {
-        lines.push("the interval does not decide it: a longer run may".to_owned());
+        lines.push("a longer run would tell more surely".to_owned());
     }
     if matches!(judged.figure, Figure::Loss | Figure::Rate)
         && direction.is_some_and(|d| context.lighter_is_fine.get(&d).copied().unwrap_or(false))
@@ -399,13 +376,42 @@ fn ruled_out(place: Place, direction: Option<Direction>, observed: &Observed<'_>
     lines
 }
 
-fn flow_of<'a>(observed: &'a Observed<'_>, use_: Use, direction: Direction) -> Option<&'a Flow> {
-    let found = if use_ == Use::Audio {
+/// The use's own stream: of its media and, for media with more than one rung, of its rate.
+fn flow_of<'a>(
+    observed: &'a Observed<'_>,
+    context: &UseContext<'_>,
+    direction: Direction,
+) -> Option<&'a Flow> {
+    let found = if context.use_ == Use::Audio {
         observed.audio(direction)
     } else {
-        observed.media(direction).find(|s| s.flow.media == use_.media())
+        observed
+            .media(direction)
+            .find(|s| s.flow.media == context.use_.media() && near(s.flow.rate, context.rate))
     };
     found.map(|s| &s.flow)
+}
+
+/// How details call a use's stream.
+fn stream_name(use_: Use) -> String {
+    match use_ {
+        Use::Audio => "audio".to_owned(),
+        Use::Screen => "shared screen".to_owned(),
+        _ => format!("{} video", use_.short()),
+    }
+}
+
+/// What became of a stream's packets; what did not happen is not told.
+fn fates(counts: &Counts) -> String {
+    let bad = [
+        (counts.lost, "lost"),
+        (counts.late, "too late"),
+        (counts.corrupt, "damaged"),
+        (counts.host_dropped, "dropped by a computer"),
+    ];
+    let told: Vec<_> =
+        bad.iter().filter(|(n, what)| *n > 0 || *what == "lost").map(|(n, w)| format!("{n} {w}")).collect();
+    format!("{} packets sent, {}", counts.sent, told.join(", "))
 }
 
 /// Whether stamps come from below the program.

@@ -31,6 +31,8 @@ pub(super) struct Finding {
     pub(super) judgement: Judgement,
     /// The point estimate in the figure's unit; `None` when only others' evidence speaks.
     pub(super) value: Option<f64>,
+    /// Where the estimate lies at 95 %, for display; `None` when it is not bounded on both sides.
+    pub(super) interval: Option<(f64, f64)>,
     /// Samples of the use's own time.
     pub(super) n: usize,
 }
@@ -69,6 +71,22 @@ impl Sample {
             Self::Quantile { values, q, less } => {
                 let sorted: Sorted = values.iter().copied().collect();
                 Some((sorted.at(*q)? - less[1]).as_ms())
+            }
+        }
+    }
+
+    /// Where the estimate lies at the displayed level; `None` when the samples do not bound it on both sides.
+    fn interval(&self) -> Option<(f64, f64)> {
+        match self {
+            Self::Share(marks) if marks.is_empty() => None,
+            Self::Share(marks) => {
+                let interval = loss::displayed_bursty(&marks.iter().copied().collect(), LEVEL);
+                Some((interval.low, interval.high))
+            }
+            Self::Quantile { values, q, less } => {
+                let sorted: Sorted = values.iter().copied().collect();
+                let bounds = confidence::quantile::bounds(sorted.as_slice(), q.share(), LEVEL);
+                Some(((bounds.low? - less[2]).as_ms(), (bounds.high? - less[0]).as_ms()))
             }
         }
     }
@@ -173,6 +191,7 @@ impl Evidence {
         Some(Finding {
             judgement: Judgement::of_reach(always, at_cap.then_some((once, point))),
             value: own.or(self.lighter.as_ref()).and_then(Sample::value),
+            interval: own.or(self.lighter.as_ref()).and_then(Sample::interval),
             n: own.map_or(0, Sample::len),
         })
     }

@@ -3,6 +3,7 @@
 mod causes;
 mod evidence;
 mod figures;
+mod ranking;
 mod observed;
 mod report;
 mod uses;
@@ -21,7 +22,7 @@ use crate::schema::{
 };
 use crate::trace::{Direction, Trace};
 use crate::units::{Bitrate, Micros};
-use crate::verdict::{Band, Judgement, Profile, TargetFailure};
+use crate::verdict::{Band, Judgement, Profile, TargetFailure, words};
 
 /// What the verdict is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +180,7 @@ impl<'a> Judged<'a> {
             causes.push(causes::lies(implausible, unexplained, &uses.keys().copied().collect::<Vec<_>>()));
             for (judgement, reason) in uses.values_mut() {
                 *judgement = Judgement::OPEN;
-                *reason = Some("endpoint_lies".to_owned());
+                *reason = Some("the endpoint's answers contradict themselves".to_owned());
             }
         }
         causes.extend(causes::notes(&observed));
@@ -206,7 +207,7 @@ impl<'a> Judged<'a> {
             let (judgement, reason) = self.uses.entry(*use_).or_insert((Judgement::READY, None));
             let failed = if state == State::Blocked { Judgement::BLOCKED } else { Judgement::OPEN };
             *judgement = judgement.worsened_by(failed);
-            reason.get_or_insert_with(|| failure.code().to_owned());
+            *reason = Some(words::short(failure.code()).to_owned());
         }
         let state = if measured { State::Inconclusive } else { state };
         let cause = causes::of_failure(failure, host_of(&self.target.url), &uses, state);
@@ -226,21 +227,26 @@ fn offered(observed: &Observed<'_>, use_: Use, rate: Bitrate) -> bool {
 /// The worst of a use's figures, and what is open or missing.
 fn worst(found: &UseFindings, at_cap: bool) -> (Option<Judgement>, Option<String>) {
     let judged = found.judged.iter().map(|judged| judged.finding.judgement).reduce(Judgement::worsened_by);
-    let open: Vec<String> = found
+    let open: BTreeSet<String> = found
         .judged
         .iter()
         .filter(|judged| judged.finding.judgement.state == State::Inconclusive)
-        .map(|judged| causes::figure_name(judged.figure, judged.direction))
+        .map(|judged| causes::figure_name(judged.figure, None))
         .collect();
-    let missing = !found.missing.is_empty();
-    let reason = match (open.is_empty(), missing) {
-        (false, _) => Some(format!("too few samples to tell: {}", open.join(", "))),
-        (true, true) => Some("not every figure could be measured".to_owned()),
-        (true, false) => None,
+    let undecided = judged.is_none_or(|judged| judged.state == State::Inconclusive);
+    let reason = match (open.len(), found.missing.is_empty()) {
+        _ if !undecided => None,
+        (0, true) => None,
+        (0, false) => Some("not every figure could be measured".to_owned()),
+        (1 | 2, _) => {
+            let names: Vec<_> = open.into_iter().collect();
+            Some(format!("too few samples to judge {}", names.join(" and ")))
+        }
+        _ => Some("too few samples to tell".to_owned()),
     };
     // While the run goes on, what is missing may still come; at its end, what was never measured is not judged.
     let judged = match judged {
-        Some(judged) if missing && !at_cap => Some(judged.worsened_by(Judgement::OPEN)),
+        Some(judged) if !found.missing.is_empty() && !at_cap => Some(judged.worsened_by(Judgement::OPEN)),
         None if !at_cap => Some(Judgement::OPEN),
         judged => judged,
     };
@@ -271,7 +277,7 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
         }
     }
     let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
-    let causes = causes::ranked(causes, question.asked);
+    let causes = ranking::ranked(causes, question.asked);
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
     Verdict {

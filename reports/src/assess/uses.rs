@@ -261,7 +261,7 @@ impl<'a> View<'a> {
         let value = worst.ratio()?.get();
         let high = if at_cap { value } else { f64::INFINITY };
         let judgement = Judgement::of(Interval { low: value, value, high }, band.good, band.limit, at_cap);
-        Some(Finding { judgement, value: Some(value), n: stream.marks.len() })
+        Some(Finding { judgement, value: Some(value), interval: None, n: stream.marks.len() })
     }
 
     fn reordered(&self, direction: Direction) -> Evidence {
@@ -309,6 +309,6 @@ pub(super) fn idle_trips(observed: &Observed<'_>) -> Sorted {
 }
 
 /// Whether two rates are the same rung: within 2 %.
-fn near(a: Bitrate, b: Bitrate) -> bool {
+pub(super) fn near(a: Bitrate, b: Bitrate) -> bool {
     a.bps().abs_diff(b.bps()) * 50 <= b.bps()
 }

@@ -23,6 +23,11 @@ pub fn english(code: &str) -> Words {
         .map_or(UNKNOWN, |&(_, say, fix)| Words { say, fix: (!fix.is_empty()).then_some(fix) })
 }
 
+/// Why a use could not be judged, in a few words beside its state, from the failure's code.
+pub fn short(code: &str) -> &'static str {
+    SHORT.iter().find(|(known, _)| *known == code).map_or("not measured", |(_, words)| words)
+}
+
 /// All codes that have sentences.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(code, ..)| *code)
@@ -36,7 +41,7 @@ pub fn fill(template: &str, params: &BTreeMap<String, Value>) -> String {
 }
 
 /// A parameter as a person reads it: numbers with as many digits as they are worth.
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_f64() {
@@ -47,11 +52,11 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Three significant digits at most, none behind the point from 100 on, no trailing zeros.
+/// Two significant digits, all of them before the point, no trailing zeros: a run of seconds knows no more.
 fn digits(x: f64) -> String {
     let places = match x.abs() {
-        a if a >= 99.95 => 0,
-        a if a >= 9.995 => 1,
+        a if a >= 9.95 => 0,
+        a if a >= 0.995 => 1,
         _ => 2,
     };
     let text = format!("{x:.places$}");
@@ -62,6 +67,29 @@ const UNKNOWN: Words = Words {
     say: "Something is wrong that this version has no words for.",
     fix: Some("Show the details to support."),
 };
+
+/// Code of a failure, a few words.
+const SHORT: [(&str, &str); 19] = [
+    ("unknown_host", "the endpoint's name was not found"),
+    ("endpoint_refused", "nothing listens at the endpoint"),
+    ("endpoint_unreachable", "the endpoint did not answer"),
+    ("udp_blocked", "UDP does not get through"),
+    ("token_required", "the endpoint asks for a token"),
+    ("wrong_token", "the endpoint does not accept the token"),
+    ("token_withheld", "the endpoint did not prove who it is"),
+    ("protocol_version", "the endpoint speaks another version"),
+    ("not_this_kind", "no Greenroom endpoint answers there"),
+    ("tls_unverified", "the endpoint did not prove who it is"),
+    ("endpoint_full", "the endpoint is busy"),
+    ("endpoint_said_no", "the endpoint refused"),
+    ("endpoint_died", "the endpoint stopped answering"),
+    ("address_changed", "the network changed during the check"),
+    ("no_ipv4", "there is no IPv4 here"),
+    ("no_ipv6", "there is no IPv6 here"),
+    ("no_network", "there is no network"),
+    ("interrupted", "the check was stopped"),
+    ("local_error", "this computer did not allow it"),
+];
 
 /// Code, sentence, advice (empty: none).
 const TABLE: &[(&str, &str, &str)] = &[
@@ -142,42 +170,62 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "loss_up",
         "About {percent} % of what you send is lost on the way.",
-        "Move closer to your Wi-Fi router or use a cable; if it stays, ask your internet provider.",
+        "Use a cable, or move closer to your Wi-Fi router. If it stays, ask your internet provider.",
     ),
     (
         "loss_down",
         "About {percent} % of what is sent to you is lost on the way.",
-        "Move closer to your Wi-Fi router or use a cable; if it stays, ask your internet provider.",
+        "Use a cable, or move closer to your Wi-Fi router. If it stays, ask your internet provider.",
+    ),
+    (
+        "loss",
+        "About {percent} % is lost on the way, both of what you send and of what is sent to you.",
+        "Use a cable, or move closer to your Wi-Fi router. If it stays, ask your internet provider.",
     ),
     (
         "rate_up",
-        "Your connection sends about {carried_mbps} of the {mbps} Mbit/s that this needs.",
+        "Only about {carried_mbps} of the {mbps} Mbit/s that you send gets through in time.",
         "Stop uploads and other video on your network, or use a lower video quality.",
     ),
     (
         "rate_down",
-        "Your connection receives about {carried_mbps} of the {mbps} Mbit/s that this needs.",
+        "Only about {carried_mbps} of the {mbps} Mbit/s sent to you gets through in time.",
         "Stop downloads and other video on your network, or use a lower video quality.",
+    ),
+    (
+        "rate",
+        "Only about {carried_mbps} of {mbps} Mbit/s gets through in time, each way.",
+        "Stop uploads, downloads and other video on your network, or use a lower video quality.",
     ),
     (
         "late_loss_up",
         "About {percent} % of what you send arrives too late to be played, or not at all.",
-        "Move closer to your Wi-Fi router or use a cable, and stop uploads on your network.",
+        "Use a cable or move closer to your Wi-Fi router, and stop uploads on your network.",
     ),
     (
         "late_loss_down",
         "About {percent} % of what is sent to you arrives too late to be played, or not at all.",
-        "Move closer to your Wi-Fi router or use a cable, and stop downloads on your network.",
+        "Use a cable or move closer to your Wi-Fi router, and stop downloads on your network.",
+    ),
+    (
+        "late_loss",
+        "About {percent} % arrives too late to be played, or not at all, both ways.",
+        "Use a cable or move closer to your Wi-Fi router, and stop uploads and downloads on your network.",
     ),
     (
         "burst_loss_up",
         "What you send breaks off for moments: up to {percent} % was lost within a fifth of a second.",
-        "Move closer to your Wi-Fi router or use a cable.",
+        "Use a cable, or move closer to your Wi-Fi router.",
     ),
     (
         "burst_loss_down",
         "What is sent to you breaks off for moments: up to {percent} % was lost within a fifth of a second.",
-        "Move closer to your Wi-Fi router or use a cable.",
+        "Use a cable, or move closer to your Wi-Fi router.",
+    ),
+    (
+        "burst_loss",
+        "The connection breaks off for moments: up to {percent} % was lost within a fifth of a second, both ways.",
+        "Use a cable, or move closer to your Wi-Fi router.",
     ),
     (
         "rtt_high",
@@ -187,12 +235,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "pdv_up",
         "What you send arrives unevenly, up to {ms} ms late.",
-        "Move closer to your Wi-Fi router or use a cable, and stop uploads on your network.",
+        "Use a cable or move closer to your Wi-Fi router, and stop uploads on your network.",
     ),
     (
         "pdv_down",
         "What is sent to you arrives unevenly, up to {ms} ms late.",
-        "Move closer to your Wi-Fi router or use a cable, and stop downloads on your network.",
+        "Use a cable or move closer to your Wi-Fi router, and stop downloads on your network.",
+    ),
+    (
+        "pdv",
+        "What is sent arrives unevenly, up to {ms} ms late, both ways.",
+        "Use a cable or move closer to your Wi-Fi router, and stop uploads and downloads on your network.",
     ),
     (
         "bufferbloat_up",
@@ -269,12 +322,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("clock_stepped", "A clock was set by {ms} ms during the check; this was taken out.", ""),
     (
         "cpu_busy",
-        "This computer's processor was {percent} % busy with other things.",
-        "Close other programs before the call.",
+        "This computer's processor was {percent} % busy during the check.",
+        "If it stays so in the call, close other programs.",
+    ),
+    (
+        "cpu_stolen",
+        "The machine that hosts this one took {stolen_percent} % of its processor time away.",
+        "Give this virtual machine more processor time.",
     ),
     (
         "send_late",
         "This computer sent {late} of {sent} packets late.",
-        "Close other programs before the call.",
+        "If it stays so in the call, close other programs.",
     ),
 ];

@@ -1,0 +1,210 @@
+//! Causes put together: those of one code joined, symptoms folded into what explains them, both directions told as one,
+//! the worst first.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::causes::worded;
+use crate::schema::{Cause, FaultDirection, Place, State, Use};
+use crate::verdict::rank;
+
+/// Joins causes of one code, folds symptoms into their causes, and sorts them: those of a use asked for first, then by
+/// state, then by how far past the limit (or past good, where there is none). Notes come last.
+pub(super) fn ranked(causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
+    let bears = |cause: &Cause| cause.uses.iter().any(|use_| asked.contains(use_));
+    let (counting, others): (Vec<_>, Vec<_>) = causes.into_iter().partition(bears);
+    let mut joined = Vec::new();
+    join(&mut joined, counting);
+    join(&mut joined, others);
+    let mut ranked = both_ways(folded(joined, asked));
+    ranked.sort_by(|a, b| {
+        let key = |cause: &Cause| (!bears(cause), Reverse(rank(cause.state)));
+        key(a).cmp(&key(b)).then(excess(b).total_cmp(&excess(a)))
+    });
+    ranked
+}
+
+/// Adds causes, each to the one already there of its code and place, if there is one: the worse of two stands for both.
+fn join(joined: &mut Vec<Cause>, causes: Vec<Cause>) {
+    let lead = joined.len();
+    for cause in causes {
+        let known = joined.iter().position(|known| known.code == cause.code && known.place == cause.place);
+        let Some(known) = known else {
+            joined.push(cause);
+            continue;
+        };
+        let uses = union(&joined[known].uses, &cause.uses);
+        // What a use asked for has measured is not replaced by what another one has.
+        if known >= lead && worse(&cause, &joined[known]) {
+            joined[known] = cause;
+        }
+        joined[known].uses = uses;
+    }
+}
+
+/// Folds each cause into the first one that explains it, as evidence.
+fn folded(mut causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
+    let counts = |cause: &Cause| cause.uses.iter().any(|use_| asked.contains(use_));
+    causes.sort_by_key(|cause| (!counts(cause), Reverse(rank(cause.state)), Symptom::of(cause)));
+    let mut kept: Vec<Cause> = Vec::new();
+    for cause in causes {
+        match kept.iter_mut().find(|known| explains(known, &cause)) {
+            Some(known) => {
+                known.uses = union(&known.uses, &cause.uses);
+                known.evidence.extend(as_evidence(&cause));
+            }
+            None => kept.push(cause),
+        }
+    }
+    kept
+}
+
+/// What kind of trouble a cause is. Among equally bad ones of a direction the first of these is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Symptom {
+    Loss,
+    /// Too little gets through, some of it lost.
+    Narrow,
+    Bufferbloat,
+    LateLoss,
+    Pdv,
+    /// Too little gets through in time, none of it lost.
+    Slow,
+    BurstLoss,
+    Other,
+}
+
+impl Symptom {
+    fn of(cause: &Cause) -> Self {
+        let base = cause.code.strip_suffix("_up").or_else(|| cause.code.strip_suffix("_down"));
+        match base.unwrap_or(&cause.code) {
+            "loss" => Self::Loss,
+            "rate" if cause.params.get("some_lost").is_some_and(|lost| *lost == true) => Self::Narrow,
+            "rate" => Self::Slow,
+            "bufferbloat" => Self::Bufferbloat,
+            "late_loss" => Self::LateLoss,
+            "pdv" => Self::Pdv,
+            "burst_loss" => Self::BurstLoss,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether `symptom` says nothing that `cause` does not explain: the same packets in the same direction, no worse a state.
+fn explains(cause: &Cause, symptom: &Cause) -> bool {
+    use Symptom::{Bufferbloat, BurstLoss, LateLoss, Loss, Narrow, Pdv, Slow};
+    let same_way = cause.direction == symptom.direction || cause.direction == Some(FaultDirection::Both);
+    let on_the_path = cause.place == Place::Path && symptom.place == Place::Path;
+    if !(same_way && on_the_path && rank(cause.state) >= rank(symptom.state)) {
+        return false;
+    }
+    match (Symptom::of(cause), Symptom::of(symptom)) {
+        (Loss, Narrow | Slow | BurstLoss) => true,
+        // What came too late on top of what was lost would be good by itself, or the other way round.
+        (Loss, LateLoss) => near(symptom, cause),
+        (LateLoss, Loss) => near(cause, symptom),
+        // A queue fills where too much is sent; what waits in it is late.
+        (Narrow, Bufferbloat | LateLoss | Pdv | BurstLoss | Slow) => true,
+        (Bufferbloat, LateLoss | Pdv | Narrow | Slow | BurstLoss) => true,
+        (LateLoss, Pdv | Slow | BurstLoss | Bufferbloat | Narrow) => true,
+        (Pdv, Slow | LateLoss | Bufferbloat) => true,
+        _ => false,
+    }
+}
+
+/// Whether the share lost or late exceeds the share lost by no more than what is good of it.
+fn near(late: &Cause, lost: &Cause) -> bool {
+    let good = late.good.unwrap_or(0.0);
+    late.measured.zip(lost.measured).is_some_and(|(late, lost)| late - lost <= good)
+}
+
+/// A folded cause as a line of evidence.
+fn as_evidence(cause: &Cause) -> Option<String> {
+    let number = |name: &str| Some(crate::verdict::words::plain(cause.params.get(name)?));
+    Some(match Symptom::of(cause) {
+        Symptom::Loss => format!("{} % was lost", number("percent")?),
+        Symptom::Narrow | Symptom::Slow => {
+            format!("{} of the {} Mbit/s offered arrived in time", number("carried_mbps")?, number("mbps")?)
+        }
+        Symptom::Bufferbloat => format!("under load answers took {} ms longer", number("ms")?),
+        Symptom::LateLoss => format!("{} % was lost or came too late to be played", number("percent")?),
+        Symptom::Pdv => format!("delay varied by {} ms (p95)", number("ms")?),
+        Symptom::BurstLoss => format!("{} % was lost within a fifth of a second", number("percent")?),
+        Symptom::Other => return None,
+    })
+}
+
+/// Tells two directions with the same trouble, as far as their intervals tell, as one cause.
+fn both_ways(causes: Vec<Cause>) -> Vec<Cause> {
+    let mut told: Vec<Cause> = Vec::new();
+    for cause in causes {
+        let Some(other) = told.iter().position(|other| same_both_ways(other, &cause)) else {
+            told.push(cause);
+            continue;
+        };
+        let other = told.remove(other);
+        let (worse, lesser) = if worse(&cause, &other) { (cause, other) } else { (other, cause) };
+        told.push(merged(worse, &lesser));
+    }
+    told
+}
+
+fn same_both_ways(a: &Cause, b: &Cause) -> bool {
+    use FaultDirection::{Down, Up};
+    let opposite = matches!((a.direction, b.direction), (Some(Up), Some(Down)) | (Some(Down), Some(Up)));
+    let code = |cause: &Cause| Symptom::of(cause);
+    opposite
+        && a.place == b.place
+        && a.state == b.state
+        && code(a) != Symptom::Other
+        && code(a) == code(b)
+        && overlap(a, b)
+}
+
+fn overlap(a: &Cause, b: &Cause) -> bool {
+    let ends = |cause: &Cause| Some((cause.params.get("low")?.as_f64()?, cause.params.get("high")?.as_f64()?));
+    matches!((ends(a), ends(b)), (Some(a), Some(b)) if a.0 <= b.1 && b.0 <= a.1)
+}
+
+/// One cause for both directions, with the numbers of the worse one.
+fn merged(worse: Cause, lesser: &Cause) -> Cause {
+    let code = worse.code.trim_end_matches("_up").trim_end_matches("_down").to_owned();
+    let evidence = [&worse, lesser].into_iter().flat_map(|cause| {
+        let way = if cause.direction == Some(FaultDirection::Up) { "sending" } else { "receiving" };
+        cause.evidence.iter().map(move |line| format!("{way}: {line}"))
+    });
+    let mut ruled_out = worse.ruled_out.clone();
+    ruled_out.extend(lesser.ruled_out.iter().filter(|line| !worse.ruled_out.contains(line)).cloned());
+    let words = worded(&code, worse.params.clone());
+    Cause {
+        code,
+        say: words.say,
+        fix: words.fix,
+        direction: Some(FaultDirection::Both),
+        uses: union(&worse.uses, &lesser.uses),
+        evidence: evidence.collect(),
+        ruled_out,
+        ..worse
+    }
+}
+
+fn worse(a: &Cause, b: &Cause) -> bool {
+    rank(a.state).cmp(&rank(b.state)).then(excess(a).total_cmp(&excess(b))).is_gt()
+}
+
+/// How far past its limit, or past good where there is none. A reason without figures (no connection) leads; a note comes last.
+fn excess(cause: &Cause) -> f64 {
+    if cause.state == State::Ready {
+        return 0.0;
+    }
+    let (Some(measured), Some(bound)) = (cause.measured, cause.limit.or(cause.good)) else {
+        return f64::INFINITY;
+    };
+    // Of a rate, more is better.
+    let rate = cause.metric.as_deref().is_some_and(|path| path.ends_with("_bps"));
+    if rate { bound / measured } else { measured / bound }
+}
+
+fn union(a: &[Use], b: &[Use]) -> Vec<Use> {
+    a.iter().chain(b).copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
