@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("ready") => samples::ready(),
         Some("blocked") => samples::blocked(),
         Some("hostile") => samples::hostile(),
+        Some("loss") => samples::loss_15(),
+        Some("narrow") => samples::narrow_upload(),
         _ => samples::bufferbloat(),
     };
     let width = args.next().map_or(Ok(80), |width| width.parse())?;
@@ -24,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "ascii" => print!("{}", terminal::render(&report, Options { color: false, ascii: true, ..options })),
         "html" => print!("{}", html::render(&report)),
         "json" => print!("{}", json::pretty(&report)?),
-        "picture" => print!("{}", anstyle_svg::Term::new().render_svg(&terminal::render(&report, options))),
+        "picture" => print!("{}", samples::picture()),
         _ => return Err("say one of: terminal, ascii, html, json, picture".into()),
     }
     Ok(())

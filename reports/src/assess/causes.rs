@@ -53,8 +53,9 @@ pub(super) fn of_finding(
         params.extend([("low".to_owned(), json!(low)), ("high".to_owned(), json!(high))]);
     }
     if as_rate && let Some(counts) = direction.and_then(|d| flow_of(observed, context, d)).map(|f| f.counts) {
-        let lost = counts.lost > 0 && counts.lost * 100 >= counts.sent;
-        params.insert("some_lost".to_owned(), json!(lost));
+        // What lighter load shows to be the rate's doing, rather than loss or delay that everything suffers.
+        let narrow = rate_fails && counts.lost > 0 && counts.lost * 100 >= counts.sent;
+        params.insert("narrow".to_owned(), json!(narrow));
     }
     let (measured, good) = (share.map(told), told(judged.band.good));
     let margin = measured.map(|measured| if as_rate { good / measured } else { measured / good });

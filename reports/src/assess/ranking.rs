@@ -46,9 +46,12 @@ fn join(joined: &mut Vec<Cause>, causes: Vec<Cause>) {
 fn folded(mut causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
     let counts = |cause: &Cause| cause.uses.iter().any(|use_| asked.contains(use_));
     causes.sort_by_key(|cause| (!counts(cause), Reverse(rank(cause.state)), Symptom::of(cause)));
+    let waits = causes.iter().filter(|cause| Symptom::of(cause) == Symptom::Bufferbloat);
+    let queue_ms = waits.filter_map(|cause| cause.measured).reduce(f64::max);
     let mut kept: Vec<Cause> = Vec::new();
     for cause in causes {
-        match kept.iter_mut().find(|known| explains(known, &cause)) {
+        let explained = |known: &Cause| explains(known, &cause) || queue_explains(known, &cause, queue_ms);
+        match kept.iter_mut().find(|known| explained(known)) {
             Some(known) => {
                 known.uses = union(&known.uses, &cause.uses);
                 known.evidence.extend(as_evidence(&cause));
@@ -62,15 +65,16 @@ fn folded(mut causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
 /// What kind of trouble a cause is. Among equally bad ones of a direction the first of these is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Symptom {
-    Loss,
-    /// Too little gets through, some of it lost.
+    /// Too little gets through, some of it lost, while lighter load got through well.
     Narrow,
+    Loss,
     Bufferbloat,
     LateLoss,
     Pdv,
-    /// Too little gets through in time, none of it lost.
+    /// Too little gets through in time, for whatever reason.
     Slow,
     BurstLoss,
+    Rtt,
     Other,
 }
 
@@ -79,12 +83,13 @@ impl Symptom {
         let base = cause.code.strip_suffix("_up").or_else(|| cause.code.strip_suffix("_down"));
         match base.unwrap_or(&cause.code) {
             "loss" => Self::Loss,
-            "rate" if cause.params.get("some_lost").is_some_and(|lost| *lost == true) => Self::Narrow,
+            "rate" if cause.params.get("narrow").is_some_and(|narrow| *narrow == true) => Self::Narrow,
             "rate" => Self::Slow,
             "bufferbloat" => Self::Bufferbloat,
             "late_loss" => Self::LateLoss,
             "pdv" => Self::Pdv,
             "burst_loss" => Self::BurstLoss,
+            "rtt_high" => Self::Rtt,
             _ => Self::Other,
         }
     }
@@ -99,7 +104,9 @@ fn explains(cause: &Cause, symptom: &Cause) -> bool {
         return false;
     }
     match (Symptom::of(cause), Symptom::of(symptom)) {
-        (Loss, Narrow | Slow | BurstLoss) => true,
+        (Loss, Slow | BurstLoss) => true,
+        // A heavier use loses what does not fit either; audio is never too much.
+        (Narrow, Loss) => !symptom.uses.contains(&Use::Audio),
         // What came too late on top of what was lost would be good by itself, or the other way round.
         (Loss, LateLoss) => near(symptom, cause),
         (LateLoss, Loss) => near(cause, symptom),
@@ -110,6 +117,16 @@ fn explains(cause: &Cause, symptom: &Cause) -> bool {
         (Pdv, Slow | LateLoss | Bufferbloat) => true,
         _ => false,
     }
+}
+
+/// Whether a round trip is only long because of what waits in a queue under load.
+fn queue_explains(cause: &Cause, symptom: &Cause, queue_ms: Option<f64>) -> bool {
+    use Symptom::{Bufferbloat, LateLoss, Narrow, Slow};
+    let (Some(queue), Some(rtt), Some(good)) = (queue_ms, symptom.measured, symptom.good) else { return false };
+    Symptom::of(symptom) == Symptom::Rtt
+        && matches!(Symptom::of(cause), Narrow | Bufferbloat | LateLoss | Slow)
+        && rank(cause.state) >= rank(symptom.state)
+        && rtt - queue <= good
 }
 
 /// Whether the share lost or late exceeds the share lost by no more than what is good of it.
@@ -130,6 +147,7 @@ fn as_evidence(cause: &Cause) -> Option<String> {
         Symptom::LateLoss => format!("{} % was lost or came too late to be played", number("percent")?),
         Symptom::Pdv => format!("delay varied by {} ms (p95)", number("ms")?),
         Symptom::BurstLoss => format!("{} % was lost within a fifth of a second", number("percent")?),
+        Symptom::Rtt => format!("answers took {} ms, most of it in a queue", number("ms")?),
         Symptom::Other => return None,
     })
 }
@@ -156,7 +174,7 @@ fn same_both_ways(a: &Cause, b: &Cause) -> bool {
     opposite
         && a.place == b.place
         && a.state == b.state
-        && code(a) != Symptom::Other
+        && !matches!(code(a), Symptom::Other | Symptom::Rtt)
         && code(a) == code(b)
         && overlap(a, b)
 }

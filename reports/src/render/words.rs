@@ -1,6 +1,7 @@
 //! Words for the report's names, the same in every renderer.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::number;
 use crate::schema::{
@@ -19,6 +20,51 @@ pub(super) fn state(state: State) -> &'static str {
         State::Inconclusive => "inconclusive",
         State::NotTested => "not tested",
     }
+}
+
+/// A verdict's word: what the intervals did not decide is likely, not certain.
+pub(super) fn verdict(found: State, certain: bool) -> String {
+    let leaning = matches!(found, State::Ready | State::Degraded | State::Blocked) && !certain;
+    format!("{}{}", if leaning { "likely " } else { "" }, state(found))
+}
+
+/// Why a verdict is only likely; `None` when it is certain, or none at all.
+pub(super) fn doubt(report: &Report) -> Option<String> {
+    let found = &report.verdict;
+    let leaning = matches!(found.overall, State::Ready | State::Degraded | State::Blocked) && !found.certain;
+    let length = duration(report.duration_ms);
+    leaning.then(|| format!("Not certain: {length} gave too few packets. A deep check takes longer and tells more surely."))
+}
+
+/// That the run ended early, if it had begun; one that never began has its cause to say so.
+pub(super) fn cut_short(report: &Report) -> Option<&'static str> {
+    let begun = report.targets.iter().any(|target| target.state.measured().is_some());
+    (!report.complete && begun)
+        .then_some("The check ended early. The figures cover what was measured until then.")
+}
+
+/// The uses that were neither asked for nor looked at, as one line: `Not asked for: 360p, screen`.
+pub(super) fn not_asked(uses: &BTreeMap<Use, UseVerdict>) -> Option<String> {
+    let names: Vec<&str> =
+        uses.iter().filter(|(_, found)| unasked(found)).map(|(use_, _)| use_.short()).collect();
+    (!names.is_empty()).then(|| format!("Not asked for: {}", names.join(", ")))
+}
+
+/// Whether a use was neither asked for nor looked at.
+pub(super) fn unasked(found: &UseVerdict) -> bool {
+    !found.asked && found.state == State::NotTested
+}
+
+/// Whether a cause is a note: worth knowing, and nobody's verdict.
+pub(super) fn is_note(cause: &Cause) -> bool {
+    cause.state == State::Ready
+}
+
+/// What broke off a measurement that had begun.
+pub(super) fn broken_off(target: &Target) -> Option<String> {
+    let failure = target.failure.as_ref().filter(|_| target.state.measured().is_some())?;
+    let say = crate::verdict::words::short(failure.code());
+    Some(format!("Broken off: {say}. The figures cover what was measured until then."))
 }
 
 /// A state's mark: told apart by shape, never by color alone.
@@ -95,7 +141,7 @@ pub(super) fn stamps(source: StampSource) -> &'static str {
 
 /// A figure's name in plain words, from its path in the report (`up.loss_ratio`); the path itself when it has none.
 pub(super) fn metric(path: &str) -> Cow<'_, str> {
-    const NAMES: [(&str, &str); 16] = [
+    const NAMES: [(&str, &str); 17] = [
         ("burst_loss_200ms_ratio", "lost within 200 ms"),
         ("host_loss_ratio", "dropped by a computer"),
         ("late_loss_ratio", "lost or too late to play"),
@@ -109,6 +155,7 @@ pub(super) fn metric(path: &str) -> Cow<'_, str> {
         ("rtt_p50_ms", "round trip"),
         ("host_delay_ms", "delay inside this computer"),
         ("received_bps", "received"),
+        ("in_time_bps", "in time"),
         ("capacity_bps", "capacity"),
         ("cpu_busy_ratio", "processor busy"),
         ("duplicate_ratio", "duplicated"),
@@ -176,9 +223,6 @@ pub(super) fn use_notes(use_: Use, found: &UseVerdict, causes: &[Cause]) -> Vec<
     if matches!(found.state, State::Degraded | State::Blocked) {
         let worst = causes.iter().find(|cause| cause.uses.contains(&use_));
         notes.extend(worst.and_then(measured));
-    }
-    if !found.certain && !matches!(found.state, State::Inconclusive | State::NotTested) {
-        notes.push("close call".into());
     }
     if !found.asked {
         notes.push("not asked for".into());

@@ -11,7 +11,7 @@ use greenroom_reports::schema::{
     AgentRef, Environment, FaultDirection, Judged, Kind, Mode, Place, Reached, Report, Settings, Source,
     State, Tool, Use, read,
 };
-use greenroom_reports::trace::{Direction, Media, StampSource, Trace, encoding};
+use greenroom_reports::trace::{Direction, HostLoad, Media, StampSource, Trace, encoding};
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::{Profile, TargetFailure, decided, words};
 use link::{Link, Rung};
@@ -141,10 +141,65 @@ fn a_rung_that_does_not_fit_blames_itself_and_nobody_lighter() {
     assert_eq!(found.uses[&Use::Video1080p].state, State::Blocked);
     let codes: Vec<_> =
         found.causes.iter().filter(|c| c.state == State::Blocked).map(|c| c.code.as_str()).collect();
-    assert!(codes.contains(&"rate_up") && codes.contains(&"rate_down"), "{codes:?}");
+    assert_eq!(codes, ["rate"], "both ways the same: {:#?}", found.causes);
+    let rate = &found.causes[0];
+    assert_eq!(rate.direction, Some(FaultDirection::Both));
+    // A third of 1.5 Mbit/s, or two thirds of 3, were lost; of either it is 1 Mbit/s that got through.
+    assert!(rate.measured.is_some_and(|bps| (0.9e6..1.1e6).contains(&bps)), "{rate:#?}");
+    assert!(rate.good > rate.limit && rate.limit > rate.measured, "{rate:#?}");
+    assert!(rate.metric.as_deref().is_some_and(|path| path.ends_with("_bps")), "{rate:#?}");
     assert!(found.causes.iter().all(|cause| !cause.uses.contains(&Use::Audio)), "{:#?}", found.causes);
     let only_audio = judge(Some(&trace), &meta(), &[Use::Audio], true).verdict;
     assert_eq!(only_audio.overall, State::Ready, "{only_audio:#?}");
+}
+
+#[test]
+fn loss_both_ways_is_one_cause_with_its_symptoms_as_evidence() {
+    let link = |d: Direction, m: Media, seq: u32, _: Micros| {
+        let salt = match (d, m == Media::Audio) {
+            (Direction::Up, true) => 1,
+            (Direction::Up, false) => 2,
+            (Direction::Down, true) => 3,
+            (Direction::Down, false) => 4,
+        };
+        (!lost(15, salt, seq)).then_some(BASE)
+    };
+    let found = judge(Some(&quick(&link)), &meta(), &[Use::Audio, Use::Video720p], true).verdict;
+    assert_eq!((found.overall, found.direction), (State::Blocked, Some(FaultDirection::Both)), "{found:#?}");
+    let codes: Vec<_> = found.causes.iter().map(|cause| cause.code.as_str()).collect();
+    assert_eq!(codes, ["loss"], "neither the rate nor late loss says more: {:#?}", found.causes);
+    let lead = &found.causes[0];
+    assert!(lead.say.starts_with("About 1") && lead.say.contains("both"), "{}", lead.say);
+    for told in ["sending: ", "receiving: ", "Mbit/s offered arrived in time", "too late to be played"] {
+        assert!(lead.evidence.iter().any(|line| line.contains(told)), "{told}: {:#?}", lead.evidence);
+    }
+}
+
+#[test]
+fn loss_that_differs_between_directions_stays_two_causes() {
+    let link = |d: Direction, m: Media, seq: u32, _: Micros| {
+        let (percent, salt) = if d == Direction::Up { (30, 5) } else { (10, 6) };
+        (!lost(percent, salt + u64::from(m == Media::Audio), seq)).then_some(BASE)
+    };
+    let found = judge(Some(&quick(&link)), &meta(), &[Use::Video720p], true).verdict;
+    let codes: Vec<_> = found.causes.iter().map(|cause| cause.code.as_str()).collect();
+    assert_eq!(codes, ["loss_up", "loss_down"], "{:#?}", found.causes);
+}
+
+#[test]
+fn a_busy_computer_is_one_note_that_says_what_it_spoils() {
+    let mut trace = quick(&clean);
+    trace.here.host_load = Some(HostLoad { busy_ratio: 0.998, steal_ratio: 0.0, cores: 2 });
+    for record in trace.here.streams.iter_mut().flat_map(|stream| &mut stream.tx) {
+        record.intended -= Micros::from_millis(3);
+    }
+    let found = judge(Some(&trace), &meta(), &[Use::Audio], true).verdict;
+    assert_eq!(found.overall, State::Ready, "{found:#?}");
+    let [note] = found.causes.as_slice() else { panic!("one note: {:#?}", found.causes) };
+    assert_eq!((note.code.as_str(), note.state), ("cpu_busy", State::Ready));
+    assert!(note.say.contains("100 %"), "{}", note.say);
+    assert!(note.evidence.iter().any(|line| line.ends_with("packets left late")), "{note:#?}");
+    assert!(note.evidence.iter().any(|line| line.contains("not affected")), "{note:#?}");
 }
 
 #[test]

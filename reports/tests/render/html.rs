@@ -79,6 +79,55 @@ fn size_stays_bounded_however_long_the_run() {
     assert!(size < 200_000, "{size} bytes for an hour at 50 packets per second");
 }
 
+/// Relative luminance of `#rrggbb` (WCAG 2.2).
+fn luminance(color: &str) -> f64 {
+    let channel = |at: usize| {
+        let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).expect("a hex color")) / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+}
+
+fn contrast(a: &str, b: &str) -> f64 {
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+#[test]
+fn colors_can_be_told_apart_from_what_they_stand_on() {
+    assert!((contrast("#000000", "#ffffff") - 21.0).abs() < 1e-9, "by definition");
+    assert!((contrast("#777777", "#ffffff") - 4.48).abs() < 0.005, "a known pair");
+    let page = render(&samples::bufferbloat());
+    let style = between(&page, "<style>", "</style>");
+    let palettes: Vec<&str> = style.split(":root {").skip(1).map(|rest| between(rest, "", "}")).collect();
+    assert_eq!(palettes.len(), 2, "light and dark");
+    for palette in palettes {
+        let color = |name: &str| between(palette, &format!("--{name}: "), ";");
+        for ground in ["page", "panel"] {
+            for text in ["ink", "quiet", "ready", "degraded", "blocked", "unsure", "none", "up", "down", "rtt"] {
+                let found = contrast(color(text), color(ground));
+                assert!(found >= 4.5, "{text} on {ground}: {found:.2} in {palette}");
+            }
+        }
+        // Lines and bars are drawn over the shade of a phase too (WCAG 1.4.11).
+        for drawn in ["up", "down", "rtt"] {
+            let found = contrast(color(drawn), color("shade"));
+            assert!(found >= 3.0, "{drawn} on shade: {found:.2} in {palette}");
+        }
+    }
+}
+
+#[test]
+fn notes_and_uncertainty_are_shown_as_such() {
+    let mut report = samples::loss_15();
+    report.verdict.certain = false;
+    let page = render(&report);
+    assert!(page.contains("Likely blocked") && page.contains("Not certain:"));
+    assert!(page.contains("<h2>Also noticed</h2>"));
+    assert!(page.contains("Not asked for: 360p, 1080p, screen"));
+    assert!(!page.contains("95 % sure") && page.contains("95\u{a0}% interval: "));
+}
+
 #[test]
 fn odd_series_draw_no_nonsense() {
     let mut report = samples::bufferbloat();

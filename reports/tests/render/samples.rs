@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use greenroom_reports::assess::{Probed, Question, TargetMeta, assess};
+use greenroom_reports::render::terminal::{Detail, Options, render};
 use greenroom_reports::schema::*;
-use greenroom_reports::trace::{Direction, PhaseKind, StampSource};
+use greenroom_reports::trace::{Direction, PhaseKind, StampSource, encoding};
 use greenroom_reports::verdict::{Profile, TargetFailure};
 use serde_json::json;
 
@@ -69,6 +71,50 @@ pub(crate) fn bufferbloat() -> Report {
     };
     report.targets = vec![link.target()];
     report
+}
+
+/// A real run, judged as this version judges it: 15 % lost each way on an emulated link.
+pub(crate) fn loss_15() -> Report {
+    judged_again(include_str!("../data/loss_15.json"))
+}
+
+/// A real run, judged as this version judges it: an emulated upload of 1.2 Mbit/s with a queue of 450 ms.
+pub(crate) fn narrow_upload() -> Report {
+    judged_again(include_str!("../data/bufferbloat.json"))
+}
+
+fn judged_again(text: &str) -> Report {
+    let mut report = read(text).expect("a report");
+    let trace = encoding::decode(report.trace.as_ref().expect("with its samples")).expect("whole");
+    let target = &report.targets[0];
+    let meta = TargetMeta {
+        url: target.url.clone(),
+        kind: target.kind.clone(),
+        reached: target.state.measured().cloned(),
+        identity: target.identity,
+        failure: target.failure.clone(),
+        in_process: target.in_process,
+    };
+    let judged = &report.settings.judged;
+    let question = Question {
+        profile: &report.profile,
+        asked: &judged.uses.iter().copied().collect(),
+        mode: judged.mode,
+        at_cap: judged.at_cap,
+    };
+    let found = assess(&[Probed { meta: &meta, trace: Some(&trace) }], &question);
+    report.verdict = found.verdict;
+    report.targets = found.targets;
+    report
+}
+
+/// The picture in `docs/verdict.svg`: a real run's verdict and reasons as a terminal shows them, without the figures.
+pub(crate) fn picture() -> String {
+    let options = Options { width: 84, color: true, ascii: false, detail: Detail::Normal };
+    let text = render(&narrow_upload(), options);
+    let verdict = text.split("greenroom://").next().expect("what stands before the endpoint's figures");
+    let verdict = verdict.rsplit_once('\n').map_or(verdict, |(verdict, _)| verdict);
+    anstyle_svg::Term::new().render_svg(verdict)
 }
 
 /// Everything well, and the endpoint cannot tell its half.

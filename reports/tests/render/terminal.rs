@@ -1,11 +1,12 @@
 use greenroom_reports::render::terminal::{Detail, Options, render};
 use greenroom_reports::schema::{Report, State};
+use greenroom_reports::verdict::TargetFailure;
 use unicode_width::UnicodeWidthStr;
 
 use super::samples;
 
-fn all() -> [Report; 4] {
-    [samples::bufferbloat(), samples::ready(), samples::blocked(), samples::hostile()]
+fn all() -> [Report; 5] {
+    [samples::bufferbloat(), samples::ready(), samples::blocked(), samples::hostile(), samples::loss_15()]
 }
 
 fn golden(name: &str, report: &Report, options: Options) {
@@ -25,6 +26,8 @@ fn looks_as_agreed() {
         Options { width: 100, detail: Detail::Full, ..options },
     );
     golden("ready_80", &samples::ready(), options);
+    golden("loss_15_80", &samples::loss_15(), options);
+    golden("narrow_upload_80", &samples::narrow_upload(), options);
     golden("blocked_80", &samples::blocked(), options);
     golden("blocked_80_ascii", &samples::blocked(), Options { ascii: true, ..options });
 }
@@ -112,6 +115,46 @@ fn each_state_has_its_own_word_and_mark_without_color() {
         let text = render(&report, Options { detail: Detail::Brief, ..Options::default() });
         assert!(text.lines().any(|line| line.trim() == shown), "{text}");
     }
+}
+
+#[test]
+fn what_is_not_certain_is_likely_and_what_was_not_tested_is_neither() {
+    let brief = Options { detail: Detail::Brief, ..Options::default() };
+    let mut report = samples::ready();
+    report.verdict.certain = false;
+    let text = render(&report, brief);
+    assert!(text.contains("✓ LIKELY READY") && text.contains("Not certain: 5.3 s"), "{text}");
+    for state in [State::NotTested, State::Inconclusive, State::PermissionDenied] {
+        report.verdict.overall = state;
+        let text = render(&report, brief);
+        assert!(!text.contains("LIKELY") && !text.contains("Not certain"), "{text}");
+    }
+}
+
+#[test]
+fn uses_that_nobody_asked_for_take_one_line() {
+    let text = render(&samples::loss_15(), Options::default());
+    assert_eq!(text.matches("ot asked for").count(), 1, "{text}");
+    assert!(text.contains("Not asked for: 360p, 1080p, screen"), "{text}");
+}
+
+#[test]
+fn a_run_that_broke_off_says_so_and_one_that_never_began_does_not() {
+    let mut report = samples::bufferbloat();
+    report.complete = false;
+    report.targets[0].failure = Some(TargetFailure::Died);
+    let text = render(&report, Options::default());
+    assert!(text.contains("The check ended early."), "{text}");
+    assert!(text.contains("Broken off: the endpoint stopped answering."), "{text}");
+    let text = render(&samples::blocked(), Options::default());
+    assert!(!text.contains("ended early") && !text.contains("Broken off"), "{text}");
+}
+
+#[test]
+fn the_picture_in_the_readme_is_current() {
+    let now = samples::picture();
+    let kept = include_str!("../../../docs/verdict.svg");
+    assert_eq!(kept, now, "write it again: cargo run -p greenroom-reports --example render_sample -- picture");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const POLICY: &str = "default-src 'none'; style-src 'sha256-AbcpQhSilW9Tczcpu6pW
 /// Renders a report as a self-contained HTML document.
 pub fn render(report: &Report) -> String {
     let verdict = &report.verdict;
-    let title = format!("{}: {}", capital(words::state(verdict.overall)), words::prose(&verdict.say));
+    let title = format!("{}: {}", capital(&words::verdict(verdict.overall, verdict.certain)), words::prose(&verdict.say));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -50,15 +50,15 @@ fn headline(report: &Report) -> Markup {
     let verdict = &report.verdict;
     html! {
         header class={ "verdict " (class(verdict.overall)) } {
-            div { (state(verdict.overall))
+            div { (state(verdict.overall, verdict.certain))
                 span class="quiet" {
-                    @if !verdict.certain && verdict.overall != State::Inconclusive { " · close call" }
                     @if let Some(place) = verdict.place { " · " (words::fault(place, verdict.direction)) }
                 }
             }
             h1 { (words::prose(&verdict.say)) }
             @if let Some(fix) = &verdict.fix { p class="fix" { "→ " (words::prose(fix)) } }
-            @if !report.complete { p { "This run was cut short. The figures cover what was measured until then." } }
+            @if let Some(doubt) = words::doubt(report) { p class="quiet" { (doubt) } }
+            @if let Some(warning) = words::cut_short(report) { p { (words::mark(State::Degraded)) " " (warning) } }
         }
     }
 }
@@ -69,21 +69,32 @@ fn uses(verdict: &Verdict) -> Markup {
             h2 { "What it means for the call" }
             table {
                 thead { tr { th scope="col" { "Use" } th scope="col" { "State" } th scope="col" { "Because" } } }
-                tbody { @for (use_, found) in &verdict.uses { tr {
+                tbody { @for (use_, found) in verdict.uses.iter().filter(|(_, found)| !words::unasked(found)) { tr {
                     th scope="row" { (words::use_name(*use_)) }
-                    td { (state(found.state)) }
+                    td { (state(found.state, found.certain)) }
                     td class="quiet" { (words::use_notes(*use_, found, &verdict.causes).join(" · ")) }
                 } } }
             }
+            @if let Some(others) = words::not_asked(&verdict.uses) { p class="quiet" { (others) } }
         }
     }
 }
 
 fn causes(verdict: &Verdict) -> Markup {
+    let (notes, causes): (Vec<&Cause>, Vec<&Cause>) =
+        verdict.causes.iter().partition(|cause| words::is_note(cause));
     html! {
-        @if !verdict.causes.is_empty() {
+        @if !causes.is_empty() {
             h2 { "Why" }
-            @for cause in &verdict.causes { (self::cause(verdict, cause)) }
+            @for cause in causes { (self::cause(verdict, cause)) }
+        }
+        @if !notes.is_empty() {
+            h2 { "Also noticed" }
+            ul { @for note in notes { li {
+                (words::prose(&note.say))
+                @if let Some(fix) = &note.fix { " " (words::prose(fix)) }
+                @for item in &note.evidence { span class="quiet" { " · " (words::prose(item)) } }
+            } } }
         }
     }
 }
@@ -91,10 +102,10 @@ fn causes(verdict: &Verdict) -> Markup {
 fn cause(verdict: &Verdict, cause: &Cause) -> Markup {
     html! {
         section {
-            h3 { (state(cause.state)) " · " (words::fault(cause.place, cause.direction)) }
+            h3 { (state(cause.state, true)) " · " (words::fault(cause.place, cause.direction)) }
             p {
-                (words::prose(&cause.say))
-                @if let Some(measured) = words::measured(cause) { " " (measured) }
+                @if cause.say != verdict.say { (words::prose(&cause.say)) " " }
+                @if let Some(measured) = words::measured(cause) { (capital(&measured)) }
                 @if let Some(bounds) = words::bounds(cause) { span class="quiet" { " (" (bounds) ")" } }
             }
             @if let Some(fix) = cause.fix.as_ref().filter(|fix| verdict.fix.as_ref() != Some(*fix)) {
@@ -118,6 +129,9 @@ fn target(target: &Target) -> Markup {
             h2 { (words::clean(&target.url)) }
             p class="quiet" { (words::target_facts(target).join(" · ")) }
             @if let Value::Measured(_) = target.state {
+                @if let Some(broken_off) = words::broken_off(target) {
+                    p { (words::mark(State::Degraded)) " " (broken_off) }
+                }
                 @for figure in &target.self_error.unusable {
                     p { (words::mark(State::Degraded)) " " (words::unusable(figure)) }
                 }
@@ -169,7 +183,7 @@ fn cell(cell: &Cell) -> Markup {
             Cell::Figure { value, interval, n } => {
                 (value)
                 @if interval.is_some() || n.is_some() { small {
-                    @if let Some(interval) = interval { "95 % sure: " (interval) }
+                    @if let Some(interval) = interval { "95 % interval: " (interval) }
                     @if interval.is_some() && n.is_some() { ", " }
                     @if let Some(n) = n { (figures::samples(*n)) }
                 } }
@@ -200,10 +214,10 @@ fn pairs(pairs: &[(String, String)]) -> Markup {
 }
 
 /// A state's mark and word.
-fn state(state: State) -> Markup {
+fn state(state: State, certain: bool) -> Markup {
     html! {
         span class={ "state " (class(state)) } {
-            span aria-hidden="true" { (words::mark(state)) " " } (capital(words::state(state)))
+            span aria-hidden="true" { (words::mark(state)) " " } (capital(&words::verdict(state, certain)))
         }
     }
 }

@@ -17,8 +17,10 @@ const TOP: f64 = 30.0;
 const BOTTOM: f64 = 40.0;
 /// Stretches of time drawn: about one for every two pixels.
 const DRAWN: usize = 400;
-/// Stretches of time drawn as loss bars.
+/// Most stretches of time drawn as loss bars.
 const BARS: usize = 100;
+/// Shortest stretch drawn as a loss bar: a dozen packets of audio, so that a lone loss does not look like an outage.
+const BAR_MS: f64 = 250.0;
 /// Stretches of time listed in a table.
 const LISTED: usize = 24;
 
@@ -95,7 +97,8 @@ fn distribution(lines: &[Named]) -> Markup {
     };
     figure(
         "Delay variation, distribution",
-        "Share of received packets delayed by no more than so much. The steeper and further left, the better.",
+        "Share of received packets delayed by no more than so much, counted exactly; lost packets are not in it. \
+         The steeper and further left, the better.",
         lines,
         &html! {
             (y_axis(&scale, &[0.0, 0.5, 0.95, 1.0], number::percent))
@@ -110,16 +113,18 @@ fn distribution(lines: &[Named]) -> Markup {
 
 /// Loss over time: upward above the axis, downward below it.
 fn loss(lines: &[Named], target: &Target, end: f64) -> Markup {
+    let bars = points::stretches(end, BAR_MS, BARS);
     let binned: Vec<_> =
-        lines.iter().map(|(class, _, points)| (*class, points::bins(points, end, BARS))).collect();
+        lines.iter().map(|(class, _, points)| (*class, points::bins(points, end, bars))).collect();
     let greatest =
         binned.iter().flat_map(|(_, bins)| bins).filter_map(|bin| Some(bin.range?.1)).fold(0.0, f64::max);
-    let top = points::round_up(greatest).min(1.0);
+    // Never so fine that a few lost packets fill the plot.
+    let top = points::round_up(greatest).clamp(0.1, 1.0);
     let scale = Scale { x_end: end, y_end: 1.0 };
     let middle = scale.y(0.5);
     figure(
         "Loss over time",
-        "Share of packets lost: sending above the line, receiving below it.",
+        &format!("Share of packets lost in each {}: sending above the line, receiving below it.", number::ms(end / count(bars))),
         lines,
         &html! {
             (phases(&target.phases, &scale))
@@ -131,7 +136,7 @@ fn loss(lines: &[Named], target: &Target, end: f64) -> Markup {
             @for (class, bins) in &binned {
                 @for bin in bins { @if let Some((_, mean, _)) = bin.range.filter(|range| range.1 > 0.0) {
                     @let height = (scale.y(0.5) - scale.y(1.0)) * (mean / top).min(1.0);
-                    rect class=(class) x=(px(scale.x(bin.at))) width=(px((scale.x(end) - scale.x(0.0)) / count(BARS) - 1.0))
+                    rect class=(class) x=(px(scale.x(bin.at))) width=(px((scale.x(end) - scale.x(0.0)) / count(bars) - 1.0))
                         y=(px(if *class == "up" { middle - height } else { middle })) height=(px(height)) {
                         title { (number::percent(mean)) " lost at " (seconds(bin.at)) }
                     }

@@ -41,6 +41,13 @@ pub(super) fn bins(points: &[Point], end: f64, count: usize) -> Vec<Bin> {
     held.into_iter().enumerate().map(bin).collect()
 }
 
+/// How many stretches to divide `0..end` into: none shorter than `least`, no more than `most`, at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a few hundred")]
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+pub(super) fn stretches(end: f64, least: f64, most: usize) -> usize {
+    (end / least).clamp(1.0, most as f64) as usize
+}
+
 /// The values in ascending order.
 pub(super) fn sorted(points: &[Point]) -> Vec<f64> {
     let mut values: Vec<f64> = points.iter().filter_map(|(_, value)| *value).collect();
@@ -92,6 +99,13 @@ mod tests {
         let bins = bins(&[(0.0, Some(2.0)), (9.0, None)], 10.0, 2);
         assert_eq!(bins[0].range, Some((2.0, 2.0, 2.0)));
         assert_eq!(bins[1].range, None);
+    }
+
+    #[test]
+    fn stretches_are_neither_too_short_nor_too_many() {
+        for (end, count) in [(0.0, 1), (900.0, 3), (6_000.0, 24), (30_000.0, 100), (f64::MAX, 100)] {
+            assert_eq!(stretches(end, 250.0, 100), count, "{end} ms");
+        }
     }
 
     #[test]

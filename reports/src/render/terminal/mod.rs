@@ -112,10 +112,8 @@ impl Page {
 /// State, one sentence, one thing to do.
 fn verdict(page: &mut Page, report: &Report) {
     let verdict = &report.verdict;
-    let mut head = state_word(verdict.overall, true);
-    if !verdict.certain && verdict.overall != State::Inconclusive {
-        head.push(Look::Quiet, " · close call");
-    }
+    let word = words::verdict(verdict.overall, verdict.certain).to_uppercase();
+    let mut head = state_word(verdict.overall, &word);
     if let Some(place) = verdict.place {
         head.push(Look::Quiet, format!(" · {}", words::fault(place, verdict.direction)));
     }
@@ -129,9 +127,11 @@ fn verdict(page: &mut Page, report: &Report) {
             Line::new().with(Look::Strong, words::prose(fix)),
         );
     }
-    if !report.complete {
+    if let Some(doubt) = words::doubt(report) {
+        page.paragraph(&Line::new(), 2, Line::new().with(Look::Quiet, doubt));
+    }
+    if let Some(warning) = words::cut_short(report) {
         page.blank();
-        let warning = "This run was cut short. The figures cover what was measured until then.";
         page.paragraph(&Line::new().with(Look::State(State::Degraded), "▲"), 2, Line::plain(warning));
     }
 }
@@ -143,29 +143,51 @@ fn uses(page: &mut Page, verdict: &Verdict) {
     }
     page.heading("What it means for the call");
     let name_width = 14;
-    for (use_, found) in &verdict.uses {
+    for (use_, found) in verdict.uses.iter().filter(|(_, found)| !words::unasked(found)) {
         let mut lead = Line::plain(words::use_name(*use_));
         lead.pad_to(name_width);
-        let mut text = state_word(found.state, false);
+        let mut text = state_word(found.state, &words::verdict(found.state, found.certain));
         for note in words::use_notes(*use_, found, &verdict.causes) {
             text.push(Look::Quiet, format!(" · {note}"));
         }
         page.paragraph(&lead, name_width, text);
     }
+    if let Some(others) = words::not_asked(&verdict.uses) {
+        page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, others));
+    }
 }
 
 /// Why, worst first: the leading cause with its evidence, all of them at full detail.
 fn causes(page: &mut Page, verdict: &Verdict) {
-    if verdict.causes.is_empty() {
-        return;
+    let (notes, causes): (Vec<&Cause>, Vec<&Cause>) =
+        verdict.causes.iter().partition(|cause| words::is_note(cause));
+    if !causes.is_empty() {
+        page.heading("Why");
     }
-    page.heading("Why");
-    for (index, cause) in verdict.causes.iter().enumerate() {
+    for (index, cause) in causes.into_iter().enumerate() {
         if index > 0 && page.full() {
             page.blank();
         }
         self::cause(page, verdict, cause, index == 0 || page.full());
     }
+    if !notes.is_empty() {
+        page.heading("Also noticed");
+    }
+    for note in notes {
+        self::note(page, note);
+    }
+}
+
+/// Worth knowing, in one paragraph.
+fn note(page: &mut Page, note: &Cause) {
+    let mut text = Line::plain(words::prose(&note.say));
+    if let Some(fix) = &note.fix {
+        text.push(Look::Plain, format!(" {}", words::prose(fix)));
+    }
+    for item in &note.evidence {
+        text.push(Look::Quiet, format!(" · {}", words::prose(item)));
+    }
+    page.paragraph(&Line::new().with(Look::Quiet, "·"), 2, text);
 }
 
 fn cause(page: &mut Page, verdict: &Verdict, cause: &Cause, with_evidence: bool) {
@@ -215,6 +237,10 @@ fn target(page: &mut Page, target: &Target) {
     page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, facts));
     if target.state.measured().is_none() {
         return;
+    }
+    if let Some(broken_off) = words::broken_off(target) {
+        let mark = Line::new().with(Look::State(State::Degraded), words::mark(State::Degraded));
+        page.paragraph(&mark, 2, Line::plain(broken_off));
     }
     for figure in &target.self_error.unusable {
         let mark = Line::new().with(Look::State(State::Degraded), words::mark(State::Degraded));
@@ -266,7 +292,6 @@ fn footer(page: &mut Page, report: &Report) {
 }
 
 /// A state's mark and word, in its color.
-fn state_word(state: State, loud: bool) -> Line {
-    let word = if loud { words::state(state).to_uppercase() } else { words::state(state).to_owned() };
+fn state_word(state: State, word: &str) -> Line {
     Line::new().with(Look::State(state), format!("{}{GLUE}{word}", words::mark(state)))
 }
