@@ -3,8 +3,8 @@
 mod causes;
 mod evidence;
 mod figures;
-mod ranking;
 mod observed;
+mod ranking;
 mod report;
 mod uses;
 

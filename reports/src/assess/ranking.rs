@@ -122,7 +122,9 @@ fn explains(cause: &Cause, symptom: &Cause) -> bool {
 /// Whether a round trip is only long because of what waits in a queue under load.
 fn queue_explains(cause: &Cause, symptom: &Cause, queue_ms: Option<f64>) -> bool {
     use Symptom::{Bufferbloat, LateLoss, Narrow, Slow};
-    let (Some(queue), Some(rtt), Some(good)) = (queue_ms, symptom.measured, symptom.good) else { return false };
+    let (Some(queue), Some(rtt), Some(good)) = (queue_ms, symptom.measured, symptom.good) else {
+        return false;
+    };
     Symptom::of(symptom) == Symptom::Rtt
         && matches!(Symptom::of(cause), Narrow | Bufferbloat | LateLoss | Slow)
         && rank(cause.state) >= rank(symptom.state)
@@ -180,7 +182,8 @@ fn same_both_ways(a: &Cause, b: &Cause) -> bool {
 }
 
 fn overlap(a: &Cause, b: &Cause) -> bool {
-    let ends = |cause: &Cause| Some((cause.params.get("low")?.as_f64()?, cause.params.get("high")?.as_f64()?));
+    let ends =
+        |cause: &Cause| Some((cause.params.get("low")?.as_f64()?, cause.params.get("high")?.as_f64()?));
     matches!((ends(a), ends(b)), (Some(a), Some(b)) if a.0 <= b.1 && b.0 <= a.1)
 }
 

@@ -33,7 +33,11 @@ pub(super) fn doubt(report: &Report) -> Option<String> {
     let found = &report.verdict;
     let leaning = matches!(found.overall, State::Ready | State::Degraded | State::Blocked) && !found.certain;
     let length = duration(report.duration_ms);
-    leaning.then(|| format!("Not certain: {length} gave too few packets. A deep check takes longer and tells more surely."))
+    leaning.then(|| {
+        format!(
+            "Not certain: {length} gave too few packets. A deep check takes longer and tells more surely."
+        )
+    })
 }
 
 /// That the run ended early, if it had begun; one that never began has its cause to say so.

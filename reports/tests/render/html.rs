@@ -104,7 +104,9 @@ fn colors_can_be_told_apart_from_what_they_stand_on() {
     for palette in palettes {
         let color = |name: &str| between(palette, &format!("--{name}: "), ";");
         for ground in ["page", "panel"] {
-            for text in ["ink", "quiet", "ready", "degraded", "blocked", "unsure", "none", "up", "down", "rtt"] {
+            for text in
+                ["ink", "quiet", "ready", "degraded", "blocked", "unsure", "none", "up", "down", "rtt"]
+            {
                 let found = contrast(color(text), color(ground));
                 assert!(found >= 4.5, "{text} on {ground}: {found:.2} in {palette}");
             }

@@ -154,7 +154,10 @@ fn a_run_that_broke_off_says_so_and_one_that_never_began_does_not() {
 fn the_picture_in_the_readme_is_current() {
     let now = samples::picture();
     let kept = include_str!("../../../docs/verdict.svg");
-    assert_eq!(kept, now, "write it again: cargo run -p greenroom-reports --example render_sample -- picture");
+    assert_eq!(
+        kept, now,
+        "write it again: cargo run -p greenroom-reports --example render_sample -- picture"
+    );
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
             }
             reached_or_not => reached_or_not,
         },
-        Contact::WebSocket(opened, blocked) => attempt.over_web_socket(opened, blocked).await,
+        Contact::WebSocket(opened, blocked) => attempt.over_web_socket(*opened, blocked).await,
     }
 }
 
@@ -122,7 +122,7 @@ struct Attempt<'a> {
 enum Contact {
     Quic(Connected, SocketAddr),
     /// The fallback, and what became of UDP.
-    WebSocket(Opened, TargetFailure),
+    WebSocket(Box<Opened>, TargetFailure),
 }
 
 /// The endpoint's fallback, connected.
@@ -185,7 +185,7 @@ impl Attempt<'_> {
     fn instead(&self, opened: Opened) -> Result<Contact, TargetFailure> {
         let blocked = TargetFailure::UdpBlocked { works: Some(format!("tls/{}", self.port)) };
         match self.plan.against.interface {
-            None => Ok(Contact::WebSocket(opened, blocked)),
+            None => Ok(Contact::WebSocket(Box::new(opened), blocked)),
             Some(_) => Err(blocked),
         }
     }

@@ -20,7 +20,11 @@ const POLICY: &str = "default-src 'none'; style-src 'sha256-AbcpQhSilW9Tczcpu6pW
 /// Renders a report as a self-contained HTML document.
 pub fn render(report: &Report) -> String {
     let verdict = &report.verdict;
-    let title = format!("{}: {}", capital(&words::verdict(verdict.overall, verdict.certain)), words::prose(&verdict.say));
+    let title = format!(
+        "{}: {}",
+        capital(&words::verdict(verdict.overall, verdict.certain)),
+        words::prose(&verdict.say)
+    );
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -124,7 +124,10 @@ fn loss(lines: &[Named], target: &Target, end: f64) -> Markup {
     let middle = scale.y(0.5);
     figure(
         "Loss over time",
-        &format!("Share of packets lost in each {}: sending above the line, receiving below it.", number::ms(end / count(bars))),
+        &format!(
+            "Share of packets lost in each {}: sending above the line, receiving below it.",
+            number::ms(end / count(bars))
+        ),
         lines,
         &html! {
             (phases(&target.phases, &scale))

@@ -167,7 +167,12 @@ impl<'p> Agent<'p> {
         let meta = TargetMeta {
             url: "greenroom://netlab".to_owned(),
             kind: "greenroom".to_owned(),
-            reached: Some(Reached { transport: "udp".to_owned(), address: None, setup_ms: None }),
+            reached: Some(Reached {
+                transport: "udp".to_owned(),
+                address: None,
+                setup_ms: None,
+                instead_of_udp: None,
+            }),
             identity: Some(Identity::Verified),
             failure: None,
             in_process: false,
