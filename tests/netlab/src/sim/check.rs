@@ -327,7 +327,12 @@ impl Machine for Agent<'_> {
         if self.line.up.poll(now, payload) {
             return Some(control_packet(self.line.endpoint, now));
         }
-        self.sender.poll_transmit(now, payload)
+        let before = self.sender.state();
+        let transmit = self.sender.poll_transmit(now, payload);
+        if self.sender.state() != before {
+            self.go_on(now);
+        }
+        transmit
     }
 
     fn next_deadline(&self) -> Option<Micros> {
