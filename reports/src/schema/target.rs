@@ -78,7 +78,6 @@ pub struct Reached {
     /// Time until the session stood.
     pub setup_ms: Option<f64>,
     /// Why the probes did not travel over UDP, where they did not: the figures are those of the way that was left.
-    #[serde(default)]
     pub instead_of_udp: Option<TargetFailure>,
 }
 
