@@ -154,7 +154,7 @@ pub(super) fn notes(observed: &Observed<'_>) -> Vec<Cause> {
         .streams
         .iter()
         .all(|s| by_kernel(s.flow.tx_source) && by_kernel(s.flow.rx_source))
-        .then(|| "delay and loss above are not affected: the system itself took the times".to_owned());
+        .then(|| "the figures are not affected: the system itself took the times".to_owned());
     let evidence: Vec<String> = left_late.iter().cloned().chain(unaffected).collect();
     let busy = here.host_load.filter(|load| load.busy_ratio > BUSY || load.steal_ratio > STOLEN);
     // A busy processor is why packets leave late: one note says both.

@@ -16,7 +16,8 @@ pub(super) fn ranked(causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
     let mut joined = Vec::new();
     join(&mut joined, counting);
     join(&mut joined, others);
-    let mut ranked = both_ways(folded(joined, asked));
+    // Again, since what is told of both ways may explain what is only seen in both together.
+    let mut ranked = folded(both_ways(folded(joined, asked)), asked);
     ranked.sort_by(|a, b| {
         let key = |cause: &Cause| (!bears(cause), Reverse(rank(cause.state)));
         key(a).cmp(&key(b)).then(excess(b).total_cmp(&excess(a)))
@@ -24,11 +25,13 @@ pub(super) fn ranked(causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
     ranked
 }
 
-/// Adds causes, each to the one already there of its code and place, if there is one: the worse of two stands for both.
+/// Adds causes, each to the one already there of its code, place and symptom, if there is one: the worse of two stands for
+/// both. A rate that lighter load proves too great is not joined with one that is only seen to fail.
 fn join(joined: &mut Vec<Cause>, causes: Vec<Cause>) {
     let lead = joined.len();
     for cause in causes {
-        let known = joined.iter().position(|known| known.code == cause.code && known.place == cause.place);
+        let key = |cause: &Cause| (cause.code.clone(), cause.place, Symptom::of(cause));
+        let known = joined.iter().position(|known| key(known) == key(&cause));
         let Some(known) = known else {
             joined.push(cause);
             continue;

@@ -114,7 +114,16 @@ pub(crate) fn picture() -> String {
     let text = render(&narrow_upload(), options);
     let verdict = text.split("greenroom://").next().expect("what stands before the endpoint's figures");
     let verdict = verdict.rsplit_once('\n').map_or(verdict, |(verdict, _)| verdict);
-    anstyle_svg::Term::new().render_svg(verdict)
+    // Plain terminal colors on black are too dark to read: the dimmed text is at 1.9 : 1.
+    let lighter = [
+        ("#000000", "#14171a"),
+        ("#AAAAAA", "#e6e8ea"),
+        ("#AA0000", "#ff8a80"),
+        ("#00AAAA", "#8ab8f5"),
+        ("opacity: 0.4", "opacity: 0.7"),
+    ];
+    let picture = anstyle_svg::Term::new().render_svg(verdict);
+    lighter.iter().fold(picture, |picture, (from, to)| picture.replace(from, to))
 }
 
 /// Everything well, and the endpoint cannot tell its half.
