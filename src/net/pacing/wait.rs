@@ -49,17 +49,11 @@ use linux::Bell;
 #[cfg(not(target_os = "linux"))]
 use portable::Bell;
 
-/// Makes the current thread's sleeps end on time instead of up to 50 µs later, and lets it have the processor soon after.
-/// Linux only; elsewhere it does nothing.
+/// Makes the current thread's sleeps end on time instead of up to 50 µs later. Linux only; elsewhere it does nothing.
 pub(super) fn sleep_precisely() {
     #[cfg(target_os = "linux")]
-    {
-        if let Err(error) = nix::sys::prctl::set_timerslack(1) {
-            tracing::debug!(%error, "timer slack stays as it is");
-        }
-        if let Err(error) = linux::ask_for_short_slices() {
-            tracing::debug!(%error, "time slices stay as they are");
-        }
+    if let Err(error) = nix::sys::prctl::set_timerslack(1) {
+        tracing::debug!(%error, "timer slack stays as it is");
     }
 }
 
@@ -75,31 +69,6 @@ mod linux {
     use nix::sys::time::TimeSpec;
 
     use super::DatagramSocket;
-
-    /// The shortest time slice that the kernel grants.
-    const SLICE_NANOS: u64 = 100_000;
-
-    /// Asks for time slices as short as can be: since Linux 6.12 a thread that wakes with a shorter slice takes the
-    /// processor from one with a longer, instead of waiting for that one's turn to end. Needs no privileges, takes no more
-    /// of the processor; older kernels ignore it, and whoever set another scheduling policy keeps it.
-    pub(super) fn ask_for_short_slices() -> io::Result<()> {
-        // SAFETY: the structure is plain integers; the kernel writes at most its size, which it is told.
-        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-        let size = u32::try_from(size_of::<libc::sched_attr>()).expect("a few words");
-        // SAFETY: thread 0 is the calling one, and the pointer leads to `size` bytes that outlive the call.
-        let read = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
-        if read != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if attributes.sched_policy != libc::SCHED_OTHER.unsigned_abs() {
-            return Ok(());
-        }
-        attributes.size = size;
-        attributes.sched_runtime = SLICE_NANOS;
-        // SAFETY: as above; the kernel only reads.
-        let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    }
 
     /// An eventfd beside the sockets in one `ppoll`, whose timeout counts nanoseconds.
     pub(super) struct Bell(EventFd);

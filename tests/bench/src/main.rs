@@ -1,8 +1,8 @@
-//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md` and `docs/ACCURACY.md`.
+//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md`.
 //!
 //! `./dev bench [NAME…]` builds and runs it. Each section is measured in one go: in every round each contender has its turn,
 //! so that whatever else the machine does falls on all of them. What was measured, when and under which load is kept in
-//! `tests/bench/results`; the documents are rendered from there, so no figure is ever typed.
+//! `tests/bench/results`; the document is rendered from there, so no figure is ever typed.
 
 mod machine;
 mod performance;
