@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests open sockets and look at the time")]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -195,23 +196,31 @@ async fn relay_udp(from: SocketAddr, to: SocketAddr) {
         let mut ways: HashMap<SocketAddr, Arc<tokio::net::UdpSocket>> = HashMap::new();
         let mut buffer = vec![0; 65_536];
         while let Ok((len, client)) = near.recv_from(&mut buffer).await {
-            if !ways.contains_key(&client) {
-                let far = Arc::new(
-                    tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"),
-                );
-                far.connect(to).await.expect("loopback");
-                ways.insert(client, Arc::clone(&far));
-                let near = Arc::clone(&near);
-                tokio::spawn(async move {
-                    let mut buffer = vec![0; 65_536];
-                    while let Ok(len) = far.recv(&mut buffer).await {
-                        near.send_to(&buffer[..len], client).await.expect("loopback");
-                    }
-                });
-            }
-            ways[&client].send(&buffer[..len]).await.expect("loopback");
+            let way = match ways.entry(client) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(new) => Arc::clone(new.insert(open_way(Arc::clone(&near), client, to).await)),
+            };
+            way.send(&buffer[..len]).await.expect("loopback");
         }
     });
+}
+
+/// Opens a socket towards `to` whose answers go back to `client`.
+async fn open_way(
+    near: Arc<tokio::net::UdpSocket>,
+    client: SocketAddr,
+    to: SocketAddr,
+) -> Arc<tokio::net::UdpSocket> {
+    let far = Arc::new(tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"));
+    far.connect(to).await.expect("loopback");
+    let answers = Arc::clone(&far);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(len) = answers.recv(&mut buffer).await {
+            near.send_to(&buffer[..len], client).await.expect("loopback");
+        }
+    });
+    far
 }
 
 /// The run went over the WebSocket, has its figures, and says what stood in the way.
@@ -227,7 +236,9 @@ fn assert_detour(report: &Report, blocked: &TargetFailure, evidence: [&str; 2]) 
         assert!(counts.on_time >= 40, "{counts:?}");
     }
     assert!(target.rtt_ms.measured().is_some());
-    assert!(matches!(report.verdict.overall, State::Degraded | State::Blocked), "{:?}", report.verdict);
+    // A measurement asks for no use; the one that it shows is degraded at best.
+    let audio = &report.verdict.uses[&Use::Audio];
+    assert!(matches!(audio.state, State::Degraded | State::Blocked), "{:?}", report.verdict);
     let cause = report.verdict.causes.iter().find(|cause| cause.code == blocked.code()).expect("said");
     assert_eq!((cause.place, cause.state), (Place::Relay, State::Degraded));
     let lines = cause.evidence.join("; ");
@@ -322,7 +333,7 @@ async fn an_endpoint_of_another_version_is_named() {
     let report = check(audio(fake_endpoint(Frame::Refuse(refuse)), 1, None)).await;
     let expected = TargetFailure::ProtocolVersion { theirs: Some(say), ours: VERSION.to_string() };
     assert_eq!(failure_of(&report), Some(&expected));
-    assert_eq!(report.verdict.overall, State::Inconclusive);
+    assert_ne!(report.verdict.overall, State::Ready);
 }
 
 #[tokio::test(flavor = "multi_thread")]
