@@ -19,7 +19,7 @@ use greenroom::plan::{Against, Plan, Request, Token, Traffic, plan};
 use greenroom::proto::admission::{Access, TokenSet};
 use greenroom::proto::control::{Frame, Refuse, RefuseCode, VERSION};
 use greenroom_reports::assess::{Agreement, recompute};
-use greenroom_reports::schema::{Identity, Place, Report, State};
+use greenroom_reports::schema::{Identity, Place, Report, State, Use};
 use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::{Profile, TargetFailure};
