@@ -15,7 +15,7 @@ use crate::schema::{Cause, Report, State, Target, Value, Verdict};
 const STYLE: &str = include_str!("style.css");
 
 /// What the file may do: use its own style sheet, by the SHA-256 of [`STYLE`] (a test compares), and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-AbcpQhSilW9Tczcpu6pWnMi+AqTWWrosJ5rIjhCDE4Y='; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-nU/K0iJTSAGTtLvnVZXAgnnnNVWl4+d2mPPJhVBwQq8='; base-uri 'none'; form-action 'none'";
 
 /// Renders a report as a self-contained HTML document.
 pub fn render(report: &Report) -> String {
@@ -71,7 +71,7 @@ fn uses(verdict: &Verdict) -> Markup {
     html! {
         @if !verdict.uses.is_empty() {
             h2 { "What it means for the call" }
-            table {
+            table class="uses" {
                 thead { tr { th scope="col" { "Use" } th scope="col" { "State" } th scope="col" { "Because" } } }
                 tbody { @for (use_, found) in verdict.uses.iter().filter(|(_, found)| !words::unasked(found)) { tr {
                     th scope="row" { (words::use_name(*use_)) }
