@@ -21,6 +21,15 @@ pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
 /// Byte cap of a deep check unless told otherwise.
 pub const DEEP_MAX_BYTES: DataSize = DataSize::from_bytes(100_000_000);
 
+/// The highest rate that a deep check looks for, each way.
+const SEARCH_CEILING: Bitrate = Bitrate::from_kbps(1_000_000);
+/// A search with fewer bytes could not even tell what a slow link carries: it is left out.
+const LEAST_SEARCH: DataSize = DataSize::from_bytes(1_000_000);
+/// The phase of a search in one direction.
+const SEARCH_PHASE: Micros = Micros::from_secs(4);
+/// The search itself: what it has left in a queue is gone before the phase ends.
+const SEARCH_TIME: Micros = Micros::from_millis(3_500);
+
 /// What is wanted of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -101,6 +110,8 @@ pub struct Plan {
     pub streams: Vec<PlannedStream>,
     /// Phases in order, without gaps, from zero.
     pub phases: Vec<PlannedPhase>,
+    /// What the phases of kind [`PhaseKind::Capacity`] do: up first, then down.
+    pub search: Option<PlannedSearch>,
     /// How long the endpoint may take until the session stands.
     pub reach: Micros,
     /// How long to listen for stragglers after the last packet.
@@ -148,6 +159,28 @@ impl PlannedStream {
     }
 }
 
+/// Capacity searches, one each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedSearch {
+    /// The stream of the search up.
+    pub up: StreamId,
+    /// The stream of the search down.
+    pub down: StreamId,
+    /// The highest rate that is looked for.
+    pub ceiling: Bitrate,
+    /// Bytes that each may spend at the IP layer.
+    pub budget: DataSize,
+    /// How long each may last.
+    pub lasting: Micros,
+}
+
+impl PlannedSearch {
+    /// The direction that a phase searches.
+    pub fn direction(phase: &PlannedPhase) -> Direction {
+        if phase.offered_up > phase.offered_down { Direction::Up } else { Direction::Down }
+    }
+}
+
 /// A stretch of time with the load offered in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedPhase {
@@ -157,9 +190,9 @@ pub struct PlannedPhase {
     pub from: Micros,
     /// Its end.
     pub to: Micros,
-    /// Media offered upward, audio left out.
+    /// Media offered upward, audio left out; the ceiling of a capacity search.
     pub offered_up: Bitrate,
-    /// Media offered downward, audio left out.
+    /// Media offered downward, audio left out; the ceiling of a capacity search.
     pub offered_down: Bitrate,
 }
 
@@ -234,7 +267,9 @@ struct Timing {
     idle: Micros,
     /// One rung at most.
     rung_max: Micros,
-    /// Audio alone after media.
+    /// Whether the capacity is searched after media.
+    search: bool,
+    /// Audio alone at the end.
     settle: Micros,
     /// All phases together.
     traffic: Micros,
@@ -250,6 +285,7 @@ const fn timing(mode: Mode) -> Timing {
             drain: Micros::from_millis(500),
             idle: Micros::from_secs(1),
             rung_max: Micros::from_millis(3_500),
+            search: false,
             settle: Micros::ZERO,
             traffic: Micros::from_millis(4_500),
             max_bytes: QUICK_MAX_BYTES,
@@ -258,9 +294,10 @@ const fn timing(mode: Mode) -> Timing {
         Mode::Deep => Timing {
             reach: Micros::from_secs(3),
             drain: Micros::from_millis(3_500),
-            idle: Micros::from_secs(5),
+            idle: Micros::from_secs(4),
             rung_max: Micros::from_secs(5),
-            settle: Micros::from_secs(2),
+            search: true,
+            settle: Micros::from_millis(1_500),
             traffic: Micros::from_millis(23_500),
             max_bytes: DEEP_MAX_BYTES,
         },
@@ -272,19 +309,30 @@ fn plan_uses(uses: &BTreeSet<Use>, mode: Mode, request: &Request) -> Result<Plan
         return Err(PlanError::Nothing);
     }
     let timing = timing(mode);
+    let plan = plan_rungs(uses, mode, &timing, request);
+    if plan.search.is_some_and(|search| search.budget < LEAST_SEARCH) {
+        return Ok(plan_rungs(uses, mode, &Timing { search: false, ..timing }, request));
+    }
+    Ok(plan)
+}
+
+fn plan_rungs(uses: &BTreeSet<Use>, mode: Mode, timing: &Timing, request: &Request) -> Plan {
     let rungs = rungs_in_order(uses, request);
     let mut builder = Builder::default();
     if rungs.is_empty() {
-        builder.phase(PhaseKind::Idle, audio_alone(mode, &timing), Bitrate::default());
+        builder.phase(PhaseKind::Idle, audio_alone(mode, timing), Bitrate::default());
     } else {
         builder.phase(PhaseKind::Idle, timing.idle, Bitrate::default());
-        let each = rung_time(rungs.len(), &timing);
-        for use_ in rungs {
-            builder.rung(use_, rate_of(use_, request), each);
+        let each = rung_time(rungs.len(), timing);
+        for use_ in &rungs {
+            builder.rung(*use_, rate_of(*use_, request), each);
         }
-        if timing.settle > Micros::ZERO {
-            builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
-        }
+    }
+    if timing.search {
+        builder.search();
+    }
+    if timing.settle > Micros::ZERO && (timing.search || !rungs.is_empty()) {
+        builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
     }
     let frame = Frame {
         kind: Kind::Check,
@@ -295,7 +343,7 @@ fn plan_uses(uses: &BTreeSet<Use>, mode: Mode, request: &Request) -> Result<Plan
         max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
         stop_early: mode == Mode::Quick,
     };
-    Ok(builder.finish(frame, request))
+    builder.finish(frame, request)
 }
 
 /// How long a check of audio alone sends: all the time that there is, or 12 s of a deep one.
@@ -364,7 +412,8 @@ fn rate_of(use_: Use, request: &Request) -> Bitrate {
 }
 
 fn rung_time(rungs: usize, timing: &Timing) -> Micros {
-    let left = timing.traffic - timing.settle - timing.idle;
+    let search = if timing.search { SEARCH_PHASE * 2 } else { Micros::ZERO };
+    let left = timing.traffic - timing.settle - timing.idle - search;
     let each = Micros::new(left.get() / count(rungs.max(1)));
     // Whole milliseconds: plans are read by people.
     Micros::from_millis(each.get() / 1_000).min(timing.rung_max)
@@ -417,6 +466,35 @@ impl Builder {
         }
     }
 
+    /// Adds a phase for the search up and one for the search down.
+    fn search(&mut self) {
+        for direction in Direction::BOTH {
+            let from = self.now();
+            let offered = |way| if way == direction { SEARCH_CEILING } else { Bitrate::default() };
+            self.phases.push(PlannedPhase {
+                kind: PhaseKind::Capacity,
+                from,
+                to: from + SEARCH_PHASE,
+                offered_up: offered(Direction::Up),
+                offered_down: offered(Direction::Down),
+            });
+        }
+    }
+
+    /// The searches of its phases, if there are any, and what each may spend of the bytes that are left.
+    fn planned_search(&self, left: DataSize) -> Option<PlannedSearch> {
+        self.phases.iter().find(|phase| phase.kind == PhaseKind::Capacity)?;
+        let free = u16::try_from(self.media.len() + 1).unwrap_or(u16::MAX - 1);
+        let most = SEARCH_CEILING.in_time(SEARCH_TIME);
+        Some(PlannedSearch {
+            up: StreamId(free),
+            down: StreamId(free + 1),
+            ceiling: SEARCH_CEILING,
+            budget: DataSize::from_bytes(left.bytes() / 2).min(most),
+            lasting: SEARCH_TIME,
+        })
+    }
+
     fn stream(&mut self, chosen: ChosenMedia, rung: Option<Use>, (from, to): (Micros, Micros)) {
         // Audio is 0, media follows. Plans have a handful of streams.
         let id = StreamId(u16::try_from(self.media.len() + 1).unwrap_or(u16::MAX));
@@ -433,8 +511,12 @@ impl Builder {
             from: Micros::ZERO,
             to,
         };
+        let media: DataSize = self.media.iter().map(PlannedStream::bytes).sum();
+        let bytes = audio.bytes() + media + CONTROL_BYTES;
+        let left = DataSize::from_bytes(frame.max_bytes.bytes().saturating_sub(bytes.bytes()));
+        let search = self.planned_search(left);
+        let bytes = bytes + search.map_or(DataSize::default(), |search| search.budget + search.budget);
         let streams: Vec<PlannedStream> = std::iter::once(audio).chain(self.media).collect();
-        let bytes = streams.iter().map(PlannedStream::bytes).sum::<DataSize>() + CONTROL_BYTES;
         Plan {
             against: request.against.clone(),
             profile: request.profile.clone(),
@@ -443,6 +525,7 @@ impl Builder {
             uses: frame.uses,
             streams,
             phases: self.phases,
+            search,
             reach: frame.reach,
             drain: frame.drain,
             bytes,

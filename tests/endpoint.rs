@@ -93,7 +93,12 @@ async fn a_capacity_search_each_way_ends_at_its_ceiling() {
     let outcome = driver.stop().await.expect("ends");
     let bounds = Bounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
     for direction in Direction::BOTH {
-        let found = metrics::capacity::capacity(outcome.machine.capacity_intervals(), direction, bounds);
+        let found = metrics::capacity::capacity(
+            outcome.machine.capacity_intervals(),
+            direction,
+            bounds,
+            metrics::capacity::WINDOW,
+        );
         let found = found.expect("a second of it was counted");
         assert_reached(found.rate, ceiling);
     }
@@ -251,8 +256,13 @@ impl Client {
     }
 
     async fn hello_wanting(&mut self, token: Option<Token>, versions: Vec<u16>, wants: Limits) {
-        let hello =
-            Hello { versions, token, client: ClientInfo { name: "test".into(), version: "0".into() }, wants };
+        let hello = Hello {
+            versions,
+            token,
+            client: ClientInfo { name: "test".into(), version: "0".into() },
+            wants,
+            search: None,
+        };
         self.link.send(&Frame::Hello(hello)).await.expect("sent");
     }
 

@@ -17,12 +17,12 @@ use crate::plan::Plan;
 
 /// Judges a run and puts its report together.
 pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
-    let Measured { target, trace, ending } = measured;
+    let Measured { target, trace, ending, search_bytes } = measured;
     let at_cap = ending == Ending::Planned;
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
     let assessment = assess(&probed, &question);
-    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here));
+    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here)) + search_bytes;
     let frame = Frame {
         id: clock.new_id(),
         kind: plan.kind,

@@ -12,8 +12,8 @@ use crate::conduct::{self, Conductor, Cue};
 use crate::endpoint;
 use crate::net::clock::Clock;
 use crate::net::url::Host;
-use crate::plan::{EndpointUrl, Plan, PlannedPhase};
-use crate::targets::greenroom::{self, Session, Snapshot};
+use crate::plan::{EndpointUrl, Plan, PlannedPhase, PlannedSearch};
+use crate::targets::greenroom::{self, Left, Session, Snapshot};
 
 /// What a run brought to light.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Measured {
     /// The samples, where there are any.
     pub(super) trace: Option<Trace>,
     pub(super) ending: Ending,
+    /// Bytes that capacity searches sent and received at this end, at the IP layer.
+    pub(super) search_bytes: DataSize,
 }
 
 /// How traffic came to its end.
@@ -76,7 +78,12 @@ fn not_even_here(detail: String) -> Measured {
     let failure = TargetFailure::Local { detail };
     let meta =
         TargetMeta { failure: Some(failure.clone()), ..unreached("greenroom://localhost".to_owned(), true) };
-    Measured { target: Some(meta), trace: None, ending: Ending::Failed(failure) }
+    Measured {
+        target: Some(meta),
+        trace: None,
+        ending: Ending::Failed(failure),
+        search_bytes: DataSize::default(),
+    }
 }
 
 fn unreached(url: String, in_process: bool) -> TargetMeta {
@@ -106,7 +113,7 @@ async fn against(
             };
             meta.failure = Some(failure);
             meta.identity = identity;
-            return Measured { target: Some(meta), trace: None, ending };
+            return Measured { target: Some(meta), trace: None, ending, search_bytes: DataSize::default() };
         }
     };
     meta.reached = Some(session.reached.clone());
@@ -122,7 +129,8 @@ async fn against(
         .map(|stream| stream.id)
         .collect();
     let at_once = matches!(ending, Ending::Stopped | Ending::Failed(_));
-    let (trace, failure) = session.end(at_once, &down, plan.drain.to_duration() + LOG).await;
+    let Left { trace, failure, search_bytes } =
+        session.end(at_once, &down, plan.drain.to_duration() + LOG).await;
     match (&ending, failure) {
         (Ending::Failed(failure), _) => meta.failure = Some(failure.clone()),
         // Whoever stops a run does not wait for the rest of the log.
@@ -132,7 +140,7 @@ async fn against(
             ending = Ending::Failed(failure);
         }
     }
-    Measured { target: Some(meta), trace: Some(trace), ending }
+    Measured { target: Some(meta), trace: Some(trace), ending, search_bytes }
 }
 
 /// Offers the planned traffic until it is sent, decided, stopped or beyond hope.
@@ -192,6 +200,9 @@ async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, start: M
     for stream in conduct::streams_of(plan, phase) {
         session.start_stream(stream, start + stream.from, start + stream.to, u64::from(stream.id.0)).await;
     }
+    if let Some(search) = plan.search.filter(|_| phase.kind == PhaseKind::Capacity) {
+        session.start_search(search, PlannedSearch::direction(&phase)).await;
+    }
 }
 
 /// Looks at what there is so far: tells it, and says whether all is decided.
@@ -210,7 +221,7 @@ fn look(
         rtt_p50_ms: target.and_then(|t| t.rtt_ms.measured()).map(|rtt| rtt.p50),
         loss_up: target.and_then(|t| t.up.loss_ratio.measured()).map(|loss| loss.value),
         loss_down: target.and_then(|t| t.down.loss_ratio.measured()).map(|loss| loss.value),
-        bytes: bytes_of(&snapshot.trace.here),
+        bytes: bytes_of(&snapshot.trace.here) + snapshot.search_bytes,
     }));
     conduct::may_stop(plan, &assessment.verdict)
 }

@@ -21,6 +21,7 @@ use crate::net::identity::{IdentityError, ServerIdentity};
 use crate::net::resolve;
 use crate::net::url::{Host, SCHEME};
 use crate::proto::admission::{Access, Capacity, TokenSet};
+use crate::proto::capacity::packets_for;
 use crate::proto::control::Limits;
 use crate::proto::reflector::OpenStamp;
 
@@ -62,6 +63,11 @@ pub(crate) struct RespondArgs {
     #[arg(long, value_name = "RATE", default_value = "200M", value_parser = values::bitrate)]
     #[arg(help_heading = "How much")]
     max_bitrate: Bitrate,
+
+    /// Bit rate of one session, each way: how far a capacity search can see
+    #[arg(long, value_name = "RATE", default_value = "100M", value_parser = values::bitrate)]
+    #[arg(help_heading = "How much")]
+    max_session_bitrate: Bitrate,
 
     /// Packets per second of all sessions together, each way
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
@@ -216,8 +222,12 @@ impl RespondArgs {
             max_bitrate: self.max_bitrate,
             max_pps: self.max_pps,
             per_session: Limits {
-                max_bitrate_bps: default.per_session.max_bitrate_bps.min(self.max_bitrate),
-                max_pps: default.per_session.max_pps.min(self.max_pps),
+                max_bitrate_bps: self.max_session_bitrate.min(self.max_bitrate),
+                max_pps: default
+                    .per_session
+                    .max_pps
+                    .max(packets_for(self.max_session_bitrate))
+                    .min(self.max_pps),
                 ..default.per_session
             },
             ..default

@@ -110,7 +110,8 @@ impl Shared {
         match admitted {
             Ok((id, limits)) => {
                 self.stats.sessions_admitted.increment();
-                Ok((Permit { id, shared: self }, limits))
+                let wider = hello.search.and_then(|wish| self.book().widen(id, wish));
+                Ok((Permit { id, shared: self }, wider.unwrap_or(limits)))
             }
             Err(refusal) => {
                 self.stats.count_refusal(refusal.code);
@@ -188,7 +189,8 @@ pub(super) async fn serve_web_socket<S>(
     let served = async {
         let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
         let mut link = Link::web_socket(socket, far);
-        let hello = read_hello(&mut link).await?;
+        // TCP's own control decides how fast it goes: there is no capacity to search.
+        let hello = Hello { search: None, ..read_hello(&mut link).await? };
         let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(&mut link, refusal).await,

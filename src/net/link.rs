@@ -15,6 +15,8 @@ use crate::proto::control::{Decoder, Frame, FrameError, MessageError};
 const READ_SIZE: usize = 64 * 1_024;
 /// Control messages that wait for the WebSocket.
 const WAITING: usize = 16;
+/// Bytes of control frames that are read ahead while one waits to be sent.
+const READ_AHEAD: usize = 1 << 20;
 /// How long the other end may take to acknowledge the last bytes.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -100,10 +102,22 @@ impl Link {
         frame.write(&mut bytes)?;
         match &mut self.carrier {
             Carrier::Quic { send, .. } => send.write_all(&bytes).await.map_err(broken),
-            Carrier::WebSocket { outgoing, .. } => match outgoing {
-                Some(outgoing) => {
-                    outgoing.send(bytes.into()).await.map_err(|_| broken("the WebSocket closed"))
-                }
+            Carrier::WebSocket { outgoing, incoming } => match outgoing {
+                Some(outgoing) => loop {
+                    let room = self.decoder.buffered() < READ_AHEAD;
+                    tokio::select! {
+                        biased;
+                        place = outgoing.reserve() => {
+                            place.map_err(|_| broken("the WebSocket closed"))?.send(bytes.into());
+                            return Ok(());
+                        }
+                        // The other end may be waiting for this one to read before it reads itself.
+                        more = incoming.recv(), if room => match more {
+                            Some(more) => self.decoder.push(&more.map_err(broken)?),
+                            None => return Err(broken("the WebSocket closed")),
+                        }
+                    }
+                },
                 None => Err(broken("nothing may be sent after the end")),
             },
         }
@@ -126,35 +140,123 @@ impl Link {
     }
 }
 
-/// Moves everything that travels over the WebSocket until one side ends.
+/// Moves everything that travels over the WebSocket until one side ends. Neither way waits for the other: with both full, two ends that
+/// wrote before they read would wait forever.
 async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: FrameSocket<S>,
-    mut tunnel: TunnelEnd,
+    socket: FrameSocket<S>,
+    tunnel: TunnelEnd,
     mut to_send: mpsc::Receiver<Bytes>,
     received: &mpsc::Sender<Result<Bytes, String>>,
 ) -> Result<(), ws::FrameError> {
-    let mut tunnel_open = true;
-    loop {
-        tokio::select! {
-            control = to_send.recv() => match control {
-                Some(bytes) => socket.send(&ws::Frame::Control(bytes)).await?,
-                None => return socket.close().await,
-            },
-            frame = socket.next() => match frame? {
-                None => return Ok(()),
-                Some(ws::Frame::Datagram(bytes)) => tunnel.deliver(bytes),
-                Some(ws::Frame::Control(bytes)) => if received.send(Ok(bytes)).await.is_err() {
-                    return socket.close().await;
+    let (mut sink, mut stream) = socket.split();
+    let (mut outlet, inlet) = tunnel.split();
+    let writing = async {
+        let mut machine_runs = true;
+        loop {
+            let frame = tokio::select! {
+                control = to_send.recv() => match control {
+                    Some(bytes) => ws::Frame::Control(bytes),
+                    None => return sink.close().await,
                 },
-            },
-            datagram = tunnel.next(), if tunnel_open => match datagram {
-                Some(bytes) => socket.send(&ws::Frame::Datagram(bytes)).await?,
-                None => tunnel_open = false,
-            },
+                datagram = outlet.next(), if machine_runs => match datagram {
+                    Some(bytes) => ws::Frame::Datagram(bytes),
+                    None => {
+                        machine_runs = false;
+                        continue;
+                    }
+                },
+            };
+            sink.send(&frame).await?;
         }
+    };
+    let reading = async {
+        while let Some(frame) = stream.next().await? {
+            match frame {
+                ws::Frame::Datagram(bytes) => inlet.deliver(bytes),
+                // Nobody listens any more: only the goodbye is left to be read.
+                ws::Frame::Control(bytes) => drop(received.send(Ok(bytes)).await),
+            }
+        }
+        Ok(())
+    };
+    let abandoned = async {
+        received.closed().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        written = writing => written,
+        read = reading => read,
+        () = abandoned => Ok(()),
     }
 }
 
 fn broken(error: impl std::fmt::Display) -> LinkError {
     LinkError::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::net::clock::Clock;
+    use crate::net::tunnel::{TunnelSocket, tunnel};
+    use crate::net::udp::{DatagramSocket, SendBatch};
+    use crate::proto::control::Ping;
+    use crate::proto::machine::{Transmit, TransmitKey};
+    use greenroom_reports::units::Micros;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn end(socket: FrameSocket<tokio::io::DuplexStream>) -> (Link, TunnelSocket) {
+        let address = SocketAddr::from(([192, 0, 2, 1], 7_443));
+        let (near, far) = tunnel(address, address, Clock::start()).expect("descriptors");
+        (Link::web_socket(socket, far), near)
+    }
+
+    fn send(socket: &mut TunnelSocket, count: usize) {
+        let to = SocketAddr::from(([192, 0, 2, 1], 7_443));
+        for _ in 0..count {
+            let mut batch = SendBatch::default();
+            let key = TransmitKey(0);
+            batch.push(Transmit { to, key, intended: Micros::ZERO, tos: 0, stamp: false }, &[7; 1_200]);
+            socket.send(&batch, &mut |_| ());
+        }
+    }
+
+    async fn receive(socket: &mut TunnelSocket, count: usize) {
+        let mut all = 0;
+        while all < count {
+            all += socket.receive(&mut |_, _, bytes| assert_eq!(bytes.len(), 1_200)).expect("works");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn datagrams_pass_while_both_ways_are_full() {
+        // A pipe that holds less than one datagram each way, and two hundred waiting at either end.
+        let (near, far) = ws::over_a_pipe(1_000).await;
+        let ((_here, mut here), (_there, mut there)) = (end(near), end(far));
+        send(&mut here, 200);
+        send(&mut there, 200);
+        let both = async { tokio::join!(receive(&mut here, 200), receive(&mut there, 200)) };
+        tokio::time::timeout(PATIENCE, both).await.expect("neither way waits for the other");
+    }
+
+    #[tokio::test]
+    async fn control_frames_pass_while_both_ends_send_before_they_read() {
+        let (near, far) = ws::over_a_pipe(100).await;
+        let ((mut here, _s), (mut there, _t)) = (end(near), end(far));
+        async fn all(link: &mut Link) {
+            for id in 0..200 {
+                link.send(&Frame::Ping(Ping { id, reply: false })).await.expect("goes");
+            }
+            for id in 0..200 {
+                let frame = link.receive().await.expect("comes");
+                assert_eq!(frame, Some(Frame::Ping(Ping { id, reply: false })));
+            }
+        }
+        let both = async { tokio::join!(all(&mut here), all(&mut there)) };
+        tokio::time::timeout(PATIENCE, both).await.expect("nobody waits for the other");
+    }
 }

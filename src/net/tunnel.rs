@@ -37,7 +37,7 @@ pub fn tunnel(local: SocketAddr, peer: SocketAddr, clock: Clock) -> io::Result<(
         bell: Arc::clone(&bell),
         seen: 0,
     };
-    Ok((socket, TunnelEnd { sent, inbox, bell, clock }))
+    Ok((socket, TunnelEnd { sent, inlet: Inlet { inbox, bell, clock } }))
 }
 
 /// What arrived and was not yet taken.
@@ -61,14 +61,29 @@ pub struct TunnelSocket {
 /// The stream's end.
 pub struct TunnelEnd {
     sent: mpsc::Receiver<Bytes>,
+    inlet: Inlet,
+}
+
+/// The half of a [`TunnelEnd`] that hands datagrams to the machine.
+pub struct Inlet {
     inbox: Arc<Mutex<Inbox>>,
     bell: Arc<Bell>,
     clock: Clock,
 }
 
+/// The half of a [`TunnelEnd`] that gives out what the machine sends.
+pub struct Outlet(mpsc::Receiver<Bytes>);
+
 impl TunnelEnd {
+    /// Takes it apart, so that neither way waits for the other.
+    pub fn split(self) -> (Outlet, Inlet) {
+        (Outlet(self.sent), self.inlet)
+    }
+}
+
+impl Inlet {
     /// Hands a datagram to the machine. When too many wait it is dropped and counted, as a receive queue would.
-    pub fn deliver(&mut self, datagram: Bytes) {
+    pub fn deliver(&self, datagram: Bytes) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.waiting.len() >= DEPTH {
             inbox.dropped += 1;
@@ -78,10 +93,12 @@ impl TunnelEnd {
         drop(inbox);
         self.bell.ring();
     }
+}
 
+impl Outlet {
     /// The next datagram that the machine sent; `None` when the machine is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Bytes> {
-        self.sent.recv().await
+        self.0.recv().await
     }
 }
 
@@ -195,8 +212,9 @@ mod tests {
 
     #[tokio::test]
     async fn datagrams_pass_both_ways_and_the_bell_rings() {
-        let (mut socket, mut end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
-        end.deliver(Bytes::from_static(b"down"));
+        let (mut socket, end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
+        let (mut outlet, inlet) = end.split();
+        inlet.deliver(Bytes::from_static(b"down"));
         socket.wait_readable(std::time::Duration::from_secs(5)).expect("rings");
         let mut got = Vec::new();
         let taken = socket
@@ -214,14 +232,15 @@ mod tests {
             departures[..],
             [Departure { key: TransmitKey(7), event: DepartureEvent::Handed(_) }]
         ));
-        assert_eq!(end.next().await.as_deref(), Some(&b"up"[..]));
+        assert_eq!(outlet.next().await.as_deref(), Some(&b"up"[..]));
     }
 
     #[test]
     fn what_does_not_fit_is_counted_as_dropped_here() {
-        let (mut socket, mut end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
+        let (mut socket, end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
+        let (_outlet, inlet) = end.split();
         for _ in 0..DEPTH + 3 {
-            end.deliver(Bytes::from_static(b"x"));
+            inlet.deliver(Bytes::from_static(b"x"));
         }
         assert_eq!(socket.queue_drops(), Some(3));
         let mut all = 0;

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -91,37 +92,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
     ///
     /// When the connection is broken.
     pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
-        let (kind, content) = match frame {
-            Frame::Datagram(content) => (DATAGRAM, content),
-            Frame::Control(content) => (CONTROL, content),
-        };
-        let mut message = BytesMut::with_capacity(1 + content.len());
-        message.put_u8(kind);
-        message.extend_from_slice(content);
-        self.0.send(Message::Binary(message.freeze())).await.map_err(Box::new)?;
-        Ok(())
+        Ok(self.0.send(message_of(frame)).await.map_err(Box::new)?)
     }
 
-    /// The next frame; `None` when the other end has closed.
+    /// The next frame; `None` when the other end has closed. Cancel-safe.
     ///
     /// # Errors
     ///
     /// When the connection is broken or a message is no frame.
     pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
-        let mut closed = false;
-        loop {
-            match self.0.next().await {
-                None | Some(Err(Error::ConnectionClosed)) => return Ok(None),
-                // Reading on sends the reply; how the stream ends after the goodbyes does not matter.
-                Some(Ok(Message::Close(_))) => closed = true,
-                Some(Err(_)) if closed => return Ok(None),
-                Some(Err(error)) => return Err(Box::new(error).into()),
-                Some(Ok(Message::Binary(message))) => return parse(&message).map(Some),
-                Some(Ok(Message::Text(_))) => return Err(FrameError::Malformed),
-                // Pings are answered by the library.
-                Some(Ok(_)) => {}
-            }
-        }
+        next_frame(&mut self.0).await
     }
 
     /// Says goodbye.
@@ -132,6 +112,92 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
     pub async fn close(&mut self) -> Result<(), FrameError> {
         Ok(self.0.close(None).await.map_err(Box::new)?)
     }
+
+    /// Takes it apart, so that what comes can be read while what goes is still waiting.
+    pub fn split(self) -> (FrameSink<S>, FrameStream<S>) {
+        let (sink, stream) = self.0.split();
+        (FrameSink(sink), FrameStream(stream))
+    }
+}
+
+/// The half of a [`FrameSocket`] that sends.
+#[derive(Debug)]
+pub struct FrameSink<S>(SplitSink<WebSocketStream<S>, Message>);
+
+/// The half of a [`FrameSocket`] that receives.
+#[derive(Debug)]
+pub struct FrameStream<S>(SplitStream<WebSocketStream<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FrameSink<S> {
+    /// As [`FrameSocket::send`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        Ok(self.0.send(message_of(frame)).await.map_err(Box::new)?)
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub async fn close(&mut self) -> Result<(), FrameError> {
+        Ok(self.0.close().await.map_err(Box::new)?)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FrameStream<S> {
+    /// As [`FrameSocket::next`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken or a message is no frame.
+    pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        next_frame(&mut self.0).await
+    }
+}
+
+fn message_of(frame: &Frame) -> Message {
+    let (kind, content) = match frame {
+        Frame::Datagram(content) => (DATAGRAM, content),
+        Frame::Control(content) => (CONTROL, content),
+    };
+    let mut message = BytesMut::with_capacity(1 + content.len());
+    message.put_u8(kind);
+    message.extend_from_slice(content);
+    Message::Binary(message.freeze())
+}
+
+async fn next_frame(
+    messages: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+) -> Result<Option<Frame>, FrameError> {
+    let mut closed = false;
+    loop {
+        match messages.next().await {
+            None | Some(Err(Error::ConnectionClosed)) => return Ok(None),
+            // Reading on sends the reply; how the stream ends after the goodbyes does not matter.
+            Some(Ok(Message::Close(_))) => closed = true,
+            Some(Err(_)) if closed => return Ok(None),
+            Some(Err(error)) => return Err(Box::new(error).into()),
+            Some(Ok(Message::Binary(message))) => return parse(&message).map(Some),
+            Some(Ok(Message::Text(_))) => return Err(FrameError::Malformed),
+            // Pings are answered by the library.
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+/// Both ends of a WebSocket over a pipe that holds so many bytes each way.
+#[cfg(test)]
+pub(super) async fn over_a_pipe(
+    holds: usize,
+) -> (FrameSocket<tokio::io::DuplexStream>, FrameSocket<tokio::io::DuplexStream>) {
+    let (near, far) = tokio::io::duplex(holds);
+    let connecting = client_async_with_config(format!("ws://localhost{PATH}"), near, Some(config()));
+    let (connected, accepted) = tokio::join!(connecting, accept(far));
+    (FrameSocket(connected.expect("a handshake").0), accepted.expect("a handshake"))
 }
 
 fn parse(message: &Bytes) -> Result<Frame, FrameError> {

@@ -24,7 +24,7 @@ fn phases(plan: &Plan) -> Vec<(PhaseKind, i64, i64, u64)> {
     plan.phases
         .iter()
         .map(|p| {
-            assert_eq!(p.offered_up, p.offered_down);
+            assert!(p.kind == PhaseKind::Capacity || p.offered_up == p.offered_down);
             (p.kind, p.from.get() / 1_000, p.to.get() / 1_000, p.offered_up.bps() / 1_000)
         })
         .collect()
@@ -32,7 +32,7 @@ fn phases(plan: &Plan) -> Vec<(PhaseKind, i64, i64, u64)> {
 
 #[test]
 fn tables() {
-    use PhaseKind::{Idle, Media, Settle};
+    use PhaseKind::{Capacity, Idle, Media, Settle};
     struct Case {
         name: &'static str,
         uses: &'static [Use],
@@ -70,7 +70,13 @@ fn tables() {
             name: "deep shows the floor at both ends",
             uses: &[Use::Audio, Use::Video720p],
             mode: Mode::Deep,
-            phases: &[(Idle, 0, 5_000, 0), (Media, 5_000, 10_000, 1_500), (Settle, 10_000, 12_000, 0)],
+            phases: &[
+                (Idle, 0, 4_000, 0),
+                (Media, 4_000, 9_000, 1_500),
+                (Capacity, 9_000, 13_000, 1_000_000),
+                (Capacity, 13_000, 17_000, 0),
+                (Settle, 17_000, 18_500, 0),
+            ],
         },
     ];
     for case in cases {
@@ -111,7 +117,7 @@ fn phases_join_and_climb_and_carry_their_streams() {
                     assert!(pair[0].offered_up <= pair[1].offered_up, "the load climbs");
                 }
             }
-            for phase in &plan.phases {
+            for phase in plan.phases.iter().filter(|phase| phase.kind != PhaseKind::Capacity) {
                 for (direction, offered) in
                     [(Direction::Up, phase.offered_up), (Direction::Down, phase.offered_down)]
                 {
@@ -133,6 +139,32 @@ fn phases_join_and_climb_and_carry_their_streams() {
             assert_eq!(ids, (0..u16::try_from(plan.streams.len()).expect("few")).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_deep_check_searches_each_way_once_with_what_the_cap_leaves() {
+    for uses in every_set() {
+        let plan = plan(&request(&uses, Mode::Deep)).expect("fits the default cap");
+        let search = plan.search.expect("there is room");
+        let phases: Vec<_> = plan.phases.iter().filter(|p| p.kind == PhaseKind::Capacity).collect();
+        assert_eq!(phases.iter().map(|p| PlannedSearch::direction(p)).collect::<Vec<_>>(), Direction::BOTH);
+        assert!(phases.iter().all(|p| p.to - p.from > search.lasting));
+        assert!(plan.streams.iter().all(|s| s.id < search.up && search.up < search.down));
+        let media: DataSize = plan.streams.iter().map(PlannedStream::bytes).sum();
+        let spent = media + search.budget + search.budget + CONTROL_BYTES;
+        assert_eq!(spent, plan.bytes);
+        assert!(DEEP_MAX_BYTES.bytes() - spent.bytes() <= 1, "the cap is used up");
+    }
+    assert_eq!(plan(&request(&ALL, Mode::Quick)).expect("fits").search, None);
+}
+
+#[test]
+fn a_cap_that_leaves_no_room_leaves_the_search_out() {
+    let mut wish = request(&[Use::Audio, Use::Video720p], Mode::Deep);
+    wish.max_bytes = Some(DataSize::from_bytes(4_000_000));
+    let plan = plan(&wish).expect("2.5 MB");
+    assert_eq!(plan.search, None);
+    assert!(plan.phases.iter().all(|phase| phase.kind != PhaseKind::Capacity));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use greenroom_reports::units::{Bitrate, Micros};
 use ring::digest;
 
-use super::control::{Limits, RefuseCode, Token};
+use super::control::{Limits, RefuseCode, SearchWish, Token};
 
 /// What an endpoint gives in all and to one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +126,19 @@ pub struct Admission {
 #[derive(Debug, Clone, Copy)]
 struct Session {
     network: Network,
+    /// What it was admitted for: counts against its network's share.
     limits: Limits,
+    /// What it was granted on top for a capacity search.
+    search: Option<SearchWish>,
     expires: Micros,
+}
+
+impl Session {
+    /// The most that it may send.
+    fn most(&self) -> SearchWish {
+        let Limits { max_bitrate_bps, max_pps, .. } = self.limits;
+        self.search.unwrap_or(SearchWish { max_bitrate_bps, max_pps })
+    }
 }
 
 /// New sessions of one network, as a bucket that fills with time.
@@ -180,8 +191,44 @@ impl Admission {
         let id = Admitted(self.next);
         self.next += 1;
         let expires = now + limits.max_duration_us;
-        self.open.insert(id, Session { network, limits, expires });
+        self.open.insert(id, Session { network, limits, search: None, expires });
         Ok((id, limits))
+    }
+
+    /// Grants an admitted session more for a capacity search, as far as there is room, and tells what it may send then.
+    ///
+    /// It gets half of what is free at most, so that whoever comes next finds room, and in open mode a network has one
+    /// such grant at a time. It does not count against the network's share.
+    pub fn widen(&mut self, id: Admitted, wish: SearchWish) -> Option<Limits> {
+        let session = *self.open.get(&id)?;
+        let open = matches!(self.access, Access::Open);
+        let taken = |other: &Session| other.network == session.network && other.search.is_some();
+        if open && self.capacity.network_share > 1 && self.open.values().any(taken) {
+            return Some(session.limits);
+        }
+        let (bitrate, pps) = self.load();
+        let base = session.limits;
+        let free_bitrate = self.capacity.max_bitrate.bps().saturating_sub(bitrate.bps());
+        let free_pps = u64::from(self.capacity.max_pps).saturating_sub(pps);
+        let most = self.capacity.per_session;
+        let limits = Limits {
+            max_bitrate_bps: wish
+                .max_bitrate_bps
+                .min(most.max_bitrate_bps)
+                .min(base.max_bitrate_bps + Bitrate::from_bps(free_bitrate / 2))
+                .max(base.max_bitrate_bps),
+            max_pps: wish
+                .max_pps
+                .min(most.max_pps)
+                .min(base.max_pps.saturating_add(u32::try_from(free_pps / 2).unwrap_or(u32::MAX)))
+                .max(base.max_pps),
+            ..base
+        };
+        let Limits { max_bitrate_bps, max_pps, .. } = limits;
+        if let Some(session) = self.open.get_mut(&id).filter(|_| limits != base) {
+            session.search = Some(SearchWish { max_bitrate_bps, max_pps });
+        }
+        Some(limits)
     }
 
     /// Ends a session. Unknown ones are passed over.
@@ -238,7 +285,7 @@ impl Admission {
         if self.open.len() >= self.capacity.max_sessions {
             return Err(refusal(RefuseCode::Busy, "all sessions are taken.", self.next_end()));
         }
-        let (bitrate, pps) = self.load(|_| true);
+        let (bitrate, pps) = self.load();
         if bitrate + limits.max_bitrate_bps > self.capacity.max_bitrate
             || pps + u64::from(limits.max_pps) > u64::from(self.capacity.max_pps)
         {
@@ -255,7 +302,9 @@ impl Admission {
         let share = u64::from(self.capacity.network_share.max(1));
         let of_network = self.open.values().filter(|session| session.network == network).count();
         let max_sessions = (self.capacity.max_sessions as u64).div_ceil(share);
-        let (bitrate, pps) = self.load(|session| session.network == network);
+        let of_it = || self.open.values().filter(|session| session.network == network);
+        let bitrate: Bitrate = of_it().map(|session| session.limits.max_bitrate_bps).sum();
+        let pps: u64 = of_it().map(|session| u64::from(session.limits.max_pps)).sum();
         let too_many = of_network as u64 >= max_sessions
             || (bitrate + limits.max_bitrate_bps).bps() > self.capacity.max_bitrate.bps().div_ceil(share)
             || pps + u64::from(limits.max_pps) > u64::from(self.capacity.max_pps).div_ceil(share);
@@ -291,12 +340,10 @@ impl Admission {
         Ok(())
     }
 
-    /// The sums of bit and packet rates over the sessions that `count`.
-    fn load(&self, count: impl Fn(&Session) -> bool) -> (Bitrate, u64) {
-        let counted = || self.open.values().filter(|session| count(session));
-        let bitrate = counted().map(|session| session.limits.max_bitrate_bps).sum();
-        let pps = counted().map(|session| u64::from(session.limits.max_pps)).sum();
-        (bitrate, pps)
+    /// The sums of bit and packet rates that all sessions together may send.
+    fn load(&self) -> (Bitrate, u64) {
+        let most = || self.open.values().map(Session::most);
+        (most().map(|most| most.max_bitrate_bps).sum(), most().map(|most| u64::from(most.max_pps)).sum())
     }
 
     /// A guess at when there is room again. A session mostly ends long before it expires.
@@ -431,5 +478,29 @@ mod tests {
         assert_eq!(code(book.admit(Micros::ZERO, address([1, 1]), None, nothing)), RefuseCode::BadRequest);
         book.drain();
         assert_eq!(code(book.admit(Micros::ZERO, address([1, 1]), None, WANTS)), RefuseCode::Draining);
+    }
+
+    #[test]
+    fn a_search_gets_half_of_what_is_free_and_one_per_network() {
+        let mut book = Admission::new(Capacity::default(), Access::Open);
+        let wish = SearchWish { max_bitrate_bps: Bitrate::from_kbps(1_000_000), max_pps: 120_000 };
+        let mut admit = |from: &str| {
+            let from = from.parse().expect("an address");
+            let (id, base) = book.admit(Micros::ZERO, from, None, WANTS).expect("there is room");
+            let limits = book.widen(id, wish).expect("it is open");
+            assert_eq!(limits.max_duration_us, base.max_duration_us);
+            (limits.max_bitrate_bps.bps() / 1_000, limits.max_pps)
+        };
+        // Of 200 Mbit/s 10 are its own: half of 190 on top, but no more than one session gets.
+        assert_eq!(admit("192.0.2.1"), (100_000, 20_000));
+        assert_eq!(admit("192.0.2.2"), (10_000, 1_000), "the same network again: without");
+        // 200 less 100, 10 and its own 10 leaves 80.
+        assert_eq!(admit("198.51.100.1"), (50_000, 20_000));
+        assert_eq!(admit("203.0.113.1"), (10_000 + 15_000, 20_000));
+        let (id, _) = book
+            .admit(Micros::ZERO, "203.0.113.2".parse().expect("an address"), None, WANTS)
+            .expect("searches leave room for others");
+        book.release(id);
+        assert_eq!(book.widen(id, wish), None, "it is gone");
     }
 }

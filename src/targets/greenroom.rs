@@ -11,22 +11,23 @@ mod reach;
 use std::time::Duration;
 
 use greenroom_reports::schema::{Identity, Reached};
-use greenroom_reports::trace::{Direction, Half, StreamId, Trace};
-use greenroom_reports::units::Micros;
+use greenroom_reports::trace::{CapacitySearch, Direction, Half, PhaseKind, SearchEnd, StreamId, Trace};
+use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use crate::net::clock::Clock;
 use crate::net::host::CpuTicks;
 use crate::net::pacing::{Driver, End, Outcome};
 use crate::net::quic;
-use crate::plan::{PlannedPhase, PlannedStream};
-use crate::proto::control::{Frame, StartStream, StopStream};
+use crate::plan::{PlannedPhase, PlannedSearch, PlannedStream};
+use crate::proto::control::{Frame, Limits, StartStream, StopStream};
 use crate::proto::media::MediaPlan;
 use crate::proto::sender::{Sender, SenderState};
 use crate::proto::stamp::MediaKind;
 
 pub use reach::{REACH, Unreached, reach};
 
+use super::capacity;
 use link::Link;
 
 /// A session with an endpoint: its address is validated and audio flows.
@@ -38,6 +39,9 @@ pub struct Session {
     carrier: Carrier,
     link: Link,
     driver: Driver<Sender>,
+    granted: Limits,
+    /// The stream of the search up, once it has begun.
+    searching: Option<StreamId>,
     cpu_before: Option<CpuTicks>,
 }
 
@@ -69,6 +73,19 @@ pub struct Snapshot {
     pub moved: u64,
     /// Whether everything was sent and stragglers were awaited.
     pub done: bool,
+    /// Bytes at the IP layer that capacity searches have sent and received at this end.
+    pub search_bytes: DataSize,
+}
+
+/// What a session leaves.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// Both halves, the phases and the searches.
+    pub trace: Trace,
+    /// Why it is not all, where it is not.
+    pub failure: Option<TargetFailure>,
+    /// Bytes at the IP layer that capacity searches have sent and received at this end.
+    pub search_bytes: DataSize,
 }
 
 impl Session {
@@ -82,12 +99,39 @@ impl Session {
         self.driver.call(|sender, _| sender.audio_start()).await.ok().flatten()
     }
 
-    /// Notes a phase that begins at `at`.
+    /// Notes a phase that begins at `at`. One for a capacity search is audio alone where there is nothing to search.
     pub fn begin_phase(&self, phase: PlannedPhase, at: Micros) {
+        let idle = phase.kind == PhaseKind::Capacity && !self.may_search();
+        let (kind, up, down) = match idle {
+            true => (PhaseKind::Settle, Bitrate::default(), Bitrate::default()),
+            false => (phase.kind, phase.offered_up, phase.offered_down),
+        };
         // A thread that has ended says so in `snapshot` and `end`.
-        let _ = self.driver.post(move |sender, _| {
-            sender.begin_phase(at, phase.kind, phase.offered_up, phase.offered_down);
-        });
+        let _ = self.driver.post(move |sender, _| sender.begin_phase(at, kind, up, down));
+    }
+
+    /// Starts to search the capacity of one direction. How it ended is in the trace.
+    pub async fn start_search(&mut self, search: PlannedSearch, direction: Direction) {
+        if !self.may_search() {
+            return;
+        }
+        let config = capacity::within(self.granted, search.ceiling, search.budget, search.lasting);
+        match direction {
+            Direction::Up => {
+                self.searching = Some(search.up);
+                let _ = self.driver.post(move |sender, now| {
+                    if let Err(error) = sender.start_capacity(now, search.up, config) {
+                        tracing::warn!("cannot search the capacity up: {error}");
+                    }
+                });
+            }
+            Direction::Down => self.link.tell(&capacity::request(search.down, &config)).await,
+        }
+    }
+
+    /// Whether capacity can be searched: TCP decides by itself how fast it goes, and QUIC how its datagrams queue.
+    const fn may_search(&self) -> bool {
+        matches!(self.carrier, Carrier::Quic(_))
     }
 
     /// Starts a stream that is to run from `from` until `until`.
@@ -136,7 +180,14 @@ impl Session {
                 }
                 let here = sender.half().clone();
                 Snapshot {
-                    trace: Trace { here, there, phases, capacity: Vec::new() },
+                    trace: Trace {
+                        here,
+                        there,
+                        phases,
+                        capacity: sender.capacity_intervals().to_vec(),
+                        searches: Vec::new(),
+                    },
+                    search_bytes: sender.capacity_bytes(),
                     last_heard: sender.last_heard(),
                     moved: sender.counters().moved,
                     done: sender.state() == SenderState::Finished,
@@ -149,12 +200,8 @@ impl Session {
     /// Ends the run: nothing more is sent, stragglers are awaited unless `at_once`, and the rest of the endpoint's log is
     /// fetched. Each of the two takes at most `patience`; what came until then is handed out with the reason why it is
     /// not all.
-    pub async fn end(
-        mut self,
-        at_once: bool,
-        down: &[StreamId],
-        patience: Duration,
-    ) -> (Trace, Option<TargetFailure>) {
+    pub async fn end(mut self, at_once: bool, down: &[StreamId], patience: Duration) -> Left {
+        let searched_up = self.searched_up().await;
         for stream in down {
             self.link.tell(&Frame::StopStream(StopStream { stream: *stream })).await;
         }
@@ -178,8 +225,21 @@ impl Session {
         if fetched.is_err() && last_heard.is_none_or(|heard| heard < alive_since) {
             self.link.failure.get_or_insert(TargetFailure::Died);
         }
-        let (trace, local) = trace_of(outcome, self.link.there.into_half(), self.cpu_before);
-        (trace, local.or(self.link.failure))
+        let mut left = trace_of(outcome, self.link.there.into_half(), self.cpu_before);
+        let searched_down = self.link.searched.map(|result| result.end);
+        left.trace.searches = [(Direction::Up, searched_up), (Direction::Down, searched_down)]
+            .into_iter()
+            .filter_map(|(direction, end)| Some(CapacitySearch { direction, end: end? }))
+            .collect();
+        left.failure = left.failure.or(self.link.failure);
+        left
+    }
+
+    /// How the search up ended, if it did.
+    async fn searched_up(&self) -> Option<SearchEnd> {
+        let stream = self.searching?;
+        let ask = move |sender: &mut Sender, _| sender.capacity_outcome(stream);
+        self.driver.call(ask).await.ok().flatten().map(|outcome| outcome.end)
     }
 }
 
@@ -189,23 +249,23 @@ const ALIVE: Micros = Micros::from_secs(1);
 const SHORTEST_STREAM: Micros = Micros::from_millis(100);
 
 /// Puts both halves together, and says what went wrong at this end.
-fn trace_of(
-    outcome: Option<Outcome<Sender>>,
-    there: Half,
-    cpu_before: Option<CpuTicks>,
-) -> (Trace, Option<TargetFailure>) {
-    let Some(outcome) = outcome else {
+fn trace_of(outcome: Option<Outcome<Sender>>, there: Half, cpu_before: Option<CpuTicks>) -> Left {
+    let Some(mut outcome) = outcome else {
         let detail = "the measuring thread broke off".to_owned();
-        return (Trace::default(), Some(TargetFailure::Local { detail }));
+        let failure = Some(TargetFailure::Local { detail });
+        return Left { trace: Trace::default(), failure, search_bytes: DataSize::default() };
     };
-    let local = match outcome.end {
+    let failure = match outcome.end {
         End::SocketFailed(detail) => Some(TargetFailure::Local { detail }),
         End::Finished | End::Stopped => None,
     };
+    let search_bytes = outcome.machine.capacity_bytes();
+    let capacity = outcome.machine.take_capacity_intervals();
     let (mut here, phases, _) = outcome.machine.into_parts();
     here.clock.steps = outcome.status.sockets.into_iter().flat_map(|socket| socket.clock_steps).collect();
     here.host_load = cpu_before.and_then(|before| CpuTicks::read().and_then(|now| now.since(&before)));
-    (Trace { here, there: known(there), phases, capacity: Vec::new() }, local)
+    let trace = Trace { here, there: known(there), phases, capacity, searches: Vec::new() };
+    Left { trace, failure, search_bytes }
 }
 
 /// The endpoint's half, unless nothing of it ever came.

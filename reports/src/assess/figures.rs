@@ -15,11 +15,11 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Bounds, Burst, CountsReport, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded,
+    Bounds, Burst, Capacity, CountsReport, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded,
     PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
     Use, Value,
 };
-use crate::trace::{Direction, PhaseKind, StampSource, Trace};
+use crate::trace::{Direction, Media, PhaseKind, SearchEnd, StampSource, Trace};
 use crate::units::{Bitrate, Micros, Ratio};
 use crate::verdict::Profile;
 
@@ -40,7 +40,7 @@ pub(super) fn target(
     let half = |half: Option<&crate::trace::Half>| half.map_or(StampSource::Unknown, |half| half.clock.rx);
     let nothing = "no audio was sent";
     let audio = |direction| match observed.audio(direction) {
-        Some(stream) => self::direction(stream, observed.trace),
+        Some(stream) => self::direction(stream, observed),
         None => no_direction(nothing),
     };
     Target {
@@ -86,7 +86,12 @@ pub(super) fn unmeasured(meta: &TargetMeta, reason: &str) -> Target {
         up: no_direction(reason),
         down: no_direction(reason),
         streams: Vec::new(),
-        loaded: Loaded { idle_rtt_p50_ms: Value::not_tested(reason), rtt_increase_ms: BTreeMap::new() },
+        loaded: Loaded {
+            idle_rtt_p50_ms: Value::not_tested(reason),
+            rtt_increase_ms: BTreeMap::new(),
+            saturated_up_ms: Value::not_tested(reason),
+            saturated_down_ms: Value::not_tested(reason),
+        },
         quality: no_quality(reason),
         self_error: SelfError {
             send_lateness_ms: Value::not_tested(reason),
@@ -138,8 +143,11 @@ pub(super) fn sketches(observed: &Observed<'_>) -> BTreeMap<String, Sketch> {
     sketches
 }
 
-fn direction(stream: &Observation, trace: &Trace) -> DirectionReport {
+fn direction(stream: &Observation, observed: &Observed<'_>) -> DirectionReport {
     let flow = &stream.flow;
+    let same =
+        |other: &&Observation| (other.flow.stream, other.flow.direction) == (flow.stream, flow.direction);
+    let whole = observed.whole_streams().iter().find(same).map_or(&flow.counts, |whole| &whole.flow.counts);
     let runs: LossRuns = stream.marks.iter().map(|mark| mark.lost).collect();
     let none = "nothing was sent, or all of it is still awaited";
     let lost = crate::metrics::loss::network_loss(&flow.counts);
@@ -148,7 +156,7 @@ fn direction(stream: &Observation, trace: &Trace) -> DirectionReport {
     let order = reorder::reordering(flow);
     let (duplicated, received) = reorder::duplicated(flow);
     DirectionReport {
-        counts: counts(&flow.counts),
+        counts: counts(whole),
         loss_ratio: match lost.ratio() {
             Some(ratio) => {
                 let shown = loss::displayed_bursty(&runs, LEVEL);
@@ -208,18 +216,37 @@ fn direction(stream: &Observation, trace: &Trace) -> DirectionReport {
             "the receiver's times were taken by the program",
         ),
         local_queue_ms: distribution(&host::local_queue(flow), "the sender's system does not tell"),
-        capacity_bps: match capacity::capacity(&trace.capacity, flow.direction, CAPACITY_BOUNDS) {
-            #[expect(clippy::cast_precision_loss, reason = "rates stay far below 2^53 bit/s")]
-            Some(found) => estimate(found.rate.bps() as f64, None, trace.capacity.len()),
-            None if trace.capacity.is_empty() => Value::not_tested("no capacity search was run"),
-            None => Value::failed("no second of the search met the bounds on loss and delay"),
-        },
+        capacity_bps: capacity(observed.trace, flow.direction),
     }
 }
 
 /// What a second of a capacity search must meet to count.
 const CAPACITY_BOUNDS: CapacityBounds =
     CapacityBounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
+
+/// What a direction's search found: over a second, or over less where it had ended before it held a rate for one.
+fn capacity(trace: &Trace, direction: Direction) -> Value<Capacity> {
+    if !trace.capacity.iter().any(|interval| interval.direction == direction) {
+        return Value::not_tested("no capacity search was run");
+    }
+    let ended = trace.searches.iter().find(|search| search.direction == direction).map(|search| search.end);
+    let over = |lasting| capacity::capacity(&trace.capacity, direction, CAPACITY_BOUNDS, lasting);
+    let at_least = ended != Some(SearchEnd::Converged);
+    let found = over(capacity::WINDOW).or_else(|| over(capacity::SHORT_WINDOW).filter(|_| at_least));
+    let Some(found) = found else {
+        return Value::failed("no second of the search met the bounds on loss and delay");
+    };
+    Value::Measured(Capacity {
+        #[expect(clippy::cast_precision_loss, reason = "rates stay far below 2^53 bit/s")]
+        value: found.rate.bps() as f64,
+        at_least,
+        ended,
+        window_ms: found.lasted.as_ms(),
+        loss_ratio: found.loss.ratio().map_or(0.0, |ratio| tidy(ratio.get())),
+        delay_range_ms: found.delay_range.map(Micros::as_ms),
+        n: u64::try_from(found.intervals).unwrap_or(u64::MAX),
+    })
+}
 
 fn late_loss(stream: &Observation, none: &str) -> LateLoss {
     let fixed =
@@ -300,7 +327,7 @@ fn streams(observed: &Observed<'_>, profile: &Profile) -> Vec<StreamReport> {
                     Some(rate) => estimate(rate.bps() as f64, None, stream.flow.arrivals.len()),
                     None => Value::not_tested("fewer than two packets arrived"),
                 },
-                figures: direction(stream, observed.trace),
+                figures: direction(stream, observed),
             })
         })
         .collect()
@@ -308,23 +335,29 @@ fn streams(observed: &Observed<'_>, profile: &Profile) -> Vec<StreamReport> {
 
 fn loaded(observed: &Observed<'_>, profile: &Profile) -> Loaded {
     let idle = idle_trips(observed);
-    let increase = |limits: &crate::verdict::Limits, use_: Use| {
-        let most = if use_ == Use::Audio { Bitrate::default() } else { limits.rate_bps };
-        let (time, quiet) = (observed.time_up_to(most), observed.time_up_to(Bitrate::default()));
-        let own = |at| time.holds(at) && (use_ == Use::Audio || !quiet.holds(at));
-        let loaded = observed.trips.restrict(own).rtt();
-        let Some(increase) = delay::rtt_increase(&idle, &loaded) else {
-            return Value::not_tested("no round trip under this load, or none without");
-        };
+    let over_idle = |loaded: &Sorted| {
+        let increase = delay::rtt_increase(&idle, loaded)?;
         let bounds = quantile::bounds(loaded.as_slice(), 0.95, LEVEL);
         let median = idle.at(Quantile::P50).unwrap_or(Micros::ZERO);
         let less = |end: Option<Micros>| end.map(|end| tidy((end - median).as_ms()));
-        Value::Measured(Estimate {
+        Some(Value::Measured(Estimate {
             value: tidy(increase.as_ms()),
             low: less(bounds.low),
             high: less(bounds.high),
             n: bounds.n,
-        })
+        }))
+    };
+    let increase = |limits: &crate::verdict::Limits, use_: Use| {
+        let most = if use_ == Use::Audio { Bitrate::default() } else { limits.rate_bps };
+        let (time, quiet) = (observed.time_up_to(most), observed.time_up_to(Bitrate::default()));
+        let own = |at| time.holds(at) && (use_ == Use::Audio || !quiet.holds(at));
+        over_idle(&observed.trips.restrict(own).rtt())
+            .unwrap_or_else(|| Value::not_tested("no round trip under this load, or none without"))
+    };
+    let saturated = |direction| match observed.whole {
+        Some(_) => over_idle(&observed.trips_under_search(direction).rtt())
+            .unwrap_or_else(|| Value::not_tested("no round trip during the search, or none before")),
+        None => Value::not_tested("no capacity search was run"),
     };
     Loaded {
         idle_rtt_p50_ms: match idle.at(Quantile::P50) {
@@ -340,6 +373,8 @@ fn loaded(observed: &Observed<'_>, profile: &Profile) -> Loaded {
             None => Value::not_tested("no round trip of audio alone"),
         },
         rtt_increase_ms: profile.uses.iter().map(|(use_, limits)| (*use_, increase(limits, *use_))).collect(),
+        saturated_up_ms: saturated(Direction::Up),
+        saturated_down_ms: saturated(Direction::Down),
     }
 }
 
@@ -417,15 +452,17 @@ fn phases(trace: &Trace) -> Vec<PhaseReport> {
         .collect()
 }
 
-/// Delay and loss over time: the greatest delay and the share lost of each tenth of a second.
+/// Delay and loss over the whole time, capacity searches included: the greatest delay and the share lost of each tenth of
+/// a second.
 fn series(observed: &Observed<'_>) -> Vec<Series> {
     let mut all = Vec::new();
-    let trips = observed.trips.samples.iter().map(|trip| (trip.intended, trip.rtt.as_ms()));
+    let trips = observed.whole_trips().samples.iter().map(|trip| (trip.intended, trip.rtt.as_ms()));
     all.extend(steps("rtt", "ms", trips, f64::max, |value, _| value));
     for (direction, delay, loss) in
         [(Direction::Up, "delay_up", "loss_up"), (Direction::Down, "delay_down", "loss_down")]
     {
-        let Some(stream) = observed.audio(direction) else { continue };
+        let audio = |s: &&Observation| s.flow.media == Media::Audio && s.flow.direction == direction;
+        let Some(stream) = observed.whole_streams().iter().find(audio) else { continue };
         let delays = stream.marks.iter().filter_map(|mark| Some((mark.at, mark.pdv?.as_ms())));
         all.extend(steps(delay, "ms", delays, f64::max, |value, _| value));
         let losses = stream.marks.iter().map(|mark| (mark.at, f64::from(u8::from(mark.lost))));

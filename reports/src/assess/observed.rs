@@ -10,12 +10,21 @@ use crate::schema::Mode;
 use crate::trace::{Direction, Media, Phase, PhaseKind, Trace};
 use crate::units::{Bitrate, Micros};
 
-/// A trace taken apart.
+/// A trace taken apart. What happened during a capacity search is kept apart: it fills the link on purpose, so nothing
+/// else that is told or judged may see it.
 pub(super) struct Observed<'a> {
     pub(super) trace: &'a Trace,
     pub(super) streams: Vec<Observation>,
     pub(super) trips: RoundTrips,
     pub(super) drift: Drift,
+    /// The whole run, searches included, where there were any.
+    pub(super) whole: Option<Whole>,
+}
+
+/// The whole run, capacity searches included.
+pub(super) struct Whole {
+    pub(super) streams: Vec<Observation>,
+    pub(super) trips: RoundTrips,
 }
 
 /// A flow and its packets' marks.
@@ -48,14 +57,46 @@ impl<'a> Observed<'a> {
             Mode::Quick => LossPolicy::Quick,
             Mode::Deep => LossPolicy::DEEP,
         };
-        let flows = flow::flows(trace, policy);
+        let (flows, trips) = (flow::flows(trace, policy), flow::round_trips(trace));
+        let is_search = |at| searches(trace).any(|phase| phase.from <= at && at < phase.to);
+        let searched = searches(trace).next().is_some();
+        let whole = searched.then(|| (flows.clone(), trips.clone()));
+        let flows: Vec<Flow> = match searched {
+            true => flows.iter().map(|flow| without(flow, is_search)).collect(),
+            false => flows,
+        };
+        // What nobody sent, and what cannot be true, belongs to no time.
+        let trips = RoundTrips { implausible: trips.implausible, ..trips.restrict(|at| !is_search(at)) };
         let audio = |direction| flows.iter().find(|f| f.media == Media::Audio && f.direction == direction);
         let drift = match (audio(Direction::Up), audio(Direction::Down)) {
             (Some(up), Some(down)) => skew::drift(up, down),
             _ => Drift::NotEnough,
         };
-        let streams = flows.into_iter().map(|flow| Observation::new(flow, drift)).collect();
-        Self { trace, streams, trips: flow::round_trips(trace), drift }
+        let observe =
+            |flows: Vec<Flow>| flows.into_iter().map(|flow| Observation::new(flow, drift)).collect();
+        let whole = whole.map(|(flows, trips)| Whole { streams: observe(flows), trips });
+        let streams = observe(flows);
+        Self { trace, streams, trips, drift, whole }
+    }
+
+    /// Every stream of the whole run, capacity searches included.
+    pub(super) fn whole_streams(&self) -> &[Observation] {
+        self.whole.as_ref().map_or(&self.streams, |whole| &whole.streams)
+    }
+
+    /// Every round trip of the whole run, capacity searches included.
+    pub(super) fn whole_trips(&self) -> &RoundTrips {
+        self.whole.as_ref().map_or(&self.trips, |whole| &whole.trips)
+    }
+
+    /// Round trips while a search filled one direction.
+    pub(super) fn trips_under_search(&self, direction: Direction) -> RoundTrips {
+        let fills = |phase: &&Phase| match direction {
+            Direction::Up => phase.offered_up > phase.offered_down,
+            Direction::Down => phase.offered_down > phase.offered_up,
+        };
+        let within = |at| searches(self.trace).filter(fills).any(|p| p.from <= at && at < p.to);
+        self.whole_trips().restrict(within)
     }
 
     /// The audio stream in one direction.
@@ -75,8 +116,18 @@ impl<'a> Observed<'a> {
 
     /// The loads offered above `rate`, ascending.
     pub(super) fn loads_above(&self, rate: Bitrate) -> BTreeSet<Bitrate> {
-        self.trace.phases.iter().map(load).filter(|load| *load > rate).collect()
+        let phases = self.trace.phases.iter().filter(|phase| phase.kind != PhaseKind::Capacity);
+        phases.map(load).filter(|load| *load > rate).collect()
     }
+}
+
+fn searches(trace: &Trace) -> impl Iterator<Item = &Phase> {
+    trace.phases.iter().filter(|phase| phase.kind == PhaseKind::Capacity)
+}
+
+/// A flow without the packets of the time that `is_search` names.
+fn without(flow: &Flow, is_search: impl Fn(Micros) -> bool) -> Flow {
+    Flow { unexplained: flow.unexplained, ..flow.restrict(|at| !is_search(at)) }
 }
 
 /// The time in which at most so much was offered.

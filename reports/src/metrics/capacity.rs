@@ -7,6 +7,10 @@ use crate::units::{Bitrate, DataSize, Micros};
 /// Length of the sub-interval that capacity is taken over (RFC 9097 section 5.3: dt).
 pub const WINDOW: Micros = Micros::from_secs(1);
 
+/// Length of the sub-interval for a search that ended before it had held a rate for a second. RFC 9097 section 5.3 leaves
+/// dt to the tester; five intervals are more than a burst.
+pub const SHORT_WINDOW: Micros = Micros::from_millis(250);
+
 /// Intervals looked at for one window: a trace with shorter ones (an honest stage has 50 ms) costs no more time.
 const MAX_IN_WINDOW: usize = 256;
 
@@ -26,17 +30,24 @@ pub struct Capacity {
     pub rate: Bitrate,
     /// When that sub-interval began, on the receiver's clock.
     pub at: Micros,
+    /// How long it was.
+    pub lasted: Micros,
+    /// Intervals in it.
+    pub intervals: usize,
     /// Lost, of received and lost.
     pub loss: Share,
     /// Greatest less least delay in it. `None` when nobody took it.
     pub delay_range: Option<Micros>,
-    /// Whether the sender offered hardly more than got through: then the path may carry more than was tried.
-    pub limited_by_offer: bool,
 }
 
-/// Finds the greatest rate received over one second within bounds: the maximum over all runs of adjoining intervals that
-/// last [`WINDOW`] (RFC 9097 section 5.3). `None` when no such second meets the bounds.
-pub fn capacity(intervals: &[CapacityInterval], direction: Direction, bounds: Bounds) -> Option<Capacity> {
+/// Finds the greatest rate received over `lasting` within bounds: the maximum over all runs of adjoining intervals that
+/// last so long, [`WINDOW`] by default (RFC 9097 section 5.3). `None` when no such run meets the bounds.
+pub fn capacity(
+    intervals: &[CapacityInterval],
+    direction: Direction,
+    bounds: Bounds,
+    lasting: Micros,
+) -> Option<Capacity> {
     let mut stage: Vec<&CapacityInterval> = intervals
         .iter()
         .filter(|interval| interval.direction == direction && interval.lasted > Micros::ZERO)
@@ -44,7 +55,9 @@ pub fn capacity(intervals: &[CapacityInterval], direction: Direction, bounds: Bo
     stage.sort_by_key(|interval| interval.at);
     let mut best: Option<Capacity> = None;
     for start in 0..stage.len() {
-        let Some(found) = window(&stage[start..]).filter(|found| found.meets(bounds)) else { continue };
+        let Some(found) = window(&stage[start..], lasting).filter(|found| found.meets(bounds)) else {
+            continue;
+        };
         if best.is_none_or(|best| found.rate > best.rate) {
             best = Some(found);
         }
@@ -59,20 +72,19 @@ impl Capacity {
     }
 }
 
-/// The first second of these intervals. `None` when they end before or leave a hole.
-fn window(intervals: &[&CapacityInterval]) -> Option<Capacity> {
+/// The first so much of these intervals. `None` when they end before or leave a hole.
+fn window(intervals: &[&CapacityInterval], lasting: Micros) -> Option<Capacity> {
     let first = intervals.first()?;
-    let (mut bytes, mut loss, mut offered) = (DataSize::default(), Share::default(), DataSize::default());
+    let (mut bytes, mut loss) = (DataSize::default(), Share::default());
     let mut range: Option<(Micros, Micros)> = None;
     let mut end = first.at;
-    for interval in intervals.iter().take(MAX_IN_WINDOW) {
+    for (taken, interval) in (1..).zip(intervals.iter().take(MAX_IN_WINDOW)) {
         // A tenth of an interval apart is the receiver's timer, not a hole.
         if (interval.at - end).abs() > Micros::new(interval.lasted.get() / 10) {
             return None;
         }
         end = interval.at + interval.lasted;
         bytes += DataSize::from_bytes(interval.received_bytes);
-        offered += interval.offered.in_time(interval.lasted);
         loss.part += u64::from(interval.lost_packets);
         loss.whole += u64::from(interval.lost_packets) + u64::from(interval.received_packets);
         range = match (range, interval.delay_range) {
@@ -80,13 +92,14 @@ fn window(intervals: &[&CapacityInterval]) -> Option<Capacity> {
             (known, new) => known.or(new),
         };
         // A window is whole once no more than half an interval is missing.
-        if end - first.at + Micros::new(interval.lasted.get() / 2) >= WINDOW {
+        if end - first.at + Micros::new(interval.lasted.get() / 2) >= lasting {
             return Some(Capacity {
                 rate: Bitrate::of(bytes, end - first.at)?,
                 at: first.at,
+                lasted: end - first.at,
+                intervals: taken,
                 loss,
                 delay_range: range.map(|(least, most)| most - least),
-                limited_by_offer: bytes.bytes() >= offered.bytes() / 100 * 95,
             });
         }
     }

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::burst::{BurstGap, GMIN, Transitions, segment, transitions_of, worst_block};
-use super::capacity::{Bounds, Capacity, capacity};
+use super::capacity::{Bounds, Capacity, SHORT_WINDOW, WINDOW, capacity};
 use super::delay::{
     delays, floor, ipdv, ipdv_mean_abs, jitter_of, jitter_rfc3550, mean, pdv, pdv_sorted, rtt_increase,
 };
@@ -297,16 +297,18 @@ fn capacity_is_the_best_second_within_bounds() {
     let stage: Vec<CapacityInterval> =
         (0..80).map(|i| if i < 40 { interval(i * 50, 4, 0) } else { interval(i * 50, 6, 10) }).collect();
     let strict = Bounds { loss_ratio: 0.0, delay_range: ms(90) };
-    let found = capacity(&stage, Direction::Down, strict).unwrap();
+    let found = capacity(&stage, Direction::Down, strict, WINDOW).unwrap();
     assert_eq!(found.rate, Bitrate::from_kbps(4_000));
     assert_eq!((found.loss, found.delay_range), (Share { part: 0, whole: 2_000 }, Some(ms(19))));
-    assert!(!found.limited_by_offer);
+    assert_eq!((found.lasted, found.intervals), (ms(1_000), 20));
     let lax = Bounds { loss_ratio: 0.1, ..strict };
-    let Capacity { rate, at, .. } = capacity(&stage, Direction::Down, lax).unwrap();
+    let Capacity { rate, at, .. } = capacity(&stage, Direction::Down, lax, WINDOW).unwrap();
     assert_eq!((rate, at), (Bitrate::from_kbps(6_000), ms(2_000)));
-    assert_eq!(capacity(&stage, Direction::Up, lax), None);
-    assert_eq!(capacity(&stage[..19], Direction::Down, lax), None, "less than a second");
-    assert_eq!(capacity(&stage, Direction::Down, Bounds { delay_range: ms(18), ..lax }), None);
+    assert_eq!(capacity(&stage, Direction::Up, lax, WINDOW), None);
+    assert_eq!(capacity(&stage[..19], Direction::Down, lax, WINDOW), None, "less than a second");
+    let short = capacity(&stage[..19], Direction::Down, lax, SHORT_WINDOW).unwrap();
+    assert_eq!((short.rate, short.lasted, short.intervals), (Bitrate::from_kbps(4_000), ms(250), 5));
+    assert_eq!(capacity(&stage, Direction::Down, Bounds { delay_range: ms(18), ..lax }, WINDOW), None);
 }
 
 #[test]
@@ -314,7 +316,7 @@ fn a_stage_of_countless_tiny_intervals_is_no_work() {
     let tiny = |at| CapacityInterval { at: Micros::new(at), lasted: Micros::new(1), ..interval(0, 4, 0) };
     let stage: Vec<CapacityInterval> = (0..200_000).map(tiny).collect();
     let bounds = Bounds { loss_ratio: 1.0, delay_range: ms(90) };
-    assert_eq!(capacity(&stage, Direction::Down, bounds), None);
+    assert_eq!(capacity(&stage, Direction::Down, bounds, WINDOW), None);
 }
 
 /// Both directions for `secs`, 50 packets/s; the endpoint's clock gains `ppm`; `queue` adds to the upward delay.

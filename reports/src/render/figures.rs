@@ -3,7 +3,8 @@
 use super::number;
 use super::words;
 use crate::schema::{
-    DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter, StreamReport, Target, Value,
+    Capacity, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter, StreamReport,
+    Target, Value,
 };
 
 /// One row: a name and what was found.
@@ -80,6 +81,7 @@ pub(super) fn target_rows(target: &Target) -> Vec<Row> {
     let mut rows = network_rows(&target.up, &target.down);
     rows.splice(0..0, round_trip_rows(target));
     rows.extend(load_rows(target));
+    rows.push(capacity_row(&target.up, &target.down));
     rows.extend(quality_rows(target));
     rows.extend(detail_rows(&target.up, &target.down));
     rows.extend(self_rows(target));
@@ -137,6 +139,14 @@ fn network_rows(up: &DirectionReport, down: &DirectionReport) -> Vec<Row> {
     ]
 }
 
+/// Always in the full table; in the short one where it was searched for.
+fn capacity_row(up: &DirectionReport, down: &DirectionReport) -> Row {
+    let searched = [up, down].iter().any(|d| !matches!(d.capacity_bps, Value::NotTested { .. }));
+    let exact = "IP-layer bits/s with loss and delay in bounds (RFC 9097)";
+    let found = row("Capacity", exact, capacity(&up.capacity_bps), capacity(&down.capacity_bps));
+    Row { full_only: !searched, ..found }
+}
+
 fn load_rows(target: &Target) -> Vec<Row> {
     let increases = &target.loaded.rtt_increase_ms;
     let mut rows: Vec<Row> = increases
@@ -150,6 +160,11 @@ fn load_rows(target: &Target) -> Vec<Row> {
         let reason = Cell::Missing { state: NOT_TESTED, reason: "no load was offered".into() };
         rows.push(once("Delay added by load", "RTT p95 under load, less the idle median", reason));
     }
+    let [up, down] = [&target.loaded.saturated_up_ms, &target.loaded.saturated_down_ms];
+    let searched = [up, down].iter().any(|value| !matches!(value, Value::NotTested { .. }));
+    let exact = "RTT p95 during the capacity search, less the idle median (RFC 6349 buffer delay)";
+    let full = row("Delay added by a full link", exact, time(up), time(down));
+    rows.push(Row { full_only: !searched, ..full });
     rows
 }
 
@@ -169,9 +184,6 @@ fn detail_rows(up: &DirectionReport, down: &DirectionReport) -> Vec<Row> {
     let both =
         |name, exact, cell: fn(&DirectionReport) -> Cell| row(name, exact, cell(up), cell(down)).full();
     vec![
-        both("Capacity", "IP-layer bits/s with loss and delay in bounds (RFC 9097)", |d| {
-            rate(&d.capacity_bps)
-        }),
         both("Lost or late, 40 ms buffer", "fixed playout buffer", |d| share(&d.late_loss_ratio.fixed_40ms)),
         both("Lost or late, 60 ms buffer", "fixed playout buffer", |d| share(&d.late_loss_ratio.fixed_60ms)),
         both("Lost or late, 100 ms buffer", "fixed playout buffer", |d| {
@@ -263,6 +275,14 @@ fn time(value: &Value<Estimate>) -> Cell {
 
 fn rate(value: &Value<Estimate>) -> Cell {
     estimate(value, number::rate, number::rate_interval)
+}
+
+fn capacity(value: &Value<Capacity>) -> Cell {
+    cell(value, |found| {
+        let rate = number::rate(found.value);
+        let value = if found.at_least { format!("at least {rate}") } else { rate };
+        Cell::Figure { value: glued(&value), interval: None, n: Some(found.n) }
+    })
 }
 
 fn plain(value: &Value<Estimate>, decimals: usize) -> Cell {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Distribution, Estimate, Use, Value};
-use crate::trace::{Direction, PhaseKind, StampSource};
+use crate::trace::{Direction, PhaseKind, SearchEnd, StampSource};
 use crate::verdict::TargetFailure;
 
 /// One endpoint measured.
@@ -71,7 +71,7 @@ pub struct PhaseReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reached {
-    /// Transport that carried the probes: `udp`, `quic`, `websocket`.
+    /// Transport that carried the probes: `udp`, `quic-datagram`, `websocket`.
     pub transport: String,
     /// Address that answered.
     pub address: Option<String>,
@@ -105,7 +105,7 @@ pub struct Timestamps {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DirectionReport {
-    /// How many packets ended how. `planned = sent + send_failed + not_sent`;
+    /// How many packets of the whole run ended how; the figures below leave capacity searches out. `planned = sent + send_failed + not_sent`;
     /// `sent = on_time + late + lost + corrupt + host_dropped + awaited`.
     #[serde(flatten)]
     pub counts: CountsReport,
@@ -134,7 +134,27 @@ pub struct DirectionReport {
     /// Delay in the sender's own queue (TX_SCHED to TX_SOFTWARE).
     pub local_queue_ms: Value<Distribution>,
     /// Bits per second at the IP layer that got through with loss and delay in bounds (RFC 9097).
-    pub capacity_bps: Value<Estimate>,
+    pub capacity_bps: Value<Capacity>,
+}
+
+/// A rate that a direction carried (RFC 9097 Maximum_C), with what section 5.4 asks to tell beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Bits per second received at the IP layer over the best sub-interval.
+    pub value: f64,
+    /// Whether the path may carry more: something else than the path ended the search.
+    pub at_least: bool,
+    /// What ended the search. `None`: the run broke off before.
+    pub ended: Option<SearchEnd>,
+    /// Length of that sub-interval: a second, or less when the search ended before it had held a rate for one.
+    pub window_ms: f64,
+    /// Lost in it, of received and lost.
+    pub loss_ratio: f64,
+    /// Greatest less least one-way delay in it.
+    pub delay_range_ms: Option<f64>,
+    /// Intervals of counters behind it.
+    pub n: u64,
 }
 
 /// How many packets ended how, as reported.
@@ -241,6 +261,10 @@ pub struct Loaded {
     pub idle_rtt_p50_ms: Value<Estimate>,
     /// Per use: rtt p95 under load up to its own rung, less the idle median.
     pub rtt_increase_ms: BTreeMap<Use, Value<Estimate>>,
+    /// rtt p95 while the capacity search filled the way up, less the idle median. No use is judged by it.
+    pub saturated_up_ms: Value<Estimate>,
+    /// The same for the way down.
+    pub saturated_down_ms: Value<Estimate>,
 }
 
 /// What a listener would say (E-model).

@@ -33,6 +33,8 @@ pub struct Trace {
     pub phases: Vec<Phase>,
     /// Capacity stages: counters, not packets.
     pub capacity: Vec<CapacityInterval>,
+    /// How the capacity searches ended; one that was cut short has no entry.
+    pub searches: Vec<CapacitySearch>,
 }
 
 /// One end's log.
@@ -283,6 +285,31 @@ pub enum PhaseKind {
     Capacity,
     /// Audio alone again, so that the floor is seen at both ends of a run.
     Settle,
+}
+
+/// How a capacity search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacitySearch {
+    /// The direction that was searched.
+    pub direction: Direction,
+    /// What ended it.
+    pub end: SearchEnd,
+}
+
+/// What ended a capacity search. Unless it converged, the path may carry more than was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchEnd {
+    /// The path's own limit was found and held.
+    Converged,
+    /// The highest rate allowed was carried.
+    Ceiling,
+    /// The bytes were spent.
+    Budget,
+    /// The time was up.
+    Deadline,
+    /// The receiver fell silent.
+    Silent,
 }
 
 /// One interval of a capacity stage (50 ms): counters of packets, not packets.

@@ -49,7 +49,7 @@ pub(crate) fn trace(idle: Micros, rungs: &[Rung], link: Link<'_>) -> Trace {
         half.complete = true;
     }
     there.covered_until += OFFSET;
-    Trace { here, there: Some(there), phases, capacity: Vec::new() }
+    Trace { here, there: Some(there), phases, ..Trace::default() }
 }
 
 fn half() -> Half {

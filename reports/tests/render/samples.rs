@@ -379,6 +379,8 @@ impl Link {
             ],
             loaded: Loaded {
                 idle_rtt_p50_ms: measured(idle.p50, idle.p50 - 0.2, idle.p50 + 0.3, 50),
+                saturated_up_ms: Value::not_tested("only a deep check searches for it"),
+                saturated_down_ms: Value::not_tested("only a deep check searches for it"),
                 rtt_increase_ms: BTreeMap::from([
                     (Use::Audio, measured(3.1, 2.6, 3.9, 50)),
                     (Use::Video720p, increase(&rtt[50..120], idle.p50)),
@@ -446,7 +448,12 @@ fn untested_target(reason: &str) -> Target {
         up: untested_direction(reason),
         down: untested_direction(reason),
         streams: vec![],
-        loaded: Loaded { idle_rtt_p50_ms: Value::not_tested(reason), rtt_increase_ms: BTreeMap::new() },
+        loaded: Loaded {
+            idle_rtt_p50_ms: Value::not_tested(reason),
+            saturated_up_ms: Value::not_tested("only a deep check searches for it"),
+            saturated_down_ms: Value::not_tested("only a deep check searches for it"),
+            rtt_increase_ms: BTreeMap::new(),
+        },
         quality: Quality {
             mos: Value::not_tested(reason),
             r: Value::not_tested(reason),

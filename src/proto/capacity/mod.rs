@@ -31,8 +31,8 @@ mod tests;
 mod wire;
 
 use greenroom_reports::trace::CapacityInterval;
+pub use greenroom_reports::trace::SearchEnd as End;
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
-use serde::{Deserialize, Serialize};
 
 use super::media::{MAX_PACKET, MIN_PACKET};
 
@@ -44,6 +44,13 @@ pub(crate) use wire::{write_load, write_report};
 pub const INTERVAL: Micros = Micros::from_millis(50);
 /// The longest search that an endpoint runs, whatever was asked for.
 pub const LONGEST: Micros = Micros::from_secs(10);
+
+/// Packets per second that a search up to `rate` may need: full ones, a tenth more for what is sent beside, and the small
+/// ones of slow links.
+pub fn packets_for(rate: Bitrate) -> u32 {
+    let full = rate.bps() / (8 * u64::from(MAX_PACKET));
+    u32::try_from(full + full / 10 + 1_000).unwrap_or(u32::MAX)
+}
 
 /// Bounds and pace of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,22 +135,6 @@ pub struct Outcome {
     pub finished: Micros,
     /// What ended it.
     pub end: End,
-}
-
-/// What ended a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// The hold went through.
-    Converged,
-    /// The highest rate allowed was carried.
-    Ceiling,
-    /// The bytes were spent.
-    Budget,
-    /// The time was up.
-    Deadline,
-    /// The receiver fell silent.
-    Silent,
 }
 
 /// Silence of the receiver that ends a search (RFC 9097 §8.1: one second).

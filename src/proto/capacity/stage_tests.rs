@@ -1,6 +1,6 @@
 //! Whole stages: sender, bottleneck and reflector in virtual time, audio beside them.
 
-use greenroom_reports::metrics::capacity::{Bounds, capacity};
+use greenroom_reports::metrics::capacity::{Bounds, WINDOW, capacity};
 use greenroom_reports::trace::{Direction, StreamId};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 
@@ -88,7 +88,7 @@ fn fault(direction: Direction, kbps: u64, one_way_ms: i64) -> Option<String> {
     world.run(world.now + Micros::from_millis(500));
     let allowed = if (1_000..=200_000).contains(&kbps) { 0.05 } else { 0.10 };
     let bounds = Bounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
-    let reported = capacity(world.sender.capacity_intervals(), direction, bounds);
+    let reported = capacity(world.sender.capacity_intervals(), direction, bounds, WINDOW);
     let off = [Some(outcome.capacity), reported.map(|it| it.rate)]
         .map(|rate| rate.map_or(-1.0, |rate| off_by(rate, kbps)));
     let wrong = off.iter().any(|off| off.abs() > allowed)

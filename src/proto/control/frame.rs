@@ -98,6 +98,11 @@ impl Decoder {
         Ok(Some(RawFrame { kind: self.buffer[from], payload: &self.buffer[from + 1..self.taken] }))
     }
 
+    /// Octets that were taken and not read yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.taken
+    }
+
     /// Whether the stream may end here: no frame is cut in two.
     pub fn is_at_boundary(&self) -> bool {
         self.broken.is_none() && self.taken == self.buffer.len()

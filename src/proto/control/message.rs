@@ -48,6 +48,19 @@ pub struct Hello {
     pub client: ClientInfo,
     /// The most that the client will ask for: admission counts with it.
     pub wants: Limits,
+    /// What it would like beyond that for a capacity search. It is let in without as well: the limits it is granted say
+    /// what it got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchWish>,
+}
+
+/// Rates up to which a client would like to search the capacity, in place of those that it wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchWish {
+    /// Bits per second at the IP layer, each way.
+    pub max_bitrate_bps: Bitrate,
+    /// Packets per second, each way.
+    pub max_pps: u32,
 }
 
 /// Who a client is.
@@ -358,6 +371,7 @@ mod tests {
                 token: Token::new("s3cret"),
                 client: ClientInfo { name: "greenroom".into(), version: "0.1.0".into() },
                 wants: LIMITS,
+                search: Some(SearchWish { max_bitrate_bps: Bitrate::from_kbps(1_000_000), max_pps: 120_000 }),
             }),
             Frame::Accept(Box::new(Accept {
                 version: 1,

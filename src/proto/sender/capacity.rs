@@ -1,7 +1,7 @@
 //! The client's capacity stages: runs the search up, counts what comes down.
 
 use greenroom_reports::trace::{CapacityInterval, Direction, StreamId};
-use greenroom_reports::units::Micros;
+use greenroom_reports::units::{DataSize, Micros};
 
 use super::{Sender, SenderError, SenderState};
 use crate::proto::capacity::{Counted, Load, Meter, Outcome, SearchConfig, write_load, write_report};
@@ -21,6 +21,8 @@ pub(super) struct Stages {
     down: Option<Meter>,
     intervals: Vec<CapacityInterval>,
     reports_sent: u32,
+    /// Bytes at the IP layer that the stages sent and received.
+    bytes: u64,
 }
 
 impl Stages {
@@ -95,6 +97,11 @@ impl Sender {
         std::mem::take(&mut self.capacity.intervals)
     }
 
+    /// Bytes at the IP layer that capacity stages have sent and received at this end.
+    pub const fn capacity_bytes(&self) -> DataSize {
+        DataSize::from_bytes(self.capacity.bytes)
+    }
+
     /// Forgets both stages: nothing more is sent, and they have no outcome. What was counted stays.
     pub(super) fn drop_stages(&mut self) {
         self.capacity.up = None;
@@ -109,7 +116,8 @@ impl Sender {
         packet: &SenderPacket,
         media: MediaTlv,
     ) {
-        let Stages { down, intervals, .. } = &mut self.capacity;
+        let Stages { down, intervals, bytes, .. } = &mut self.capacity;
+        *bytes += u64::from(ip_bytes(arrival.from, payload));
         let stale = down.as_ref().is_none_or(|it| it.stream() != media.stream && !it.is_running(arrival.at));
         if stale {
             let headers = header_bytes(arrival.from);
@@ -148,8 +156,10 @@ impl Sender {
         }
     }
 
-    pub(super) fn receive_report(&mut self, now: Micros, report: &CapacityReport) {
-        let Stages { up, intervals, .. } = &mut self.capacity;
+    /// `size` is that at the IP layer.
+    pub(super) fn receive_report(&mut self, now: Micros, size: u16, report: &CapacityReport) {
+        let Stages { up, intervals, bytes, .. } = &mut self.capacity;
+        *bytes += u64::from(size);
         let Some(load) = up else {
             self.counters.unexpected += 1;
             return;
@@ -161,16 +171,19 @@ impl Sender {
     }
 
     pub(super) fn poll_stage(&mut self, now: Micros, payload: &mut Vec<u8>) -> Option<Transmit> {
-        let Stages { up, down, intervals, reports_sent } = &mut self.capacity;
+        let Stages { up, down, intervals, reports_sent, .. } = &mut self.capacity;
         let to = self.config.reflector;
         if let Some(report) = down.as_mut().and_then(|meter| meter.poll(now, &mut kept(intervals))) {
             let seq = *reports_sent;
             *reports_sent = seq.wrapping_add(1);
             write_report(self.base(now, seq), &report, &self.up, payload);
-            self.pace_beside_load(now, ip_bytes(to, payload.len()));
+            let size = ip_bytes(to, payload.len());
+            self.capacity.bytes += u64::from(size);
+            self.pace_beside_load(now, size);
             return Some(self.transmit(TransmitKey(REPORT_KEY | u64::from(seq)), now, false));
         }
         let packet = up.as_mut()?.pop(now)?;
+        self.capacity.bytes += u64::from(packet.ip_bytes);
         write_load(self.base(now, packet.seq), packet, header_bytes(to), &self.up, payload);
         let key = TransmitKey(u64::from(packet.stream.0) << 32 | u64::from(packet.seq));
         Some(self.transmit(key, packet.at, false))

@@ -71,7 +71,7 @@ impl Sender {
         if let Some(media) = told.media {
             self.receive_media(now, arrival, payload, media);
         } else if let Some(report) = told.report {
-            self.receive_report(now, &report);
+            self.receive_report(now, ip_bytes(arrival.from, payload.len()), &report);
         } else {
             self.receive_reply(now, arrival, payload, &told);
         }

@@ -4,13 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use greenroom_reports::schema::Identity;
+use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use super::link::Link;
 use crate::net::link;
 use crate::plan::{Against, Plan};
-use crate::proto::control::{Accept, ClientInfo, Frame, Hello, Limits, Refuse, RefuseCode, Token, VERSION};
+use crate::proto::capacity::packets_for;
+use crate::proto::control::{
+    Accept, ClientInfo, Frame, Hello, Limits, Refuse, RefuseCode, SearchWish, Token, VERSION,
+};
 
 /// How long the endpoint may take to answer.
 const CONSENT: Duration = Duration::from_millis(1_500);
@@ -74,7 +78,8 @@ fn token_for(against: &Against, identity: Identity) -> Result<Option<Token>, Tar
 
 /// What is asked for: what the plan sends at most, each way, and half as much again for bursts and key frames.
 fn hello(plan: &Plan, token: Option<Token>) -> Hello {
-    let media = plan.phases.iter().map(|phase| phase.offered_up.max(phase.offered_down)).max();
+    let media = plan.phases.iter().filter(|phase| phase.kind != PhaseKind::Capacity);
+    let media = media.map(|phase| phase.offered_up.max(phase.offered_down)).max();
     let audio: Bitrate =
         plan.streams.iter().filter(|s| s.spec.direction.is_none()).map(|s| s.spec.rate).sum();
     let bps = (media.unwrap_or_default() + audio).bps() * 3 / 2;
@@ -91,6 +96,10 @@ fn hello(plan: &Plan, token: Option<Token>) -> Hello {
             max_pps: u32::try_from(bps / 4_000 + 100).unwrap_or(u32::MAX),
             max_duration_us: plan.longest() + Micros::from_secs(5),
         },
+        search: plan.search.map(|search| SearchWish {
+            max_bitrate_bps: search.ceiling,
+            max_pps: packets_for(search.ceiling),
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use greenroom_reports::trace::encoding::HalfAssembler;
 use greenroom_reports::verdict::TargetFailure;
 
 use crate::net::link::{self, LinkError};
-use crate::proto::control::{Finish, Frame};
+use crate::proto::control::{CapacityResult, Finish, Frame};
 
 /// The control stream of a session.
 pub(super) struct Link {
@@ -15,11 +15,13 @@ pub(super) struct Link {
     pub(super) failure: Option<TargetFailure>,
     /// The endpoint's log is whole.
     pub(super) finished: bool,
+    /// How the search down ended, once it has.
+    pub(super) searched: Option<CapacityResult>,
 }
 
 impl Link {
     pub(super) fn new(carrier: link::Link) -> Self {
-        Self { carrier, there: HalfAssembler::new(), failure: None, finished: false }
+        Self { carrier, there: HalfAssembler::new(), failure: None, finished: false, searched: None }
     }
 
     /// Whether nothing more will come.
@@ -64,6 +66,7 @@ impl Link {
                     }
                     self.finished = true;
                 }
+                Frame::CapacityResult(result) => self.searched = Some(result),
                 Frame::Refuse(refuse) => {
                     self.fail(TargetFailure::Refused { detail: refuse.say });
                 }

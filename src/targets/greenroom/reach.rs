@@ -27,7 +27,7 @@ use crate::net::udp::{self, DatagramSocket, Interface, StampMode, UdpOptions};
 use crate::net::url::EndpointUrl;
 use crate::net::ws::{self, FrameSocket};
 use crate::plan::Plan;
-use crate::proto::control::{Accept, VERSION};
+use crate::proto::control::{Accept, Limits, VERSION};
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use crate::proto::stamp::WallAnchor;
 
@@ -243,7 +243,8 @@ impl Attempt<'_> {
             }));
         }
         let reached = self.reached("udp", address, None);
-        Ok(session(reached, identity, Carrier::Quic(connected.connection), link, driver))
+        let carrier = Carrier::Quic(connected.connection);
+        Ok(session(reached, identity, carrier, link, driver, accept.limits))
     }
 
     /// Sets the session up over a WebSocket, UDP being blocked.
@@ -269,7 +270,8 @@ impl Attempt<'_> {
             return Err(unreached(TargetFailure::Died));
         }
         let reached = self.reached("websocket", address, Some(blocked.clone()));
-        Ok(session(reached, identity, Carrier::WebSocket { round_trip }, link, driver))
+        let carrier = Carrier::WebSocket { round_trip };
+        Ok(session(reached, identity, carrier, link, driver, accept.limits))
     }
 
     fn reached(
@@ -295,7 +297,12 @@ impl Attempt<'_> {
         let options = UdpOptions {
             interface: against.interface.as_deref().map(Interface::parse),
             stamps: if against.program_stamps { StampMode::User } else { StampMode::Kernel },
-            ..UdpOptions::new(any)
+            ..match self.plan.search {
+                Some(_) => {
+                    UdpOptions { receive_buffer: 8 << 20, send_buffer: 4 << 20, ..UdpOptions::new(any) }
+                }
+                None => UdpOptions::new(any),
+            }
         };
         udp::open(&options, self.clock)
             .map_err(|error| TargetFailure::Local { detail: format!("opening a socket: {error}") })
@@ -335,8 +342,10 @@ fn session(
     carrier: Carrier,
     link: Link,
     driver: Driver<Sender>,
+    granted: Limits,
 ) -> Session {
-    Session { reached, identity, carrier, link, driver, cpu_before: CpuTicks::read() }
+    let cpu_before = CpuTicks::read();
+    Session { reached, identity, carrier, link, driver, granted, searching: None, cpu_before }
 }
 
 fn identity_of(identity: &trust::Identity) -> Identity {

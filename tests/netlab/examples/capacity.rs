@@ -21,7 +21,7 @@ use greenroom::proto::stamp::WallAnchor;
 use greenroom::targets::capacity;
 use greenroom_netlab::lab::{Lab, LabError};
 use greenroom_netlab::scenario::Scenario;
-use greenroom_reports::metrics::capacity::{Bounds, capacity as reported};
+use greenroom_reports::metrics::capacity::{Bounds, WINDOW, capacity as reported};
 use greenroom_reports::trace::{CapacityInterval, ClockInfo, Direction, StreamId};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 
@@ -69,6 +69,7 @@ fn main() -> Result<(), Failed> {
                 &intervals,
                 it.direction,
                 Bounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) },
+                WINDOW,
             );
             println!(
                 "{:?} {:.2} Mbit/s emulated: {:.3} Mbit/s found (at least: {}, {:?}) in {:.2} s; reported {:?}",
@@ -134,7 +135,7 @@ async fn client(to: SocketAddr) -> Result<(Vec<Found>, Vec<CapacityInterval>), F
     let (send, receive) = connected.connection.open_bi().await?;
     let mut link = Link::quic(send, receive);
     let client = ClientInfo { name: "capacity".into(), version: "0".into() };
-    let hello = Hello { versions: vec![control::VERSION], token: None, client, wants: LIMITS };
+    let hello = Hello { versions: vec![control::VERSION], token: None, client, wants: LIMITS, search: None };
     link.send(&Frame::Hello(hello)).await?;
     let Some(Frame::Accept(accept)) = link.receive().await? else { return Err("not accepted".into()) };
     let driver = drive(&accept, to)?;

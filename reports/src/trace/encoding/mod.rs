@@ -7,8 +7,8 @@
 //!
 //! Integers are LEB128, signed ones zigzag coded before. A column holds one field of all records: each value less its
 //! prediction (zero, the value before, or the line through the two before; `half.rs` says which), all sums modulo 2^64. One
-//! byte of flags per record says which of its optional fields are present. `here` is the half, the phases and the capacity
-//! stages; `there` is the half alone. Each is compressed with gzip, which browsers read and write by themselves.
+//! byte of flags per record says which of its optional fields are present. `here` is the half, the phases, the capacity
+//! stages and how the searches ended; `there` is the half alone. Each is compressed with gzip, which browsers read and write by themselves.
 
 mod chunk;
 mod half;
@@ -28,7 +28,7 @@ pub use chunk::{ChunkEncoder, HalfAssembler};
 
 use self::half::{Starts, direction_code, direction_from, read_half, write_half};
 use self::wire::{Order, Reader, Writer};
-use super::{CapacityInterval, Half, Phase, PhaseKind, Trace};
+use super::{CapacityInterval, CapacitySearch, Half, Phase, PhaseKind, SearchEnd, Trace};
 use crate::schema::EncodedTrace;
 use crate::units::{Bitrate, Micros};
 
@@ -113,7 +113,9 @@ pub fn encode(trace: &Trace) -> Result<EncodedTrace, EncodeError> {
     write_half(&mut here, &trace.here, &Starts::default());
     write_phases(&mut here, &trace.phases);
     write_capacity(&mut here, &trace.capacity);
-    let records = record_count(&trace.here) + trace.phases.len() + trace.capacity.len();
+    write_searches(&mut here, &trace.searches);
+    let records =
+        record_count(&trace.here) + trace.phases.len() + trace.capacity.len() + trace.searches.len();
     let here = pack(&here.bytes, records)?;
     let there = trace.there.as_ref().map(|half| {
         let mut there = Writer::default();
@@ -136,6 +138,8 @@ pub fn decode(encoded: &EncodedTrace) -> Result<Trace, DecodeError> {
     let here = read_whole_half(&mut reader)?;
     let phases = read_phases(&mut reader)?;
     let capacity = read_capacity(&mut reader)?;
+    // A trace of an agent that knows of no searches ends here.
+    let searches = if reader.is_at_end() { Vec::new() } else { read_searches(&mut reader)? };
     reader.finish()?;
     let there = encoded.there.as_deref().map(|text| {
         let bytes = unpack(text)?;
@@ -143,7 +147,7 @@ pub fn decode(encoded: &EncodedTrace) -> Result<Trace, DecodeError> {
         let half = read_whole_half(&mut reader)?;
         reader.finish().map(|()| half)
     });
-    Ok(Trace { here, there: there.transpose()?, phases, capacity })
+    Ok(Trace { here, there: there.transpose()?, phases, capacity, searches })
 }
 
 fn record_count(half: &Half) -> usize {
@@ -264,6 +268,40 @@ fn read_capacity(r: &mut Reader<'_>) -> Result<Vec<CapacityInterval>, DecodeErro
                 disordered_packets: disordered_packets[index],
                 delay_range,
             })
+        })
+        .collect()
+}
+
+fn write_searches(w: &mut Writer, searches: &[CapacitySearch]) {
+    w.count(searches.len());
+    for search in searches {
+        w.byte(direction_code(Some(search.direction)));
+        w.byte(match search.end {
+            SearchEnd::Converged => 0,
+            SearchEnd::Ceiling => 1,
+            SearchEnd::Budget => 2,
+            SearchEnd::Deadline => 3,
+            SearchEnd::Silent => 4,
+        });
+    }
+}
+
+fn read_searches(r: &mut Reader<'_>) -> Result<Vec<CapacitySearch>, DecodeError> {
+    let count = r.count()?;
+    (0..count)
+        .map(|_| {
+            let code = r.byte()?;
+            let direction = direction_from(code)?;
+            let end = match r.byte()? {
+                0 => SearchEnd::Converged,
+                1 => SearchEnd::Ceiling,
+                2 => SearchEnd::Budget,
+                3 => SearchEnd::Deadline,
+                4 => SearchEnd::Silent,
+                value => return Err(DecodeError::Unknown { what: "end of a search", value }),
+            };
+            let unknown = DecodeError::Unknown { what: "direction", value: code };
+            Ok(CapacitySearch { direction: direction.ok_or(unknown)?, end })
         })
         .collect()
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::trace::{
-    ClockInfo, ClockStep, Direction, HostLoad, Media, QueueDrops, ReplyStamps, RxRecord, StampSource,
-    StreamId, StreamLog, StreamSpec, TxOutcome, TxRecord,
+    CapacitySearch, ClockInfo, ClockStep, Direction, HostLoad, Media, QueueDrops, ReplyStamps, RxRecord,
+    SearchEnd, StampSource, StreamId, StreamLog, StreamSpec, TxOutcome, TxRecord,
 };
 
 /// Points of any size, small ones more often: sums must wrap back to what they were.
@@ -143,8 +143,17 @@ fn trace() -> impl Strategy<Value = Trace> {
             }
         },
     );
-    (half(), option::of(half()), vec(phase, 0..4), vec(interval, 0..6))
-        .prop_map(|(here, there, phases, capacity)| Trace { here, there, phases, capacity })
+    let end = prop_oneof![
+        Just(SearchEnd::Converged),
+        Just(SearchEnd::Ceiling),
+        Just(SearchEnd::Budget),
+        Just(SearchEnd::Deadline),
+        Just(SearchEnd::Silent)
+    ];
+    let search = (direction(), end).prop_map(|(direction, end)| CapacitySearch { direction, end });
+    (half(), option::of(half()), vec(phase, 0..4), vec(interval, 0..6), vec(search, 0..3)).prop_map(
+        |(here, there, phases, capacity, searches)| Trace { here, there, phases, capacity, searches },
+    )
 }
 
 proptest! {

@@ -173,6 +173,11 @@ impl<'a> Reader<'a> {
         Ok(first)
     }
 
+    /// Whether all bytes were read.
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     pub(super) fn finish(self) -> Result<(), DecodeError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.bytes.len())) }
     }

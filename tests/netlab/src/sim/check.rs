@@ -267,7 +267,7 @@ impl<'p> Agent<'p> {
 
     fn trace(&self, here: Half, phases: Vec<Phase>) -> Trace {
         let there = (!self.there.streams.is_empty()).then(|| self.there.clone());
-        Trace { here, there, phases, capacity: Vec::new() }
+        Trace { here, there, phases, ..Trace::default() }
     }
 
     fn fail(&mut self, failure: TargetFailure, now: Micros) {

@@ -87,7 +87,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, plan: &Plan) -> Run {
     if let Some(log) = endpoint.reflector.drain_log(end_there, SSID, true) {
         append_chunk(&mut there, log);
     }
-    Run { trace: Trace { here, there: Some(there), phases, capacity: Vec::new() }, truth, state }
+    Run { trace: Trace { here, there: Some(there), phases, ..Trace::default() }, truth, state }
 }
 
 /// Which stream a datagram of a session belongs to; `None` for validation, which is not measured.
