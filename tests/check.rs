@@ -15,13 +15,13 @@ use greenroom::net::identity::ServerIdentity;
 use greenroom::net::link::Link;
 use greenroom::net::url::{EndpointUrl, Host};
 use greenroom::net::{quic, tls, ws};
-use greenroom::plan::{Against, Plan, Request, Token, Traffic, plan};
+use greenroom::plan::{Against, Plan, PlannedSearch, Request, Token, Traffic, plan};
 use greenroom::proto::admission::{Access, TokenSet};
 use greenroom::proto::control::{Frame, Refuse, RefuseCode, VERSION};
 use greenroom_reports::assess::{Agreement, recompute};
-use greenroom_reports::schema::{Identity, Place, Report, State, Use};
-use greenroom_reports::trace::StampSource;
-use greenroom_reports::units::Micros;
+use greenroom_reports::schema::{Identity, Mode, Place, Report, State, Use};
+use greenroom_reports::trace::{SearchEnd, StampSource};
+use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::{Profile, TargetFailure};
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +100,48 @@ async fn a_quick_check_has_both_halves_and_follows_from_its_samples() {
     }
     assert_eq!(recompute(&report).expect("it has its samples"), Agreement::Agrees);
     assert!(report.bytes_used > 20_000 && report.bytes_used <= 10_000_000, "{}", report.bytes_used);
+}
+
+/// A deep check of audio whose searches end at `ceiling`: with a second of audio alone, and no long wait for stragglers.
+fn deep_to(endpoint: EndpointUrl, ceiling: Bitrate) -> Plan {
+    let against = Against { endpoint: Some(endpoint), ..Against::default() };
+    let traffic = Traffic::Uses([Use::Audio].into(), Mode::Deep);
+    let request = Request { against, traffic, profile: Profile::default(), max_bytes: None };
+    let mut plan = plan(&request).expect("fits");
+    let idle = plan.phases[0].to - Micros::from_secs(1);
+    plan.phases[0].to = Micros::from_secs(1);
+    for phase in &mut plan.phases[1..] {
+        (phase.from, phase.to) = (phase.from - idle, phase.to - idle);
+    }
+    plan.streams[0].to = plan.traffic_ends();
+    plan.search = plan.search.map(|search| PlannedSearch { ceiling, ..search });
+    plan.drain = Micros::from_millis(500);
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_check_searches_the_capacity_each_way_and_keeps_it_apart() {
+    let running = endpoint_with(Access::Open).await;
+    let ceiling = Bitrate::from_kbps(5_000);
+    let report = check(deep_to(pinned(&running), ceiling)).await;
+    assert!(report.complete);
+    let target = &report.targets[0];
+    for direction in [&target.up, &target.down] {
+        let found = direction.capacity_bps.measured().expect("it was searched for");
+        assert_eq!((found.ended, found.at_least), (Some(SearchEnd::Ceiling), true), "{found:?}");
+        assert!((4.5e6..=5.2e6).contains(&found.value), "{found:?}");
+        // 10.5 s of audio, 8 s of them during searches.
+        assert_eq!(direction.counts.planned, 525);
+        let judged = direction.loss_ratio.measured().expect("audio was sent").n;
+        assert!((100..=130).contains(&judged), "{judged} packets outside of the searches");
+    }
+    assert!(target.loaded.saturated_up_ms.measured().is_some());
+    assert!(target.loaded.saturated_down_ms.measured().is_some());
+    // A second at 5 Mbit/s each way at least, and the ramps.
+    assert!(report.bytes_used > 1_250_000, "{}", report.bytes_used);
+    assert_eq!(recompute(&report).expect("it has its samples"), Agreement::Agrees);
+    let text = greenroom_reports::render::terminal::render(&report, greenroom_reports::render::terminal::Options::default());
+    assert!(text.contains("at least"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
