@@ -140,7 +140,10 @@ async fn a_deep_check_searches_the_capacity_each_way_and_keeps_it_apart() {
     // A second at 5 Mbit/s each way at least, and the ramps.
     assert!(report.bytes_used > 1_250_000, "{}", report.bytes_used);
     assert_eq!(recompute(&report).expect("it has its samples"), Agreement::Agrees);
-    let text = greenroom_reports::render::terminal::render(&report, greenroom_reports::render::terminal::Options::default());
+    let text = greenroom_reports::render::terminal::render(
+        &report,
+        greenroom_reports::render::terminal::Options::default(),
+    );
     assert!(text.contains("at least"), "{text}");
 }
 

@@ -87,6 +87,9 @@ pub(crate) fn bitrate(text: &str) -> Result<Bitrate, String> {
         ("M", 1_000_000),
         ("MBIT", 1_000_000),
         ("MB", 1_000_000),
+        ("G", 1_000_000_000),
+        ("GBIT", 1_000_000_000),
+        ("GB", 1_000_000_000),
     ];
     // "Mbps" is bits; without the "ps" a B would be a byte.
     if text.ends_with('B') {

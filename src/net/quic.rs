@@ -13,9 +13,11 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
 };
 use quinn::{TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::{IdentityError, ServerIdentity};
 use super::trust::{Identity, Refusal, Trust, client_config};
+use super::udp::{Interface, OpenError, use_interface};
 
 /// Application protocol of Greenroom's own control, grants and bulk.
 pub const ALPN: &[u8] = b"greenroom/1";
@@ -64,16 +66,23 @@ pub fn server_config(identity: &ServerIdentity, alpn: &[&[u8]]) -> Result<Server
 ///
 /// When the address cannot be bound.
 pub fn listen(local: SocketAddr, config: ServerConfig) -> io::Result<Endpoint> {
-    endpoint(local, Some(config))
+    let socket = udp_socket(local)?;
+    socket.bind(&local.into())?;
+    endpoint(socket, Some(config))
 }
 
-/// Opens an endpoint for outgoing connections: on `local` when given, else on any address of the family of `to`.
+/// Opens an endpoint for outgoing connections of the family of `to`, over `interface` when given.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound.
-pub fn dial(local: Option<SocketAddr>, to: SocketAddr) -> io::Result<Endpoint> {
-    endpoint(local.unwrap_or_else(|| any_of_family(to)), None)
+/// When the interface cannot be used or no address bound.
+pub fn dial(interface: Option<&Interface>, to: SocketAddr) -> Result<Endpoint, OpenError> {
+    let any = any_of_family(to);
+    let failed = |source| OpenError::Bind { local: any, source };
+    let socket = udp_socket(any).map_err(failed)?;
+    let local = use_interface(&socket, interface, any)?;
+    socket.bind(&local.into()).map_err(|source| OpenError::Bind { local, source })?;
+    endpoint(socket, None).map_err(failed)
 }
 
 /// A connection and who is at its other end.
@@ -226,20 +235,19 @@ async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> ConnectError {
     }
 }
 
-fn endpoint(local: SocketAddr, config: Option<ServerConfig>) -> io::Result<Endpoint> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(local),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
+fn udp_socket(local: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&local.into())?;
+    Ok(socket)
+}
+
+fn endpoint(socket: Socket, config: Option<ServerConfig>) -> io::Result<Endpoint> {
     Endpoint::new(EndpointConfig::default(), config, socket.into(), Arc::new(TokioRuntime))
 }
 
-fn any_of_family(to: SocketAddr) -> SocketAddr {
+pub(super) fn any_of_family(to: SocketAddr) -> SocketAddr {
     match to {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::identity::{IdentityError, ServerIdentity};
-use super::quic::ConnectError;
+use super::quic::{ConnectError, any_of_family};
 use super::trust::{Finding, Identity, Trust, client_config};
+use super::udp::{Interface, OpenError, use_interface};
 
 /// A TLS stream and who is at its other end.
 #[derive(Debug)]
@@ -45,12 +46,28 @@ pub async fn connect(
     alpn: &[&[u8]],
     deadline: Duration,
 ) -> Result<Secured, ConnectError> {
+    connect_over(None, to, name, trust, alpn, deadline).await
+}
+
+/// As [`connect`], over an interface when given.
+///
+/// # Errors
+///
+/// A [`ConnectError`] for each way to fail.
+pub async fn connect_over(
+    interface: Option<&Interface>,
+    to: SocketAddr,
+    name: &str,
+    trust: &Trust,
+    alpn: &[&[u8]],
+    deadline: Duration,
+) -> Result<Secured, ConnectError> {
     let server_name =
         ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Name { name: name.to_owned() })?;
     let (config, finding) = client_config(trust, alpn, false);
     let connector = TlsConnector::from(Arc::new(config));
     let secured = async {
-        let stream = connect_tcp(to).await?;
+        let stream = connect_tcp(interface, to).await?;
         let stream =
             connector.connect(server_name, stream).await.map_err(|error| reason(to, &finding, &error))?;
         let identity = finding
@@ -63,15 +80,29 @@ pub async fn connect(
 }
 
 /// Connects by TCP; small writes leave at once.
-#[expect(clippy::disallowed_methods, reason = "the shell")]
-async fn connect_tcp(to: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let stream = TcpStream::connect(to).await.map_err(|error| match error.kind() {
+async fn connect_tcp(interface: Option<&Interface>, to: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let local = |reason: String| ConnectError::Local { to, reason };
+    let socket = tcp_socket(interface, to).map_err(|error| local(error.to_string()))?;
+    let stream = socket.connect(to).await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => ConnectError::Refused { to },
-        _ => ConnectError::Local { to, reason: error.to_string() },
+        _ => local(error.to_string()),
     })?;
     // Only delay would be lost with it.
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+fn tcp_socket(interface: Option<&Interface>, to: SocketAddr) -> Result<TcpSocket, OpenError> {
+    let any = any_of_family(to);
+    let failed = |source| OpenError::Bind { local: any, source };
+    let (domain, tcp) = (socket2::Domain::for_address(to), socket2::Protocol::TCP);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(tcp)).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    let local = use_interface(&socket, interface, any)?;
+    if local != any {
+        socket.bind(&local.into()).map_err(|source| OpenError::Bind { local, source })?;
+    }
+    Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
 fn reason(to: SocketAddr, finding: &Finding, error: &io::Error) -> ConnectError {

@@ -10,6 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
@@ -17,6 +19,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_
 use super::quic::ConnectError;
 use super::tls;
 use super::trust::{Identity, Trust};
+use super::udp::Interface;
 
 /// The path of the media fallback on an endpoint.
 pub const PATH: &str = "/media";
@@ -60,9 +63,24 @@ pub async fn connect(
     name: &str,
     trust: &Trust,
     deadline: Duration,
-) -> Result<(FrameSocket<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>, Identity), ConnectError> {
+) -> Result<(FrameSocket<TlsStream<TcpStream>>, Identity), ConnectError> {
+    connect_over(None, to, name, trust, deadline).await
+}
+
+/// As [`connect`], over an interface when given.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_over(
+    interface: Option<&Interface>,
+    to: SocketAddr,
+    name: &str,
+    trust: &Trust,
+    deadline: Duration,
+) -> Result<(FrameSocket<TlsStream<TcpStream>>, Identity), ConnectError> {
     let connecting = async {
-        let secured = tls::connect(to, name, trust, &[b"http/1.1"], deadline).await?;
+        let secured = tls::connect_over(interface, to, name, trust, &[b"http/1.1"], deadline).await?;
         let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
         let url = format!("wss://{host}:{}{PATH}", to.port());
         let (socket, _) = client_async_with_config(url, secured.stream, Some(config()))

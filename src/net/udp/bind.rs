@@ -9,16 +9,34 @@ use super::{Interface, OpenError, UdpOptions};
 
 /// Opens and binds a non-blocking UDP socket of one family.
 pub(in crate::net) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
-    let local = local_address(options)?;
-    let failed = |source| OpenError::Bind { local, source };
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
-    prepare(&socket, options, local).map_err(failed)?;
-    if let Some(Interface::Name(name)) = &options.interface {
-        bind_device(&socket, name)
-            .map_err(|source| OpenError::Interface { interface: name.clone(), source })?;
-    }
-    socket.bind(&local.into()).map_err(failed)?;
+    let failed = |source| OpenError::Bind { local: options.local, source };
+    let domain = Domain::for_address(options.local);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+    prepare(&socket, options).map_err(failed)?;
+    let local = use_interface(&socket, options.interface.as_ref(), options.local)?;
+    socket.bind(&local.into()).map_err(|source| OpenError::Bind { local, source })?;
     Ok(socket)
+}
+
+/// Ties a socket that is not bound yet to an interface, and says to which address it is to be bound instead of `local`.
+pub(in crate::net) fn use_interface(
+    socket: &Socket,
+    interface: Option<&Interface>,
+    local: SocketAddr,
+) -> Result<SocketAddr, OpenError> {
+    match interface {
+        Some(Interface::Name(name)) => {
+            let failed = |source| OpenError::Interface { interface: name.clone(), source };
+            bind_device(socket, name).map(|()| local).map_err(failed)
+        }
+        Some(Interface::Address(interface)) if local.ip().is_unspecified() => {
+            if interface.is_ipv4() != local.is_ipv4() {
+                return Err(OpenError::Family { interface: *interface, local });
+            }
+            Ok(SocketAddr::new(*interface, local.port()))
+        }
+        _ => Ok(local),
+    }
 }
 
 /// The address that a bound socket has.
@@ -31,21 +49,9 @@ pub(in crate::net) fn bound_address(socket: &Socket, options: &UdpOptions) -> Re
         .map_err(|source| OpenError::Bind { local: options.local, source })
 }
 
-fn local_address(options: &UdpOptions) -> Result<SocketAddr, OpenError> {
-    match options.interface {
-        Some(Interface::Address(interface)) if options.local.ip().is_unspecified() => {
-            if interface.is_ipv4() != options.local.is_ipv4() {
-                return Err(OpenError::Family { interface, local: options.local });
-            }
-            Ok(SocketAddr::new(interface, options.local.port()))
-        }
-        _ => Ok(options.local),
-    }
-}
-
-fn prepare(socket: &Socket, options: &UdpOptions, local: SocketAddr) -> io::Result<()> {
+fn prepare(socket: &Socket, options: &UdpOptions) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    if local.is_ipv6() {
+    if options.local.is_ipv6() {
         // One socket per family: mapped addresses would need both families' control messages.
         socket.set_only_v6(true)?;
     }

@@ -23,7 +23,7 @@ use std::ops::Range;
 use greenroom_reports::trace::{ClockStep, StampSource};
 use greenroom_reports::units::Micros;
 
-pub(super) use bind::{bind, bound_address};
+pub(super) use bind::{bind, bound_address, use_interface};
 
 use super::clock::Clock;
 use crate::proto::machine::{Arrival, Departure, Transmit};
@@ -96,7 +96,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The interface does not exist or may not be used.
-    #[error("cannot use interface {interface}: {source}. List the interfaces with `ip address`.")]
+    #[error("cannot use interface {interface}: {source}. {}", advice(source))]
     Interface {
         /// The interface asked for.
         interface: String,
@@ -111,6 +111,17 @@ pub enum OpenError {
         /// The address to bind.
         local: SocketAddr,
     },
+}
+
+/// What to do about an interface that cannot be used.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "This system lets only root choose one by name: give its IP address instead, or run as root."
+        }
+        io::ErrorKind::Unsupported => "Give its IP address instead.",
+        _ => "`ip address` lists the interfaces there are.",
+    }
 }
 
 /// Opens a socket with the best stamps there are: verified by a real send to itself, user-space stamps otherwise.

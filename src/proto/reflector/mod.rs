@@ -263,6 +263,10 @@ impl Machine for Reflector {
                 self.session_datagram(now, ssid, arrival, payload);
             }
             _ if self.config.open != OpenStamp::Off && payload.len() >= Mode::Open.base_len() => {
+                if !self.open.admits(now, arrival.from.ip()) {
+                    self.counters.throttled += 1;
+                    return;
+                }
                 let request = self.buffer(payload);
                 let (validated, nonce) = (false, [0; 16]);
                 self.queue(Pending {

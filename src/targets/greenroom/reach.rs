@@ -172,7 +172,7 @@ impl Attempt<'_> {
             }
             if udp_settled || patience.is_elapsed() {
                 if let Some(opened) = fallback.take() {
-                    return self.instead(opened);
+                    return Ok(self.instead(opened));
                 }
                 if udp_settled && tcp_settled {
                     return Err(worst.as_ref().map_or(TargetFailure::Silent, failure_of));
@@ -181,29 +181,31 @@ impl Attempt<'_> {
         }
     }
 
-    /// The fallback instead of UDP. It is not bound to an interface: where one was asked for, nothing is measured over another.
-    fn instead(&self, opened: Opened) -> Result<Contact, TargetFailure> {
+    /// The fallback instead of UDP.
+    fn instead(&self, opened: Opened) -> Contact {
         let blocked = TargetFailure::UdpBlocked { works: Some(format!("tls/{}", self.port)) };
-        match self.plan.against.interface {
-            None => Ok(Contact::WebSocket(Box::new(opened), blocked)),
-            Some(_) => Err(blocked),
-        }
+        Contact::WebSocket(Box::new(opened), blocked)
     }
 
     async fn quic(&self, to: SocketAddr, number: u32) -> Result<(Connected, SocketAddr), ConnectError> {
         let delay = STAGGER * number;
         tokio::time::sleep(delay).await;
-        let from = self.local().map(|address| SocketAddr::new(address, 0));
-        let dialer =
-            quic::dial(from, to).map_err(|error| ConnectError::Local { to, reason: error.to_string() })?;
+        let interface = self.interface();
+        let local = |error: udp::OpenError| ConnectError::Local { to, reason: error.to_string() };
+        let dialer = quic::dial(interface.as_ref(), to).map_err(local)?;
         let deadline = CONNECT.saturating_sub(delay);
         let connected = quic::connect(&dialer, to, &self.name, &self.trust, &[quic::ALPN], deadline).await?;
         Ok((connected, to))
     }
 
+    /// The interface that was asked for.
+    fn interface(&self) -> Option<Interface> {
+        self.plan.against.interface.as_deref().map(Interface::parse)
+    }
+
     /// The address that was asked to send from.
     fn local(&self) -> Option<IpAddr> {
-        match self.plan.against.interface.as_deref().map(Interface::parse) {
+        match self.interface() {
             Some(Interface::Address(address)) => Some(address),
             _ => None,
         }
@@ -211,8 +213,11 @@ impl Attempt<'_> {
 
     /// The first of these addresses whose fallback answers over TCP and TLS.
     async fn web_socket(&self, addresses: &[SocketAddr]) -> Option<Opened> {
+        let interface = self.interface();
+        let interface = interface.as_ref();
         let connect = |address: SocketAddr| async move {
-            let (socket, identity) = ws::connect(address, &self.name, &self.trust, TCP).await.ok()?;
+            let connecting = ws::connect_over(interface, address, &self.name, &self.trust, TCP);
+            let (socket, identity) = connecting.await.ok()?;
             Some(Opened { socket, identity, address })
         };
         let mut attempts: FuturesUnordered<_> = addresses.iter().copied().map(connect).collect();
@@ -295,7 +300,7 @@ impl Attempt<'_> {
         };
         let against = &self.plan.against;
         let options = UdpOptions {
-            interface: against.interface.as_deref().map(Interface::parse),
+            interface: self.interface(),
             stamps: if against.program_stamps { StampMode::User } else { StampMode::Kernel },
             ..match self.plan.search {
                 Some(_) => {

@@ -54,7 +54,8 @@ fn main() -> Result<(), Failed> {
         let scenario = Scenario::parse(
             "capacity",
             &format!(
-                "why = \"capacity\"\nsource = \"own\"\nduration_ms = 20000\n\n[both]\ndelay_ms = 20\nrate_kbps = {kbps}\nqueue_ms = 300\n"
+                "why = \"capacity\"\nsource = \"own\"\nduration_ms = 20000\n\n[both]\ndelay_ms = 20\nrate_kbps = {kbps}\nqueue_ms = 300\n\n\
+                 [expect]\nbecause = \"only the capacity is looked at\"\n"
             ),
         )?;
         let lab = Lab::start(&scenario, SEED)?;
