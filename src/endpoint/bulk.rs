@@ -3,11 +3,13 @@
 //! The client writes a [`BulkRequest`] of 17 octets and, for an upload, the data until the end of the stream. The
 //! endpoint answers an upload with a [`BulkResult`] of 16 octets, a download with the data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use quinn::{Connection, RecvStream, SendStream};
+use tokio::task::JoinSet;
 
 use super::Stats;
 use crate::net::clock::Clock;
@@ -102,22 +104,26 @@ impl BulkResult {
     }
 }
 
-/// Serves transfers until the connection ends.
-pub(super) async fn serve(connection: &Connection, limits: Limits, stats: &Stats) {
-    let mut running = futures_util::stream::FuturesUnordered::new();
+/// Serves transfers until the connection ends. Dropping it ends them.
+///
+/// Each has a task of its own: within the session's, every piece of data would wake all that the session waits for.
+pub(super) async fn serve(connection: &Connection, limits: Limits, stats: &Arc<Stats>) {
+    let mut running = JoinSet::new();
     loop {
         tokio::select! {
             opened = connection.accept_bi(), if running.len() < MAX_STREAMS => match opened {
-                Ok((send, receive)) => running.push(transfer(send, receive, limits, stats)),
+                Ok((send, receive)) => {
+                    running.spawn(transfer(send, receive, limits, Arc::clone(stats)));
+                }
                 Err(_) => return,
             },
-            Some(()) = futures_util::StreamExt::next(&mut running), if !running.is_empty() => {}
+            Some(_) = running.join_next() => {}
         }
     }
 }
 
 /// Serves one transfer. A client that breaks it off has its reasons.
-async fn transfer(mut send: SendStream, mut receive: RecvStream, limits: Limits, stats: &Stats) {
+async fn transfer(mut send: SendStream, mut receive: RecvStream, limits: Limits, stats: Arc<Stats>) {
     let mut wire = [0; BulkRequest::LEN];
     let asked = tokio::time::timeout(REQUEST, receive.read_exact(&mut wire)).await;
     if !matches!(asked, Ok(Ok(()))) {

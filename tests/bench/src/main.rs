@@ -1,9 +1,10 @@
-//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md`.
+//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md` and `docs/accuracy/real-time.md`.
 //!
 //! `./dev bench [NAME…]` builds and runs it. Each section is measured in one go: in every round each contender has its turn,
 //! so that whatever else the machine does falls on all of them. What was measured, when and under which load is kept in
 //! `tests/bench/results`; the document is rendered from there, so no figure is ever typed.
 
+mod accuracy;
 mod machine;
 mod performance;
 mod process;
@@ -13,12 +14,16 @@ mod render;
 use std::error::Error;
 use std::process::ExitCode;
 
+use accuracy::networks;
 use machine::Watch;
+use performance::memory;
 use record::Section;
 
 /// Whatever went wrong, in words: this program is run by hand.
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// Writes the documents anew without measuring.
+const RENDER: &str = "render";
 /// Rounds in which every contender has its turn.
 pub(crate) const ROUNDS: usize = 5;
 
@@ -27,34 +32,45 @@ type Job = (&'static str, fn(&mut Section) -> Fallible<()>);
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let jobs = performance::JOBS;
-    if let Some(unknown) =
-        asked.iter().find(|name| *name != "render" && jobs.iter().all(|(job, _)| job != name))
-    {
+    if asked == [memory::DAY] {
+        return exit_code(&[memory::live_a_day()]);
+    }
+    let jobs = [performance::JOBS, accuracy::JOBS].concat();
+    let networks_of = |asked: &str| asked.strip_prefix(networks::NAME)?.strip_prefix('/').map(str::to_owned);
+    let is_known = |asked: &str| {
+        [RENDER, networks::NAME].contains(&asked)
+            || networks_of(asked).is_some()
+            || jobs.iter().any(|(name, _)| *name == asked)
+    };
+    if let Some(unknown) = asked.iter().find(|asked| !is_known(asked)) {
         let names: Vec<_> = jobs.iter().map(|(name, _)| *name).collect();
-        eprintln!("there is no benchmark {unknown}; there are: render {}", names.join(" "));
+        eprintln!("there is no benchmark {unknown}; there are: {} networks networks/NAME {RENDER}", names.join(" "));
         return ExitCode::from(64);
     }
-    let mut failed = false;
-    for (name, job) in jobs {
-        let wanted = asked.is_empty() || asked.iter().any(|asked| asked == name);
-        if wanted && let Err(error) = measure(name, *job) {
-            eprintln!("{name}: {error}");
-            failed = true;
-        }
+    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    let mut outcomes: Vec<_> =
+        jobs.iter().filter(|(name, _)| wanted(name)).map(|(name, job)| measure(name, *job)).collect();
+    let some: Vec<String> = asked.iter().filter_map(|asked| networks_of(asked)).collect();
+    if wanted(networks::NAME) {
+        outcomes.push(networks::measure(&[]));
+    } else if !some.is_empty() {
+        outcomes.push(networks::measure(&some));
     }
-    if let Err(error) = render::documents() {
-        eprintln!("cannot write the documents: {error}");
-        failed = true;
-    }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    outcomes.push(render::documents().map_err(|error| format!("cannot write the documents: {error}").into()));
+    exit_code(&outcomes)
+}
+
+/// Says what went wrong.
+fn exit_code(outcomes: &[Fallible<()>]) -> ExitCode {
+    outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| eprintln!("{error}"));
+    if outcomes.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn measure(name: &str, job: fn(&mut Section) -> Fallible<()>) -> Fallible<()> {
     eprintln!("measuring {name}");
     let watch = Watch::start()?;
     let mut section = Section::new(name);
-    job(&mut section)?;
+    job(&mut section).map_err(|error| format!("{name}: {error}"))?;
     section.conditions = Some(watch.end()?);
     eprintln!("{}", render::table(&section));
     section.save()

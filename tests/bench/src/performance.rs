@@ -1,7 +1,9 @@
 //! How fast and how frugal: one file per subject.
 
 mod bulk;
+mod duration;
 mod floor;
+pub(crate) mod memory;
 mod pacing;
 mod quic;
 mod reflector;
@@ -18,4 +20,6 @@ pub(crate) const JOBS: &[Job] = &[
     ("udp-bulk", bulk::measure),
     ("quic-bulk", quic::measure),
     ("startup", startup::measure),
+    ("memory", memory::measure),
+    ("quick-check", duration::measure),
 ];

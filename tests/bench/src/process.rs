@@ -27,22 +27,29 @@ pub(crate) struct Server(Child);
 impl Server {
     /// Starts it and waits until it listens on a UDP port of IPv4 (it must not be used by anything else).
     pub(crate) fn start(command: &mut Command, port: u16) -> Fallible<Self> {
-        Self::start_on(command, port, "/proc/net/udp")
+        Self::start_on(command, port, "udp")
     }
 
     /// The same for a TCP port of either family.
     pub(crate) fn start_tcp(command: &mut Command, port: u16) -> Fallible<Self> {
-        Self::start_on(command, port, "/proc/net/tcp6")
+        Self::start_on(command, port, "tcp6")
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     fn start_on(command: &mut Command, port: u16, table: &str) -> Fallible<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut server = Self(child.map_err(|error| format!("cannot start {name}: {error}"))?);
+        // As the program itself sees it: it may live in a network namespace of its own.
+        let table = format!("/proc/{}/net/{table}", server.pid());
         let wanted = format!(":{port:04X} ");
         let clock = Clock::start();
         while clock.now() < START {
-            if std::fs::read_to_string(table)?.contains(&wanted) {
+            if std::fs::read_to_string(&table).is_ok_and(|table| table.contains(&wanted)) {
                 return Ok(server);
             }
             if let Some(status) = server.0.try_wait()? {
@@ -64,15 +71,21 @@ impl Drop for Server {
 
 /// Runs a program to its end, at most a minute long, and returns what it wrote to standard output.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Fallible<String> {
-    let run = Command::new("timeout").args(["60", program]).args(arguments).stdin(Stdio::null()).output()?;
+    output_of(Command::new("timeout").args(["60", program]).args(arguments))
+}
+
+/// The same of a command that has been put together before.
+pub(crate) fn output_of(command: &mut Command) -> Fallible<String> {
+    let run = command.stdin(Stdio::null()).output();
+    let run = run.map_err(|error| format!("cannot start {command:?}: {error}"))?;
     if !run.status.success() {
         let said = String::from_utf8_lossy(&run.stderr);
-        return Err(format!("{program} {}: {} {said}", arguments.join(" "), run.status).into());
+        return Err(format!("{command:?}: {} {said}", run.status).into());
     }
     Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
-/// The same, its output read as JSON.
+/// The output of a program, read as JSON.
 pub(crate) fn json(program: &str, arguments: &[&str]) -> Fallible<serde_json::Value> {
     let text = output(program, arguments)?;
     Ok(serde_json::from_str(&text).map_err(|error| format!("{program} wrote no JSON: {error}"))?)

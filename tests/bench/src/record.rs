@@ -20,6 +20,9 @@ pub(crate) struct Section {
     pub(crate) rows: Vec<Row>,
     /// What a reader has to know of just this measurement.
     pub(crate) notes: Vec<String>,
+    /// Whether other programs make no difference, so that a busy machine does not make it void.
+    #[serde(default)]
+    pub(crate) whatever_the_load: bool,
 }
 
 /// One figure of one contender, once per round.
@@ -50,7 +53,13 @@ pub(crate) enum Goal {
 impl Section {
     /// Nothing measured yet.
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), conditions: None, rows: Vec::new(), notes: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            conditions: None,
+            rows: Vec::new(),
+            notes: Vec::new(),
+            whatever_the_load: false,
+        }
     }
 
     /// Adds the value of one round.
@@ -63,6 +72,12 @@ impl Section {
         });
         self.rows[at].values.push(value);
         &mut self.rows[at]
+    }
+
+    /// Puts the rows of one subject together, in the order in which subjects were first measured.
+    pub(crate) fn group_by_what(&mut self) {
+        let order: Vec<String> = self.rows.iter().map(|row| row.what.clone()).collect();
+        self.rows.sort_by_key(|row| order.iter().position(|what| *what == row.what));
     }
 
     /// Adds something to know; once.

@@ -5,18 +5,23 @@ use std::fs;
 use std::path::Path;
 
 use crate::Fallible;
+use crate::accuracy::networks;
 use crate::machine::Conditions;
 use crate::record::{Goal, Row, Section};
 
-/// The documents and their templates.
-const DOCUMENTS: &[&str] = &["PERFORMANCE.md"];
+/// The documents and their templates, under `docs` and under `templates`.
+const DOCUMENTS: &[&str] = &["PERFORMANCE.md", "accuracy/real-time.md"];
 
 /// Writes every document anew.
 pub(crate) fn documents() -> Fallible<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for name in DOCUMENTS {
         let template = fs::read_to_string(root.join("templates").join(name))?;
-        fs::write(root.join("../../docs").join(name), fill(&template)?)?;
+        let document = root.join("../../docs").join(name);
+        if let Some(folder) = document.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(document, fill(&template)?)?;
     }
     Ok(())
 }
@@ -25,10 +30,13 @@ fn fill(template: &str) -> Fallible<String> {
     let mut text = String::new();
     for line in template.lines() {
         match line.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
-            Some(name) => match Section::load(name)? {
-                Some(section) => text += &table(&section),
-                None => text += "Not measured yet.\n",
-            },
+            Some(name) => {
+                let kept = match name {
+                    networks::NAME => networks::table()?,
+                    name => Section::load(name)?.map(|section| table(&section)),
+                };
+                text += kept.as_deref().unwrap_or("Not measured yet.\n");
+            }
             None => text = text + line + "\n",
         }
     }
@@ -39,7 +47,7 @@ fn fill(template: &str) -> Fallible<String> {
 pub(crate) fn table(section: &Section) -> String {
     let mut text =
         "| what | who | median | least to greatest | rounds | goal |\n|---|---|--:|--:|--:|---|\n".to_owned();
-    let is_void = section.conditions.as_ref().is_some_and(Conditions::is_void);
+    let is_void = !section.whatever_the_load && section.conditions.as_ref().is_some_and(Conditions::is_void);
     let mut before = "";
     for row in &section.rows {
         let what = if row.what == before { "" } else { &row.what };

@@ -100,6 +100,18 @@ impl PacketInfo {
     }
 }
 
+/// The payload of a UDP packet; `None` of anything else, and of what is cut short.
+///
+/// Extension headers of IPv6 are not followed, as in [`PacketInfo::parse`].
+pub fn udp_payload(packet: &[u8]) -> Option<&[u8]> {
+    let (protocol, header) = match packet.first()? >> 4 {
+        4 => (packet.get(9)?, usize::from(packet[0] & 0x0f) * 4),
+        6 => (packet.get(6)?, 40),
+        _ => return None,
+    };
+    packet.get(header + 8..).filter(|_| protocol_of(*protocol) == Protocol::Udp)
+}
+
 /// Rewrites the TOS or traffic-class octet of an IP packet, with its checksum; leaves anything else alone.
 pub fn set_tos(packet: &mut [u8], tos: u8) {
     match packet.first().map(|first| first >> 4) {
@@ -174,6 +186,15 @@ mod tests {
         assert_eq!((info.flow.to_port, info.tos, info.seq), (7444, 0xb8, Some(42)));
         set_tos(&mut packet, 0x03);
         assert_eq!(PacketInfo::parse(&packet).map(|info| info.tos), Some(0x03));
+    }
+
+    #[test]
+    fn the_payload_of_udp_begins_after_both_headers() {
+        assert_eq!(udp_payload(&v4()), Some(&[0, 0, 0, 42][..]));
+        let mut tcp = v4();
+        tcp[9] = 6;
+        assert_eq!(udp_payload(&tcp), None);
+        assert_eq!(udp_payload(&v4()[..24]), None);
     }
 
     #[test]

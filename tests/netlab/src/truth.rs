@@ -31,7 +31,7 @@ pub struct PacketTruth {
     pub flow: FlowKey,
     /// The first four bytes of a UDP payload, where STAMP has its sequence number.
     pub seq: Option<u32>,
-    /// Which stream of a Greenroom session it belongs to. Known in virtual time only; `None` for anything else.
+    /// Which stream of a Greenroom session it belongs to; `None` for anything else. In real time by the usual port.
     #[serde(default)]
     pub stream: Option<StreamId>,
     /// Size at the IP layer.

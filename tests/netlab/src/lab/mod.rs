@@ -7,6 +7,7 @@ pub mod one_way;
 mod relay;
 mod system;
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,7 @@ pub struct Lab {
     relay: Option<JoinHandle<io::Result<Truth>>>,
     stop: Arc<Waker>,
     loops: BusyLoops,
+    _awake: Option<File>,
 }
 
 /// Why a lab cannot be had, or what it measured cannot be used.
@@ -89,7 +91,8 @@ impl Lab {
         let relay = Relay::new([here_tun, there_tun], links, Arc::clone(&stop), truth);
         let relay = relay.spawn().map_err(setup("start the link's thread at SCHED_FIFO"))?;
         let loops = BusyLoops::start(scenario.hosts.busy_loops).map_err(setup("start a busy loop"))?;
-        Ok(Self { here, there, relay: Some(relay), stop, loops })
+        let awake = system::keep_processors_awake();
+        Ok(Self { here, there, relay: Some(relay), stop, loops, _awake: awake })
     }
 
     /// The agent's end: what it sends goes `up`.

@@ -10,15 +10,21 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use greenroom::net::url::DEFAULT_PORT;
+use greenroom_reports::trace::Direction;
+
 use super::system::{self, Waker};
 use crate::link::{Link, Outcome};
-use crate::packet::{PacketInfo, set_tos};
+use crate::packet::{PacketInfo, set_tos, udp_payload};
+use crate::sim::stream_of;
 use crate::truth::{Lateness, LinkFate, PacketTruth, Truth};
 
 /// A timer wakes a sleeping processor this much too late at worst, so the rest is spun.
 const SPIN: Duration = Duration::from_micros(250);
 /// No more than this share of time is spun, in percent: above 95 the kernel takes the processor away for a while.
 const SPIN_SHARE: u32 = 60;
+/// Where a Greenroom endpoint answers probes and takes media.
+const PROBES: u16 = DEFAULT_PORT + 1;
 /// Packets read from one device before anything else is looked at.
 const BATCH: usize = 32;
 
@@ -141,6 +147,9 @@ impl Relay {
     fn offer(&mut self, from: usize, now: Duration, info: &PacketInfo, packet: &[u8]) {
         let index = self.logs[from].len();
         let mut truth = PacketTruth::offered(now, info);
+        if truth.has_port(PROBES) {
+            truth.stream = udp_payload(packet).and_then(|payload| stream_of(Direction::BOTH[from], payload));
+        }
         match self.links[from].offer(now, info) {
             Outcome::Dropped(reason) => truth.fate = LinkFate::Dropped(reason),
             Outcome::Delivered { at, again, tos, .. } => {
