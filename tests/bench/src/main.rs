@@ -44,7 +44,10 @@ fn main() -> ExitCode {
     };
     if let Some(unknown) = asked.iter().find(|asked| !is_known(asked)) {
         let names: Vec<_> = jobs.iter().map(|(name, _)| *name).collect();
-        eprintln!("there is no benchmark {unknown}; there are: {} networks networks/NAME {RENDER}", names.join(" "));
+        eprintln!(
+            "there is no benchmark {unknown}; there are: {} networks networks/NAME {RENDER}",
+            names.join(" ")
+        );
         return ExitCode::from(64);
     }
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);

@@ -31,7 +31,10 @@ impl Samples {
     /// What the link did to the packets up and to the answers down, which leave in the order in which the requests arrive.
     pub(super) fn of_truth(truth: &Truth, up: &[&PacketTruth], down: &[&PacketTruth]) -> Fallible<Self> {
         let whole = |packets: &[&PacketTruth]| {
-            packets.iter().map(|packet| Some((packet.delivered()?, packet.delay()?))).collect::<Option<Vec<_>>>()
+            packets
+                .iter()
+                .map(|packet| Some((packet.delivered()?, packet.delay()?)))
+                .collect::<Option<Vec<_>>>()
         };
         let (Some(mut arrived), Some(back)) = (whole(up), whole(down)) else {
             return Err(format!("{} lost packets, and is not to lose any", truth.scenario).into());

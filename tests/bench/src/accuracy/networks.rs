@@ -231,7 +231,8 @@ impl Packets {
     }
 
     fn are_equal(&self) -> bool {
-        self.otherwise == 0 && [self.lost, self.duplicate, self.reordered].iter().all(|[told, real]| told == real)
+        self.otherwise == 0
+            && [self.lost, self.duplicate, self.reordered].iter().all(|[told, real]| told == real)
     }
 }
 
@@ -291,7 +292,11 @@ pub(crate) fn table() -> Fallible<Option<String>> {
 fn row(network: &Network, scenario: &Scenario) -> String {
     let fair = ASKED.map(|use_| {
         let states = scenario.expect.states(use_);
-        if states.is_empty() { "any".to_owned() } else { states.iter().map(name).collect::<Vec<_>>().join(" or ") }
+        if states.is_empty() {
+            "any".to_owned()
+        } else {
+            states.iter().map(name).collect::<Vec<_>>().join(" or ")
+        }
     });
     let each = |show: &dyn Fn(&Run) -> String| {
         let shown: Vec<String> = network.runs.iter().map(show).collect();

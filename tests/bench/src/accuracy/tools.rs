@@ -45,7 +45,17 @@ fn greenroom(lab: &Lab) -> Fallible<Told> {
     let _endpoint = Server::start(respond.args(["respond", "--listen", &at, "--health", "off"]), STAMP)?;
     let mut measure = lab.here().command(&program);
     let duration = format!("{SECONDS}s");
-    measure.args(["measure", &at, "--duration", &duration, "--json", "-", "--quiet", "--config", "/dev/null"]);
+    measure.args([
+        "measure",
+        &at,
+        "--duration",
+        &duration,
+        "--json",
+        "-",
+        "--quiet",
+        "--config",
+        "/dev/null",
+    ]);
     let report = schema::read(&process::output_of(&mut measure)?)?;
     let target = report.targets.first().ok_or("the report names no endpoint")?;
     let pdv = |value| both("PDV", value);

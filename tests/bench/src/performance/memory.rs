@@ -42,7 +42,9 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         let (first, last) = hours.first().zip(hours.last()).ok_or("the simulated day told nothing")?;
         section.add(SIMULATED, "after the first hour", "MB", *first);
         section.add(SIMULATED, "after 24 hours", "MB", *last).goal(Goal::AtMost(ALLOWED));
-        section.add(SIMULATED, "growth from the first hour to the last", "MB", last - first).goal(Goal::AtMost(GROWTH));
+        section
+            .add(SIMULATED, "growth from the first hour to the last", "MB", last - first)
+            .goal(Goal::AtMost(GROWTH));
     }
     section.group_by_what();
     section.whatever_the_load = true;
@@ -61,7 +63,8 @@ fn greenroom() -> Fallible<[f64; 2]> {
     let listen = format!("127.0.0.1:{port}");
     let respond = ["respond", "--listen", &listen, "--health", "off"];
     let server = Server::start(Command::new(&program).args(respond), port)?;
-    let measure = ["measure", &listen, "--duration", "60s", "--json", "/dev/null", "--quiet", "--config", "/dev/null"];
+    let measure =
+        ["measure", &listen, "--duration", "60s", "--json", "/dev/null", "--quiet", "--config", "/dev/null"];
     Ok([peak_of(Command::new(&program).args(measure))?, peak(server.pid())?])
 }
 
