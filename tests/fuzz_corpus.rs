@@ -2,8 +2,24 @@
 //!
 //! Fuzzing itself needs a nightly compiler (`./dev fuzz`). Inputs that it finds are added to `fuzz/corpus/TARGET`.
 
-#[path = "../fuzz/drive.rs"]
-mod drive;
+#[path = "../fuzz/drive/stamp.rs"]
+mod stamp;
+#[path = "../fuzz/drive/control.rs"]
+mod control;
+#[path = "../fuzz/drive/machines.rs"]
+mod machines;
+#[path = "../fuzz/drive/trace.rs"]
+mod trace;
+#[path = "../fuzz/drive/chunks.rs"]
+mod chunks;
+#[path = "../fuzz/drive/sketch.rs"]
+mod sketch;
+#[path = "../fuzz/drive/report.rs"]
+mod report;
+#[path = "../fuzz/drive/profile.rs"]
+mod profile;
+#[path = "../fuzz/drive/words.rs"]
+mod words;
 
 use std::fs;
 use std::path::Path;
@@ -72,15 +88,45 @@ fn run(target: &str, drive: fn(&[u8])) {
 
 #[test]
 fn stamp_corpus() {
-    run("stamp", drive::stamp);
+    run("stamp", stamp::drive);
 }
 
 #[test]
 fn control_corpus() {
-    run("control", drive::control);
+    run("control", control::drive);
 }
 
 #[test]
 fn machines_corpus() {
-    run("machines", drive::machines);
+    run("machines", machines::drive);
+}
+
+#[test]
+fn trace_corpus() {
+    run("trace", trace::drive);
+}
+
+#[test]
+fn chunks_corpus() {
+    run("chunks", chunks::drive);
+}
+
+#[test]
+fn sketch_corpus() {
+    run("sketch", sketch::drive);
+}
+
+#[test]
+fn report_corpus() {
+    run("report", report::drive);
+}
+
+#[test]
+fn profile_corpus() {
+    run("profile", profile::drive);
+}
+
+#[test]
+fn words_corpus() {
+    run("words", words::drive);
 }

@@ -1,7 +1,6 @@
 #![no_main]
 
-#[path = "../drive.rs"]
-#[allow(dead_code, reason = "shared by all targets and the corpus test")]
+#[path = "../drive/machines.rs"]
 mod drive;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::machines(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::drive(data));

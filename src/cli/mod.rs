@@ -12,7 +12,7 @@ mod report;
 mod respond;
 mod secrets;
 mod settings;
-mod values;
+pub mod values;
 
 mod check;
 

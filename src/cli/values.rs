@@ -10,14 +10,21 @@ use crate::plan;
 
 /// One item of `--traffic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TrafficItem {
+pub enum TrafficItem {
+    /// The audio stream, which is always there.
     Audio,
-    Media { media: Media, rate: Bitrate },
+    /// A one-way stream.
+    Media {
+        /// Of what.
+        media: Media,
+        /// How much of it, at the IP layer.
+        rate: Bitrate,
+    },
 }
 
 /// Which ways the media of `measure` go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Ways {
+pub enum Ways {
     /// From this computer to the endpoint
     Up,
     /// From the endpoint to this computer
@@ -28,7 +35,8 @@ pub(crate) enum Ways {
 }
 
 impl Ways {
-    pub(crate) fn directions(self) -> &'static [Direction] {
+    /// The directions themselves.
+    pub fn directions(self) -> &'static [Direction] {
         match self {
             Self::Up => &[Direction::Up],
             Self::Down => &[Direction::Down],
@@ -38,17 +46,29 @@ impl Ways {
 }
 
 /// Reads a use: `audio`, `360p`, `720p`, `1080p`, `screen`.
-pub(crate) fn use_(text: &str) -> Result<Use, String> {
+///
+/// # Errors
+///
+/// The text names the uses there are.
+pub fn use_(text: &str) -> Result<Use, String> {
     text.trim().to_ascii_lowercase().parse().map_err(|error: UnknownUse| error.to_string())
 }
 
 /// Reads uses, separated by commas.
-pub(crate) fn uses(items: &[String]) -> Result<BTreeSet<Use>, String> {
+///
+/// # Errors
+///
+/// The text names the uses there are.
+pub fn uses(items: &[String]) -> Result<BTreeSet<Use>, String> {
     items.iter().map(|item| use_(item)).collect()
 }
 
 /// Reads an item of `--traffic`: a use, or `video@RATE`.
-pub(crate) fn traffic_item(text: &str) -> Result<TrafficItem, String> {
+///
+/// # Errors
+///
+/// The text names what there is.
+pub fn traffic_item(text: &str) -> Result<TrafficItem, String> {
     if let Some((name, rate)) = text.split_once('@') {
         let media = match name {
             "video" => Media::Video,
@@ -66,7 +86,11 @@ pub(crate) fn traffic_item(text: &str) -> Result<TrafficItem, String> {
 }
 
 /// Reads a size: `10MB`, `1.5 MiB`, `500 kB`, or bytes.
-pub(crate) fn size(text: &str) -> Result<DataSize, String> {
+///
+/// # Errors
+///
+/// The text says how to write one.
+pub fn size(text: &str) -> Result<DataSize, String> {
     let units = [("", 1), ("B", 1), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
     let binary = [("KIB", 1 << 10), ("MIB", 1 << 20), ("GIB", 1 << 30)];
     let units: Vec<_> = units.into_iter().chain(binary).collect();
@@ -76,7 +100,11 @@ pub(crate) fn size(text: &str) -> Result<DataSize, String> {
 }
 
 /// Reads a rate: `2Mbit`, `600 kbit/s`, `1.5M`, or bits per second.
-pub(crate) fn bitrate(text: &str) -> Result<Bitrate, String> {
+///
+/// # Errors
+///
+/// The text says how to write one.
+pub fn bitrate(text: &str) -> Result<Bitrate, String> {
     let text = text.trim().trim_end_matches("/s").trim_end_matches("ps");
     let units = [
         ("", 1),
@@ -101,7 +129,11 @@ pub(crate) fn bitrate(text: &str) -> Result<Bitrate, String> {
 }
 
 /// Reads a duration: `10s`, `500ms`, `2m`, or seconds.
-pub(crate) fn duration(text: &str) -> Result<Micros, String> {
+///
+/// # Errors
+///
+/// The text says how to write one.
+pub fn duration(text: &str) -> Result<Micros, String> {
     let units = [("", 1_000_000), ("S", 1_000_000), ("MS", 1_000), ("M", 60_000_000), ("MIN", 60_000_000)];
     scaled(text, &units)
         .and_then(|micros| i64::try_from(micros).ok())

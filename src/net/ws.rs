@@ -38,6 +38,21 @@ pub enum Frame {
     Control(Bytes),
 }
 
+impl Frame {
+    /// Reads a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Malformed`] when its first byte says nothing known.
+    pub fn parse(message: &Bytes) -> Result<Self, FrameError> {
+        match message.first() {
+            Some(&DATAGRAM) => Ok(Self::Datagram(message.slice(1..))),
+            Some(&CONTROL) => Ok(Self::Control(message.slice(1..))),
+            _ => Err(FrameError::Malformed),
+        }
+    }
+}
+
 /// A WebSocket that carries frames.
 #[derive(Debug)]
 pub struct FrameSocket<S>(WebSocketStream<S>);
@@ -199,7 +214,7 @@ async fn next_frame(
             Some(Ok(Message::Close(_))) => closed = true,
             Some(Err(_)) if closed => return Ok(None),
             Some(Err(error)) => return Err(Box::new(error).into()),
-            Some(Ok(Message::Binary(message))) => return parse(&message).map(Some),
+            Some(Ok(Message::Binary(message))) => return Frame::parse(&message).map(Some),
             Some(Ok(Message::Text(_))) => return Err(FrameError::Malformed),
             // Pings are answered by the library.
             Some(Ok(_)) => {}
@@ -216,14 +231,6 @@ pub(super) async fn over_a_pipe(
     let connecting = client_async_with_config(format!("ws://localhost{PATH}"), near, Some(config()));
     let (connected, accepted) = tokio::join!(connecting, accept(far));
     (FrameSocket(connected.expect("a handshake").0), accepted.expect("a handshake"))
-}
-
-fn parse(message: &Bytes) -> Result<Frame, FrameError> {
-    match message.first() {
-        Some(&DATAGRAM) => Ok(Frame::Datagram(message.slice(1..))),
-        Some(&CONTROL) => Ok(Frame::Control(message.slice(1..))),
-        _ => Err(FrameError::Malformed),
-    }
 }
 
 fn config() -> WebSocketConfig {
@@ -337,7 +344,7 @@ mod tests {
     #[test]
     fn a_message_without_a_known_first_byte_is_no_frame() {
         for message in [&b""[..], b"\x02", b"\xff..."] {
-            assert!(matches!(parse(&Bytes::copy_from_slice(message)), Err(FrameError::Malformed)));
+            assert!(matches!(Frame::parse(&Bytes::copy_from_slice(message)), Err(FrameError::Malformed)));
         }
     }
 }
