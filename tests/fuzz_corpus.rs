@@ -2,22 +2,22 @@
 //!
 //! Fuzzing itself needs a nightly compiler (`./dev fuzz`). Inputs that it finds are added to `fuzz/corpus/TARGET`.
 
-#[path = "../fuzz/drive/stamp.rs"]
-mod stamp;
+#[path = "../fuzz/drive/chunks.rs"]
+mod chunks;
 #[path = "../fuzz/drive/control.rs"]
 mod control;
 #[path = "../fuzz/drive/machines.rs"]
 mod machines;
-#[path = "../fuzz/drive/trace.rs"]
-mod trace;
-#[path = "../fuzz/drive/chunks.rs"]
-mod chunks;
-#[path = "../fuzz/drive/sketch.rs"]
-mod sketch;
-#[path = "../fuzz/drive/report.rs"]
-mod report;
 #[path = "../fuzz/drive/profile.rs"]
 mod profile;
+#[path = "../fuzz/drive/report.rs"]
+mod report;
+#[path = "../fuzz/drive/sketch.rs"]
+mod sketch;
+#[path = "../fuzz/drive/stamp.rs"]
+mod stamp;
+#[path = "../fuzz/drive/trace.rs"]
+mod trace;
 #[path = "../fuzz/drive/words.rs"]
 mod words;
 

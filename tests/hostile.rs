@@ -20,7 +20,7 @@ use greenroom::proto::control::{self, Accept, EndpointInfo, Finished, Frame};
 use greenroom::proto::machine::{Arrival, Departure, DepartureEvent, Machine, Transmit};
 use greenroom::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig};
 use greenroom::proto::stamp::{SessionKey, TimestampFormat, WallAnchor};
-use greenroom_reports::schema::{Report, State};
+use greenroom_reports::schema::{Report, State, Use};
 use greenroom_reports::trace::{ClockInfo, ClockStep};
 use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::{Profile, TargetFailure};
@@ -44,7 +44,9 @@ const SSID: u16 = 7;
 async fn times_that_cannot_be_true_decide_nothing() {
     let endpoint = start(Twist { backdates: Micros::from_secs(9), ..Twist::default() });
     let report = run(endpoint, 2).await;
-    assert!(report.verdict.uses.values().all(|use_| use_.state != State::Ready), "{:?}", report.verdict);
+    assert_eq!(report.verdict.uses[&Use::Audio].state, State::Inconclusive, "{:?}", report.verdict);
+    let others = report.verdict.uses.iter().filter(|(use_, _)| **use_ != Use::Audio);
+    assert!(others.clone().all(|(_, found)| found.state == State::NotTested), "{:?}", report.verdict);
     assert_eq!(report.verdict.causes[0].code, "endpoint_lies");
     assert!(report.targets[0].rtt_ms.measured().is_none(), "no figure comes of a lie");
 }
@@ -58,7 +60,7 @@ async fn an_endpoint_that_moves_ends_the_run_with_what_was_measured() {
     assert!(!report.complete && report.trace.is_some());
     assert!(target.rtt_ms.measured().is_some_and(|rtt| rtt.n >= 25), "{:?}", target.rtt_ms);
     assert!(report.verdict.causes.iter().any(|cause| cause.code == "address_changed"));
-    assert_ne!(report.verdict.overall, State::Ready);
+    assert_eq!(report.verdict.uses[&Use::Audio].state, State::Inconclusive, "{:?}", report.verdict);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,8 +74,9 @@ async fn garbage_replays_and_oversized_datagrams_change_nothing() {
             assert_eq!((counts.planned, counts.lost, counts.corrupt), (100, 0, 0), "{counts:?}");
         }
     }
-    let states = |report: &Report| report.verdict.uses.values().map(|use_| use_.state).collect::<Vec<_>>();
-    assert_eq!(states(&quiet), states(&loud));
+    for report in [quiet, loud] {
+        assert_eq!(report.verdict.uses[&Use::Audio].state, State::Ready, "{:?}", report.verdict);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +184,7 @@ async fn serve(mut link: Link, driver: &Driver<Backdating>, stamp_port: u16, twi
     while let Ok(Some(frame)) = link.receive().await {
         if matches!(frame, Frame::Finish(_)) {
             // It may have had enough.
-            let _ = link.send(&Frame::Finished(Finished { dropped_records: 0 })).await;
+            let _ = link.send(&Frame::Finished(Finished::default())).await;
         }
     }
 }

@@ -31,7 +31,9 @@ pub(crate) fn drive(data: &[u8]) {
         let _ = values::traffic_item(&format!("video@{written}"));
     }
     let items: Vec<String> = text.split(',').map(str::to_owned).collect();
-    assert!(values::uses(&items).is_ok_and(|uses| uses.len() <= items.len()) || values::uses(&items).is_err());
+    assert!(
+        values::uses(&items).is_ok_and(|uses| uses.len() <= items.len()) || values::uses(&items).is_err()
+    );
 }
 
 /// An endpoint's address: what is shown of it reads as the same, but for the pin; what is refused as a secret is not told.

@@ -1,27 +1,49 @@
 //! Two reports side by side: what changed, and whether it is more than doubt.
 
-use crate::schema::{Distribution, Estimate, Report, State, Target, Use, Value};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::schema::{Cause, Distribution, Estimate, Report, State, Target, Use, UseVerdict, Value};
 use crate::verdict::rank;
 
 /// What changed from one report to another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The overall states, before and after.
-    pub overall: (State, State),
-    /// Uses whose state changed, with the state before and after.
-    pub uses: Vec<(Use, State, State)>,
+    /// The overall states.
+    pub overall: States,
+    /// Uses whose state changed.
+    pub uses: BTreeMap<Use, States>,
     /// Figures that both reports measured, in order of the report.
     pub figures: Vec<Change>,
-    /// Codes of causes that came.
-    pub causes_new: Vec<String>,
-    /// Codes of causes that went.
-    pub causes_gone: Vec<String>,
+    /// Causes that came.
+    pub causes_new: Vec<Told>,
+    /// Causes that went.
+    pub causes_gone: Vec<Told>,
     /// Why figures may not be comparable: another endpoint, another profile.
     pub caveats: Vec<String>,
 }
 
+/// A state in both reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct States {
+    /// In the earlier one.
+    pub before: State,
+    /// In the later one.
+    pub after: State,
+}
+
+/// A cause as the report told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// Its stable code.
+    pub code: String,
+    /// Its sentence.
+    pub say: String,
+}
+
 /// One figure in both reports.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Where in the report: `up.loss_ratio`, `rtt_ms.p50`.
     pub figure: String,
@@ -34,7 +56,8 @@ pub struct Change {
 }
 
 /// What to make of a change. In all figures compared, less is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trend {
     /// The intervals do not touch, and the later one lies lower.
     Better,
@@ -54,14 +77,9 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
     if urls(before) != urls(after) {
         caveats.push("they were measured against different endpoints".to_owned());
     }
-    let codes =
-        |report: &Report| report.verdict.causes.iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
-    let without = |these: &[String], those: &[String]| {
-        these.iter().filter(|code| !those.contains(code)).cloned().collect()
-    };
-    let (old, new) = (codes(before), codes(after));
+    let (old, new) = (&before.verdict.causes, &after.verdict.causes);
     Comparison {
-        overall: (before.verdict.overall, after.verdict.overall),
+        overall: States { before: before.verdict.overall, after: after.verdict.overall },
         uses: changed_uses(before, after),
         figures: before
             .targets
@@ -69,8 +87,8 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
             .zip(&after.targets)
             .flat_map(|(before, after)| changes(before, after))
             .collect(),
-        causes_new: without(&new, &old),
-        causes_gone: without(&old, &new),
+        causes_new: without(new, old),
+        causes_gone: without(old, new),
         caveats,
     }
 }
@@ -78,7 +96,7 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
 impl Comparison {
     /// Whether the later report is worse: in its verdict, else in a figure beyond doubt and in none better.
     pub fn worse(&self) -> bool {
-        let (before, after) = self.overall;
+        let States { before, after } = self.overall;
         let any = |trend| self.figures.iter().any(|change| change.trend == trend);
         match rank(after).cmp(&rank(before)) {
             std::cmp::Ordering::Greater => true,
@@ -88,11 +106,19 @@ impl Comparison {
     }
 }
 
-fn changed_uses(before: &Report, after: &Report) -> Vec<(Use, State, State)> {
+/// Those causes whose code is not among the others.
+fn without(these: &[Cause], others: &[Cause]) -> Vec<Told> {
+    let known = |code: &str| others.iter().any(|other| other.code == code);
+    let told = |cause: &Cause| Told { code: cause.code.clone(), say: cause.say.clone() };
+    these.iter().filter(|cause| !known(&cause.code)).map(told).collect()
+}
+
+fn changed_uses(before: &Report, after: &Report) -> BTreeMap<Use, States> {
     let later = &after.verdict.uses;
-    let both =
-        before.verdict.uses.iter().filter_map(|(use_, old)| Some((*use_, old.state, later.get(use_)?.state)));
-    both.filter(|(_, old, new)| old != new).collect()
+    let states = |(use_, old): (&Use, &UseVerdict)| {
+        Some((*use_, States { before: old.state, after: later.get(use_)?.state }))
+    };
+    before.verdict.uses.iter().filter_map(states).filter(|(_, found)| found.before != found.after).collect()
 }
 
 fn changes(before: &Target, after: &Target) -> Vec<Change> {
@@ -162,7 +188,7 @@ mod tests {
         let same = compare(&golden(), &golden());
         assert_eq!(
             (same.uses, same.causes_new, same.causes_gone, same.caveats),
-            (vec![], vec![], vec![], vec![])
+            (BTreeMap::new(), vec![], vec![], vec![])
         );
         assert_eq!(same.figures.len(), 9, "rtt, three each way, two rtt increases");
         assert!(
@@ -199,8 +225,9 @@ mod tests {
         after.targets[0].url = "greenroom://other.example".into();
         after.profile.version = 2;
         let found = compare(&before, &after);
-        assert_eq!(found.uses, [(Use::Audio, State::Degraded, State::Ready)]);
-        assert_eq!(found.causes_gone, ["loss_up"]);
+        let changed = States { before: State::Degraded, after: State::Ready };
+        assert_eq!(found.uses, BTreeMap::from([(Use::Audio, changed)]));
+        assert_eq!(found.causes_gone.iter().map(|told| told.code.as_str()).collect::<Vec<_>>(), ["loss_up"]);
         assert_eq!(found.caveats.len(), 2);
         assert!(!found.worse());
     }

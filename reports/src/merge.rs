@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::metrics::percentile::Quantile;
 use crate::metrics::sketch::{Sketch, SketchError};
-use crate::schema::{CountsReport, DirectionReport, Report, State, Use};
+use crate::schema::{Counts, Report, State, Use};
 
 /// Reports merged.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,9 +16,9 @@ pub struct Merged {
     /// The same per use, those not tested left out.
     pub uses: BTreeMap<Use, Vec<(State, u64)>>,
     /// Packets of the audio stream upward, over all endpoints.
-    pub up: CountsReport,
+    pub up: Counts,
     /// Packets of the audio stream downward.
-    pub down: CountsReport,
+    pub down: Counts,
     /// Merged distributions by name: `rtt`, `pdv_up`, `pdv_down`.
     pub distributions: BTreeMap<String, MergedDistribution>,
     /// How many reports told each cause, by code.
@@ -71,8 +71,8 @@ pub fn merge<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Result<Merged
             count(merged.uses.entry(*use_).or_default(), verdict.state);
         }
         for target in &report.targets {
-            add(&mut merged.up, &target.up);
-            add(&mut merged.down, &target.down);
+            merged.up.merge(&target.up.counts);
+            merged.down.merge(&target.down.counts);
         }
         for cause in &report.verdict.causes {
             *merged.causes.entry(cause.code.clone()).or_default() += 1;
@@ -100,22 +100,6 @@ fn count(states: &mut Vec<(State, u64)>, state: State) {
         Some((_, n)) => *n += 1,
         None => states.push((state, 1)),
     }
-}
-
-fn add(sum: &mut CountsReport, direction: &DirectionReport) {
-    let counts = direction.counts;
-    sum.planned = sum.planned.saturating_add(counts.planned);
-    sum.sent = sum.sent.saturating_add(counts.sent);
-    sum.on_time = sum.on_time.saturating_add(counts.on_time);
-    sum.late = sum.late.saturating_add(counts.late);
-    sum.lost = sum.lost.saturating_add(counts.lost);
-    sum.corrupt = sum.corrupt.saturating_add(counts.corrupt);
-    sum.host_dropped = sum.host_dropped.saturating_add(counts.host_dropped);
-    sum.awaited = sum.awaited.saturating_add(counts.awaited);
-    sum.send_failed = sum.send_failed.saturating_add(counts.send_failed);
-    sum.not_sent = sum.not_sent.saturating_add(counts.not_sent);
-    sum.duplicate = sum.duplicate.saturating_add(counts.duplicate);
-    sum.reordered = sum.reordered.saturating_add(counts.reordered);
 }
 
 fn distribution(sketch: &Sketch) -> Option<MergedDistribution> {

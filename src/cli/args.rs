@@ -185,6 +185,9 @@ pub(crate) enum ReportCommand {
         /// The later report
         #[arg(value_hint = ValueHint::FilePath)]
         after: PathBuf,
+        /// Print it as JSON, with paths and codes
+        #[arg(long)]
+        json: bool,
     },
     /// Merge reports on one endpoint into one set of figures
     Merge {

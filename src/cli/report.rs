@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use greenroom_reports::assess::{self, Agreement, RecomputeError};
-use greenroom_reports::compare::{self, Comparison, Trend};
+use greenroom_reports::compare;
 use greenroom_reports::merge::{self, MergeError, Merged};
+use greenroom_reports::render::comparison;
 use greenroom_reports::schema::{self, Report, State};
 
 use super::args::{Global, ReportCommand};
@@ -22,9 +23,15 @@ pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliE
             Ok(Exit::Ready)
         }
         ReportCommand::Validate { files } => validate(files),
-        ReportCommand::Compare { before, after } => {
+        ReportCommand::Compare { before, after, json } => {
             let comparison = compare::compare(&read(before)?, &read(after)?);
-            output::to_stdout(&comparison_text(&comparison))?;
+            let text = if *json {
+                let json = serde_json::to_string_pretty(&comparison);
+                json.map_err(|error| CliError::Internal(error.to_string()))? + "\n"
+            } else {
+                comparison::render(&comparison)
+            };
+            output::to_stdout(&text)?;
             Ok(Exit::Ready)
         }
         ReportCommand::Merge { files } => {
@@ -38,34 +45,6 @@ pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliE
             Ok(Exit::Ready)
         }
     }
-}
-
-fn comparison_text(comparison: &Comparison) -> String {
-    let (before, after) = comparison.overall;
-    let mut text = match before == after {
-        true => format!("Overall: {} before and after\n", name(after)),
-        false => format!("Overall: {}, then {}\n", name(before), name(after)),
-    };
-    for caveat in &comparison.caveats {
-        text += &format!("Careful: {caveat}\n");
-    }
-    for (use_, before, after) in &comparison.uses {
-        text += &format!("{}: {}, then {}\n", use_.short(), name(*before), name(*after));
-    }
-    for (what, codes) in [("New", &comparison.causes_new), ("Gone", &comparison.causes_gone)] {
-        if !codes.is_empty() {
-            text += &format!("{what}: {}\n", codes.join(", "));
-        }
-    }
-    for change in &comparison.figures {
-        let trend = match change.trend {
-            Trend::Better => "better",
-            Trend::Worse => "worse",
-            Trend::WithinDoubt => "no difference beyond doubt",
-        };
-        text += &format!("{:<34}{:>12.4}{:>12.4}  {trend}\n", change.figure, change.before, change.after);
-    }
-    text
 }
 
 fn merged_text(merged: &Merged) -> String {
@@ -124,7 +103,7 @@ fn agreement(report: &Report) -> (String, bool) {
         Ok(Agreement::Differs(paths)) => {
             (format!("not valid: its samples give other figures for {}", paths.join(", ")), false)
         }
-        Err(RecomputeError::NoTrace | RecomputeError::Targets(_)) => {
+        Err(RecomputeError::NoTrace | RecomputeError::NoTarget | RecomputeError::Targets(_)) => {
             ("valid; it has no samples to compute its figures again from".to_owned(), true)
         }
         Err(error) => (format!("not valid: {error}"), false),

@@ -419,8 +419,11 @@ impl Session<'_> {
         log.send(self.driver, link, true).await?;
         let ssid = log.ssid;
         let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;
-        let dropped_records = status.map_or(0, |status| status.dropped_records);
-        link.send(&Frame::Finished(Finished { dropped_records })).await?;
+        let finished = status.map_or_else(Finished::default, |status| Finished {
+            dropped_records: status.dropped_records,
+            address_changes: status.address_changes,
+        });
+        link.send(&Frame::Finished(finished)).await?;
         link.finish().await;
         Ok(())
     }

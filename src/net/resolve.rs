@@ -102,6 +102,14 @@ pub fn has_route(to: SocketAddr) -> bool {
     std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(to)).is_ok()
 }
 
+/// Whether this machine has a route out, of either family. Nothing is sent: the addresses are those of documentation (RFC
+/// 5737, RFC 3849), which only a default route leads to.
+pub fn is_online() -> bool {
+    let v4 = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
+    let v6 = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9));
+    has_route(v4) || has_route(v6)
+}
+
 impl Resolved {
     fn of(found: Vec<SocketAddr>) -> Self {
         let mut resolved = Self::default();

@@ -7,7 +7,6 @@ use super::uses::idle_trips;
 use crate::confidence::loss::{self, LossRuns};
 use crate::confidence::{LEVEL, quantile};
 use crate::metrics::capacity::{self, Bounds as CapacityBounds};
-use crate::metrics::flow::Counts;
 use crate::metrics::loss::Share;
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::metrics::sketch::Sketch;
@@ -15,7 +14,7 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Bounds, Burst, Capacity, CountsReport, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded,
+    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded,
     PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
     Use, Value,
 };
@@ -41,7 +40,7 @@ pub(super) fn target(
     let nothing = "no audio was sent";
     let audio = |direction| match observed.audio(direction) {
         Some(stream) => self::direction(stream, observed),
-        None => no_direction(nothing),
+        None => DirectionReport::not_tested(nothing),
     };
     Target {
         state: super::reached(meta),
@@ -83,8 +82,8 @@ pub(super) fn unmeasured(meta: &TargetMeta, reason: &str) -> Target {
         timestamps: Timestamps::default(),
         rtt_ms: Value::not_tested(reason),
         reflector_hold_ms: Value::not_tested(reason),
-        up: no_direction(reason),
-        down: no_direction(reason),
+        up: DirectionReport::not_tested(reason),
+        down: DirectionReport::not_tested(reason),
         streams: Vec::new(),
         loaded: Loaded {
             idle_rtt_p50_ms: Value::not_tested(reason),
@@ -156,7 +155,7 @@ fn direction(stream: &Observation, observed: &Observed<'_>) -> DirectionReport {
     let order = reorder::reordering(flow);
     let (duplicated, received) = reorder::duplicated(flow);
     DirectionReport {
-        counts: counts(whole),
+        counts: *whole,
         loss_ratio: match lost.ratio() {
             Some(ratio) => {
                 let shown = loss::displayed_bursty(&runs, LEVEL);
@@ -279,32 +278,6 @@ fn late_loss(stream: &Observation, none: &str) -> LateLoss {
             Some(added) => estimate(added.as_ms(), None, samples.len()),
             None => Value::not_tested("nothing arrived"),
         },
-    }
-}
-
-fn no_direction(reason: &str) -> DirectionReport {
-    DirectionReport {
-        counts: CountsReport::default(),
-        loss_ratio: Value::not_tested(reason),
-        host_loss_ratio: Value::not_tested(reason),
-        pdv_ms: Value::not_tested(reason),
-        ipdv_mean_abs_ms: Value::not_tested(reason),
-        jitter_rfc3550_ms: Value::not_tested(reason),
-        burst: Value::not_tested(reason),
-        burst_loss_200ms_ratio: Value::not_tested(reason),
-        late_loss_ratio: LateLoss {
-            fixed_40ms: Value::not_tested(reason),
-            fixed_60ms: Value::not_tested(reason),
-            fixed_100ms: Value::not_tested(reason),
-            fixed_200ms: Value::not_tested(reason),
-            adaptive: Value::not_tested(reason),
-            adaptive_delay_ms: Value::not_tested(reason),
-        },
-        reordering: Value::not_tested(reason),
-        duplicate_ratio: Value::not_tested(reason),
-        host_delay_ms: Value::not_tested(reason),
-        local_queue_ms: Value::not_tested(reason),
-        capacity_bps: Value::not_tested(reason),
     }
 }
 
@@ -497,37 +470,6 @@ fn steps(
 
 /// An hour of steps.
 const MOST_STEPS: i64 = 36_000;
-
-fn counts(counts: &Counts) -> CountsReport {
-    let Counts {
-        planned,
-        sent,
-        on_time,
-        late,
-        lost,
-        corrupt,
-        host_dropped,
-        awaited,
-        send_failed,
-        not_sent,
-        duplicate,
-        reordered,
-    } = *counts;
-    CountsReport {
-        planned,
-        sent,
-        on_time,
-        late,
-        lost,
-        corrupt,
-        host_dropped,
-        awaited,
-        send_failed,
-        not_sent,
-        duplicate,
-        reordered,
-    }
-}
 
 /// A share with Wilson's interval.
 fn share(share: Share, none: &str) -> Value<Estimate> {

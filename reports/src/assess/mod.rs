@@ -280,17 +280,22 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
     let causes = ranking::ranked(causes, question.asked);
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
+    let measured = judged.iter().any(|judged| judged.observed.is_some());
     Verdict {
         overall: state,
         certain: overall.is_some_and(Judgement::certain),
         place: lead.map(|cause| cause.place),
         direction: lead.and_then(|cause| cause.direction),
-        say: lead.map_or_else(|| without_cause(state, question.asked, in_process), |cause| cause.say.clone()),
+        say: lead.map_or_else(
+            || without_cause(state, question.asked, in_process, measured),
+            |cause| cause.say.clone(),
+        ),
         fix: match (lead, state) {
             (Some(cause), _) => cause.fix.clone(),
             (None, State::Inconclusive) => {
                 Some("Run a deep check, which takes longer and can tell.".to_owned())
             }
+            (None, State::NotTested) if measured && question.asked.is_empty() => None,
             (None, State::NotTested) => Some("Name an endpoint to check against.".to_owned()),
             (None, _) => None,
         },
@@ -306,12 +311,15 @@ fn leading<'a>(causes: &'a [Cause], overall: State, asked: &BTreeSet<Use>) -> Op
 }
 
 /// What to say when no single cause leads.
-fn without_cause(state: State, asked: &BTreeSet<Use>, in_process: bool) -> String {
+fn without_cause(state: State, asked: &BTreeSet<Use>, in_process: bool, measured: bool) -> String {
     let names = asked.iter().map(|use_| use_.short()).collect::<Vec<_>>().join(", ");
     match state {
         State::Ready => format!("Your connection is ready for {names}."),
         State::NotTested if in_process => {
             "This computer was tested against itself; this says nothing about the internet path.".to_owned()
+        }
+        State::NotTested if measured && asked.is_empty() => {
+            "The network was measured; nothing was asked to be judged.".to_owned()
         }
         State::NotTested => "The network was not tested.".to_owned(),
         State::Inconclusive => "The check was too short to tell.".to_owned(),

@@ -111,20 +111,31 @@ pub enum RecomputeError {
     /// Its profile makes no sense.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// It has another number of endpoints than traces.
-    #[error("the report has {0} endpoints and one trace; it can be computed again for one only")]
+    /// It has a trace and no endpoint that it could be of.
+    #[error("the report has samples, and no endpoint that they could be of")]
+    NoTarget,
+    /// More than one endpoint was measured, and the samples are those of the first.
+    #[error("{0} endpoints were measured and the samples are of one; it cannot be computed again")]
     Targets(usize),
 }
 
 /// Computes a report's summary again from its trace and compares.
+///
+/// The trace is of the one endpoint that was measured; others may stand in the report with the reason why they were not.
 ///
 /// # Errors
 /// [`RecomputeError`] when there is nothing to compute from.
 pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
     let trace = encoding::decode(report.trace.as_ref().ok_or(RecomputeError::NoTrace)?)?;
     report.profile.validate()?;
-    let [target] = report.targets.as_slice() else {
-        return Err(RecomputeError::Targets(report.targets.len()));
+    let measured: Vec<usize> =
+        (0..report.targets.len()).filter(|i| was_measured(&report.targets[*i])).collect();
+    let traced = match measured[..] {
+        // Nothing came of the samples: they are of the first endpoint, as they are when a report is made.
+        [] if report.targets.is_empty() => return Err(RecomputeError::NoTarget),
+        [] => 0,
+        [one] => one,
+        _ => return Err(RecomputeError::Targets(measured.len())),
     };
     let asked: BTreeSet<_> = report.settings.judged.uses.iter().copied().collect();
     let question = Question {
@@ -133,8 +144,9 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
         mode: report.settings.judged.mode,
         at_cap: report.settings.judged.at_cap,
     };
-    let meta = meta_of(target);
-    let again = assess(&[Probed { meta: &meta, trace: Some(&trace) }], &question);
+    let metas: Vec<TargetMeta> = report.targets.iter().map(meta_of).collect();
+    let probed = |(i, meta)| Probed { meta, trace: (i == traced).then_some(&trace) };
+    let again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
     let mut differing = Vec::new();
     let as_json = |value: serde_json::Result<serde_json::Value>| value.unwrap_or(serde_json::Value::Null);
     for (name, theirs, ours) in [
@@ -158,6 +170,11 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
         differences(name, &theirs, &ours, &mut differing);
     }
     Ok(if differing.is_empty() { Agreement::Agrees } else { Agreement::Differs(differing) })
+}
+
+/// Whether a target's figures came from samples.
+fn was_measured(target: &Target) -> bool {
+    target.up.counts.planned > 0 || target.down.counts.planned > 0 || !target.streams.is_empty()
 }
 
 fn meta_of(target: &Target) -> TargetMeta {

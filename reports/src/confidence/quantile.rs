@@ -86,6 +86,9 @@ fn last(n: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod coverage_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -107,4 +107,19 @@ mod tests {
         assert_eq!(nearest_rank(&sample, Quantile::from_millionths(700_000)), Some(7));
         assert_eq!(nearest_rank::<i32>(&[], Quantile::P50), None);
     }
+
+    /// RFC 7679 section 5.1: a packet that never came has an infinite delay, and so has a percentile that reaches it.
+    #[test]
+    fn with_losses_as_infinity() {
+        const LOST: Micros = Micros::MAX;
+        let ms = Micros::from_millis;
+        let stream_1 = Sorted::new(vec![ms(100), ms(110), LOST, ms(90), ms(500)]);
+        assert_eq!(stream_1.at(Quantile::P50), Some(ms(110)));
+        assert_eq!(stream_1.at(Quantile::from_millionths(800_000)), Some(ms(500)));
+        assert_eq!(stream_1.at(Quantile::from_millionths(900_000)), Some(LOST));
+        assert_eq!(stream_1.min(), Some(ms(90)), "the minimum is of what came (section 5.3)");
+        // Section 5.2 takes the mean of the middle two, 105 ms; nearest rank, which every percentile here is, the lower one.
+        let stream_2 = Sorted::new(vec![ms(100), ms(110), LOST, ms(90)]);
+        assert_eq!(stream_2.at(Quantile::P50), Some(ms(100)));
+    }
 }

@@ -4,7 +4,7 @@ use super::number;
 use super::words;
 use crate::schema::{
     Capacity, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter, StreamReport,
-    Target, Value,
+    Target, Value, Verdict,
 };
 
 /// One row: a name and what was found.
@@ -76,11 +76,11 @@ pub(super) fn samples(n: u64) -> String {
     format!("n{}{}", number::GLUE, number::count(n))
 }
 
-/// The rows of a target, in order of interest.
-pub(super) fn target_rows(target: &Target) -> Vec<Row> {
+/// The rows of a target, in order of interest. What only uses that nobody asked for need is for full detail.
+pub(super) fn target_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
     let mut rows = network_rows(&target.up, &target.down);
     rows.splice(0..0, round_trip_rows(target));
-    rows.extend(load_rows(target));
+    rows.extend(load_rows(target, verdict));
     rows.push(capacity_row(&target.up, &target.down));
     rows.extend(quality_rows(target));
     rows.extend(detail_rows(&target.up, &target.down));
@@ -147,13 +147,19 @@ fn capacity_row(up: &DirectionReport, down: &DirectionReport) -> Row {
     Row { full_only: !searched, ..found }
 }
 
-fn load_rows(target: &Target) -> Vec<Row> {
+fn load_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
+    let asked = |use_| verdict.uses.get(use_).is_some_and(|found| found.asked);
+    let any_asked = verdict.uses.keys().any(asked);
     let increases = &target.loaded.rtt_increase_ms;
     let mut rows: Vec<Row> = increases
         .iter()
         .map(|(use_, increase)| {
             let name = format!("Delay added by {}", lower_first(words::use_name(*use_)));
-            once(name, "RTT p95 under load up to its own rung, less the idle median", time(increase))
+            let row =
+                once(name, "RTT p95 under load up to its own rung, less the idle median", time(increase));
+            // Where nothing was asked for, what was measured is shown.
+            let shown = if any_asked { asked(use_) } else { increase.measured().is_some() };
+            if shown { row } else { row.full() }
         })
         .collect();
     if rows.is_empty() {

@@ -3,6 +3,7 @@
 //! Renderers are functions of the report alone. They say what the report says: nothing is judged, rounded up or filled in
 //! here, and what was not measured is shown with its reason.
 
+pub mod comparison;
 pub mod html;
 pub mod json;
 pub mod terminal;

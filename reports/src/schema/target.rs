@@ -108,7 +108,7 @@ pub struct DirectionReport {
     /// How many packets of the whole run ended how; the figures below leave capacity searches out. `planned = sent + send_failed + not_sent`;
     /// `sent = on_time + late + lost + corrupt + host_dropped + awaited`.
     #[serde(flatten)]
-    pub counts: CountsReport,
+    pub counts: Counts,
     /// Lost on the network, of what was sent and is no longer awaited.
     pub loss_ratio: Value<Estimate>,
     /// Dropped by a computer, not the network.
@@ -157,21 +157,57 @@ pub struct Capacity {
     pub n: u64,
 }
 
-/// How many packets ended how, as reported.
+impl DirectionReport {
+    /// A direction of which nothing was measured, for `reason`.
+    pub fn not_tested(reason: &str) -> Self {
+        Self {
+            counts: Counts::default(),
+            loss_ratio: Value::not_tested(reason),
+            host_loss_ratio: Value::not_tested(reason),
+            pdv_ms: Value::not_tested(reason),
+            ipdv_mean_abs_ms: Value::not_tested(reason),
+            jitter_rfc3550_ms: Value::not_tested(reason),
+            burst: Value::not_tested(reason),
+            burst_loss_200ms_ratio: Value::not_tested(reason),
+            late_loss_ratio: LateLoss::not_tested(reason),
+            reordering: Value::not_tested(reason),
+            duplicate_ratio: Value::not_tested(reason),
+            host_delay_ms: Value::not_tested(reason),
+            local_queue_ms: Value::not_tested(reason),
+            capacity_bps: Value::not_tested(reason),
+        }
+    }
+}
+
+/// How many packets ended how.
+///
+/// `planned = sent + send_failed + not_sent` and
+/// `sent = on_time + late + lost + corrupt + host_dropped + awaited`; duplicates are counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "named as in metrics::flow::Counts, which says what each is")]
-pub struct CountsReport {
+pub struct Counts {
+    /// Packets that the run was to send.
     pub planned: u64,
+    /// Packets that the kernel took.
     pub sent: u64,
+    /// Arrived before they were given up.
     pub on_time: u64,
+    /// Arrived after they were given up.
     pub late: u64,
+    /// Never arrived.
     pub lost: u64,
+    /// Arrived damaged.
     pub corrupt: u64,
+    /// Dropped by a computer, not the network.
     pub host_dropped: u64,
+    /// Neither arrived nor given up when the run ended.
     pub awaited: u64,
+    /// Refused by the local kernel.
     pub send_failed: u64,
+    /// Their turn never came.
     pub not_sent: u64,
+    /// Arrivals beyond the first of each packet.
     pub duplicate: u64,
+    /// Packets reordered on the way (RFC 4737 type-P-reordered, first copies).
     pub reordered: u64,
 }
 
@@ -220,6 +256,19 @@ pub struct LateLoss {
     pub adaptive: Value<Estimate>,
     /// Mean delay that the adaptive buffer added.
     pub adaptive_delay_ms: Value<Estimate>,
+}
+
+impl LateLoss {
+    fn not_tested(reason: &str) -> Self {
+        Self {
+            fixed_40ms: Value::not_tested(reason),
+            fixed_60ms: Value::not_tested(reason),
+            fixed_100ms: Value::not_tested(reason),
+            fixed_200ms: Value::not_tested(reason),
+            adaptive: Value::not_tested(reason),
+            adaptive_delay_ms: Value::not_tested(reason),
+        }
+    }
 }
 
 /// RFC 4737 figures.

@@ -69,11 +69,12 @@ const UNKNOWN: Words = Words {
 };
 
 /// Code of a failure, a few words.
-const SHORT: [(&str, &str); 19] = [
+const SHORT: [(&str, &str); 20] = [
     ("unknown_host", "the endpoint's name was not found"),
     ("endpoint_refused", "nothing listens at the endpoint"),
     ("endpoint_unreachable", "the endpoint did not answer"),
     ("udp_blocked", "UDP does not get through"),
+    ("udp_port_blocked", "UDP does not get through to the port for media"),
     ("token_required", "the endpoint asks for a token"),
     ("wrong_token", "the endpoint does not accept the token"),
     ("token_withheld", "the endpoint did not prove who it is"),

@@ -445,8 +445,8 @@ fn untested_target(reason: &str) -> Target {
         timestamps: Timestamps { here: StampSource::Kernel, there: StampSource::Kernel },
         rtt_ms: Value::not_tested(reason),
         reflector_hold_ms: Value::not_tested(reason),
-        up: untested_direction(reason),
-        down: untested_direction(reason),
+        up: DirectionReport::not_tested(reason),
+        down: DirectionReport::not_tested(reason),
         streams: vec![],
         loaded: Loaded {
             idle_rtt_p50_ms: Value::not_tested(reason),
@@ -473,32 +473,6 @@ fn untested_target(reason: &str) -> Target {
     }
 }
 
-fn untested_direction(reason: &str) -> DirectionReport {
-    DirectionReport {
-        counts: CountsReport::default(),
-        loss_ratio: Value::not_tested(reason),
-        host_loss_ratio: Value::not_tested(reason),
-        pdv_ms: Value::not_tested(reason),
-        ipdv_mean_abs_ms: Value::not_tested(reason),
-        jitter_rfc3550_ms: Value::not_tested(reason),
-        burst: Value::not_tested(reason),
-        burst_loss_200ms_ratio: Value::not_tested(reason),
-        late_loss_ratio: LateLoss {
-            fixed_40ms: Value::not_tested(reason),
-            fixed_60ms: Value::not_tested(reason),
-            fixed_100ms: Value::not_tested(reason),
-            fixed_200ms: Value::not_tested(reason),
-            adaptive: Value::not_tested(reason),
-            adaptive_delay_ms: Value::not_tested(reason),
-        },
-        reordering: Value::not_tested(reason),
-        duplicate_ratio: Value::not_tested(reason),
-        host_delay_ms: Value::not_tested(reason),
-        local_queue_ms: Value::not_tested(reason),
-        capacity_bps: Value::not_tested(reason),
-    }
-}
-
 fn direction(delays: &[Option<f64>]) -> DirectionReport {
     let received: Vec<f64> = delays.iter().copied().flatten().collect();
     let (n, lost) = (count(delays.len()), count(delays.len() - received.len()));
@@ -507,7 +481,7 @@ fn direction(delays: &[Option<f64>]) -> DirectionReport {
         share(count(bad), n)
     };
     DirectionReport {
-        counts: CountsReport { planned: n, sent: n, on_time: n - lost, lost, ..CountsReport::default() },
+        counts: Counts { planned: n, sent: n, on_time: n - lost, lost, ..Counts::default() },
         loss_ratio: share(lost, n),
         host_loss_ratio: share(0, n),
         pdv_ms: Value::Measured(distribution(&received)),

@@ -226,6 +226,9 @@ pub struct Finished {
     /// Records that did not fit into the log's bound and are missing from it.
     #[serde(default)]
     pub dropped_records: u64,
+    /// How often the client's address changed during the session, as the endpoint saw it.
+    #[serde(default)]
+    pub address_changes: u32,
 }
 
 /// Asks for the same frame back.
@@ -400,7 +403,7 @@ mod tests {
             }),
             Frame::StopStream(StopStream { stream: StreamId(2) }),
             Frame::Finish(Finish {}),
-            Frame::Finished(Finished { dropped_records: 3 }),
+            Frame::Finished(Finished { dropped_records: 3, address_changes: 1 }),
             Frame::Ping(Ping { id: 9, reply: false }),
             Frame::Error(ControlError {
                 code: RefuseCode::Rate,

@@ -64,6 +64,10 @@ impl Link {
                     if finished.dropped_records > 0 {
                         tracing::warn!("the endpoint's log is short of {} records", finished.dropped_records);
                     }
+                    // A NAT gave this end another address, or another network took over: before and after differ.
+                    if finished.address_changes > 0 {
+                        self.fail(TargetFailure::AddressChanged);
+                    }
                     self.finished = true;
                 }
                 Frame::CapacityResult(result) => self.searched = Some(result),

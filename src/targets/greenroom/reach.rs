@@ -92,6 +92,10 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
 async fn addresses_of(endpoint: &EndpointUrl) -> Result<Vec<SocketAddr>, TargetFailure> {
     let resolved = resolve::resolve(&endpoint.host, endpoint.port, Family::Any, RESOLVE).await;
     let resolved = resolved.map_err(|error| match error {
+        // Without a network no name server can be reached either.
+        ResolveError::NoNameServer { .. } | ResolveError::Slow { .. } if !resolve::is_online() => {
+            TargetFailure::NoNetwork
+        }
         ResolveError::NoIpv4 { .. } => TargetFailure::NoIpv4,
         ResolveError::NoIpv6 { .. } => TargetFailure::NoIpv6,
         other => TargetFailure::UnknownHost { detail: other.to_string() },
@@ -102,6 +106,7 @@ async fn addresses_of(endpoint: &EndpointUrl) -> Result<Vec<SocketAddr>, TargetF
         return Ok(usable);
     }
     Err(match (resolved.v4.is_empty(), resolved.v6.is_empty()) {
+        _ if !resolve::is_online() => TargetFailure::NoNetwork,
         (true, false) => TargetFailure::NoIpv6,
         (false, true) => TargetFailure::NoIpv4,
         _ => TargetFailure::NoNetwork,

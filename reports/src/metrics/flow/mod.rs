@@ -9,6 +9,8 @@ mod trip;
 pub use join::flows;
 pub use trip::{ClockOffset, RoundTrip, RoundTrips, clock_offset, round_trips};
 
+pub use crate::schema::Counts;
+
 use crate::metrics::reorder;
 use crate::trace::{Direction, Media, Phase, StampSource, StreamId};
 use crate::units::{Bitrate, Micros};
@@ -156,38 +158,6 @@ pub enum Fate {
     SendFailed,
     /// Its turn never came.
     NotSent,
-}
-
-/// How many packets ended how.
-///
-/// `planned = sent + send_failed + not_sent` and
-/// `sent = on_time + late + lost + corrupt + host_dropped + awaited`; duplicates are counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Packets that the run was to send.
-    pub planned: u64,
-    /// Packets that the kernel took.
-    pub sent: u64,
-    /// See [`Fate::OnTime`].
-    pub on_time: u64,
-    /// See [`Fate::Late`].
-    pub late: u64,
-    /// See [`Fate::Lost`].
-    pub lost: u64,
-    /// See [`Fate::Corrupt`].
-    pub corrupt: u64,
-    /// See [`Fate::HostDropped`].
-    pub host_dropped: u64,
-    /// See [`Fate::Awaited`].
-    pub awaited: u64,
-    /// See [`Fate::SendFailed`].
-    pub send_failed: u64,
-    /// See [`Fate::NotSent`].
-    pub not_sent: u64,
-    /// Arrivals beyond the first of each packet.
-    pub duplicate: u64,
-    /// Packets reordered on the way (RFC 4737 type-P-reordered, first copies).
-    pub reordered: u64,
 }
 
 impl Counts {

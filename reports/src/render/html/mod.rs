@@ -15,7 +15,7 @@ use crate::schema::{Cause, Report, State, Target, Value, Verdict};
 const STYLE: &str = include_str!("style.css");
 
 /// What the file may do: use its own style sheet, by the SHA-256 of [`STYLE`] (a test compares), and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-nU/K0iJTSAGTtLvnVZXAgnnnNVWl4+d2mPPJhVBwQq8='; base-uri 'none'; form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-a3HG86okYt0hYvSIY364eRBhH2D0aRq8e4tDoaV2Qb0='; base-uri 'none'; form-action 'none'";
 
 /// Renders a report as a self-contained HTML document.
 pub fn render(report: &Report) -> String {
@@ -41,7 +41,7 @@ pub fn render(report: &Report) -> String {
                 (headline(report))
                 (uses(verdict))
                 (causes(verdict))
-                @for target in &report.targets { (self::target(target)) }
+                @for target in &report.targets { (self::target(target, &report.verdict)) }
                 (surroundings(report))
                 footer { (words::provenance(report).join(" · ")) br; "Report " (report.id.to_string()) }
             } }
@@ -125,8 +125,8 @@ fn cause(verdict: &Verdict, cause: &Cause) -> Markup {
     }
 }
 
-fn target(target: &Target) -> Markup {
-    let rows = figures::target_rows(target);
+fn target(target: &Target, verdict: &Verdict) -> Markup {
+    let rows = figures::target_rows(target, verdict);
     let (details, main): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.full_only);
     html! {
         section {

@@ -53,7 +53,7 @@ pub fn render(report: &Report, options: Options) -> String {
     if options.detail >= Detail::Normal {
         causes(&mut page, &report.verdict);
         for target in &report.targets {
-            self::target(&mut page, target);
+            self::target(&mut page, target, &report.verdict);
         }
     }
     if options.detail == Detail::Full {
@@ -231,7 +231,7 @@ fn listed(page: &mut Page, title: &str, items: &[String]) {
 }
 
 /// One endpoint's figures.
-fn target(page: &mut Page, target: &Target) {
+fn target(page: &mut Page, target: &Target, verdict: &Verdict) {
     page.heading(&target.url);
     let facts = words::target_facts(target).join(" · ");
     page.paragraph(&Line::new(), 0, Line::new().with(Look::Quiet, facts));
@@ -249,7 +249,7 @@ fn target(page: &mut Page, target: &Target) {
     page.blank();
     let full = page.full();
     let rows: Vec<_> =
-        figures::target_rows(target).into_iter().filter(|row| full || !row.full_only).collect();
+        figures::target_rows(target, verdict).into_iter().filter(|row| full || !row.full_only).collect();
     table::rows(page, &rows);
     if full {
         streams(page, target);
