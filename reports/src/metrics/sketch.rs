@@ -26,6 +26,9 @@ const HEADER: usize = 40;
 /// Counters of this layout are fewer than 2^13, each at most nine bytes long.
 const MAX_BYTES: usize = HEADER + 9 * (1 << 13);
 
+/// Samples that a sketch may hold: a million agents at 50 packets/s for half a year.
+const MOST: u64 = 1 << 50;
+
 /// Why text is not a sketch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SketchError {
@@ -103,7 +106,7 @@ impl Sketch {
             return Err(SketchError::Layout("length"));
         }
         let bytes = STANDARD.decode(text).map_err(|error| SketchError::Base64(error.to_string()))?;
-        check_header(&bytes)?;
+        check_counters(check_header(&bytes)?)?;
         let read = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice());
         let histogram = read.map_err(|error| SketchError::Damaged(error.to_string()))?;
         Ok(Self(histogram))
@@ -122,7 +125,9 @@ impl FromIterator<Micros> for Sketch {
 
 /// Refuses every header but the one that this layout has: cookie, payload length, normalizing offset, significant digits,
 /// least and greatest value, conversion ratio, all big-endian.
-fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
+///
+/// Hands out what follows: the counters.
+fn check_header(bytes: &[u8]) -> Result<&[u8], SketchError> {
     let (header, payload) = bytes.split_at_checked(HEADER).ok_or(SketchError::Layout("length"))?;
     let length = u32::try_from(payload.len()).map_err(|_| SketchError::Layout("length"))?;
     let fields: [(&'static str, &[u8]); 7] = [
@@ -138,5 +143,26 @@ fn check_header(bytes: &[u8]) -> Result<(), SketchError> {
     for (name, expected) in fields {
         rest = rest.strip_prefix(expected).ok_or(SketchError::Layout(name))?;
     }
-    Ok(())
+    Ok(payload)
+}
+
+/// Refuses counters that together are more than any fleet sends: the library adds them up without looking.
+///
+/// Each is an integer in up to nine bytes, seven bits a byte and eight in the ninth, least significant first, zigzag coded;
+/// a negative one stands for so many empty counters.
+fn check_counters(payload: &[u8]) -> Result<(), SketchError> {
+    let (mut value, mut bytes, mut sum) = (0_u64, 0_u32, 0_u64);
+    for byte in payload {
+        let last = bytes == 8 || byte & 0x80 == 0;
+        let bits = if bytes == 8 { *byte } else { byte & 0x7f };
+        value |= u64::from(bits) << (7 * bytes);
+        bytes += 1;
+        if last {
+            if value & 1 == 0 {
+                sum = sum.saturating_add(value >> 1);
+            }
+            (value, bytes) = (0, 0);
+        }
+    }
+    if sum > MOST { Err(SketchError::Layout("number of samples")) } else { Ok(()) }
 }
