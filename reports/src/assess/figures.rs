@@ -14,9 +14,8 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded,
-    PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
-    Use, Value,
+    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, PhaseReport,
+    Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps, Use, Value,
 };
 use crate::trace::{Direction, Media, PhaseKind, SearchEnd, StampSource, Trace};
 use crate::units::{Bitrate, Micros, Ratio};
