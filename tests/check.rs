@@ -14,6 +14,8 @@ use greenroom::endpoint::{self, Config, Running};
 use greenroom::net::fingerprint::Fingerprint;
 use greenroom::net::identity::ServerIdentity;
 use greenroom::net::link::Link;
+use greenroom::net::trust::Trust;
+use greenroom::net::udp::Interface;
 use greenroom::net::url::{EndpointUrl, Host};
 use greenroom::net::{quic, tls, ws};
 use greenroom::plan::{Against, Plan, PlannedSearch, Request, Token, Traffic, plan};
@@ -148,6 +150,50 @@ async fn a_deep_check_searches_the_capacity_each_way_and_keeps_it_apart() {
     assert!(text.contains("at least"), "{text}");
 }
 
+fn over(interface: &str, plan: Plan) -> Plan {
+    Plan { against: Against { interface: Some(interface.to_owned()), ..plan.against }, ..plan }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn an_interface_that_is_not_there_is_named_with_what_to_do() {
+    let running = endpoint_with(Access::Open).await;
+    let report = check(over("nosuch0", audio(pinned(&running), 1, None))).await;
+    match failure_of(&report) {
+        Some(TargetFailure::Local { detail }) => {
+            assert!(detail.contains("interface nosuch0") && detail.contains("ip address"), "{detail}");
+        }
+        other => panic!("not named: {other:?}"),
+    }
+    let refused = ws::connect_over(
+        Some(&Interface::parse("nosuch0")),
+        control_of(&running),
+        "localhost",
+        &Trust::measuring(None),
+        Duration::from_secs(5),
+    );
+    let refused = refused.await.err().expect("no such interface");
+    assert!(refused.to_string().contains("interface nosuch0"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_os = "linux")]
+async fn every_way_leaves_by_the_interface_asked_for() {
+    let running = endpoint_with(Access::Open).await;
+    for interface in ["lo", "127.0.0.1"] {
+        let report = check(over(interface, audio(pinned(&running), 1, None))).await;
+        assert_eq!(failure_of(&report), None, "{interface}");
+        assert_eq!(report.targets[0].up.counts.lost, 0);
+    }
+    // The fallback as well, which was left out with an interface before.
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let address = relay_tcp(here, control_of(&running)).await;
+    let _udp = std::net::UdpSocket::bind(address).expect("UDP ports are numbered apart");
+    let report = check(over("lo", audio(url(address, Some(running.fingerprint())), 1, None))).await;
+    let reached = report.targets[0].state.measured().expect("it was reached");
+    assert_eq!(reached.transport, "websocket");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_endpoint_it_says_that_nothing_is_known_of_the_internet() {
     let request = Request { against: Against::default(), ..audio_request(1) };
@@ -274,12 +320,12 @@ async fn open_way(
     far
 }
 
-/// The run went over the WebSocket, has its figures, and says what stood in the way.
-fn assert_detour(report: &Report, blocked: &TargetFailure, evidence: [&str; 2]) {
+/// The run went another way than UDP, has its figures, and says what stood in the way.
+fn assert_detour(report: &Report, transport: &str, blocked: &TargetFailure, evidence: [&str; 2]) {
     let target = &report.targets[0];
     assert!(report.complete && target.failure.is_none(), "{:?}", target.failure);
     let reached = target.state.measured().expect("it was reached");
-    assert_eq!((reached.transport.as_str(), reached.instead_of_udp.as_ref()), ("websocket", Some(blocked)));
+    assert_eq!((reached.transport.as_str(), reached.instead_of_udp.as_ref()), (transport, Some(blocked)));
     assert_eq!((target.timestamps.here, target.timestamps.there), (StampSource::User, StampSource::User));
     assert_eq!(target.identity, Some(Identity::Verified));
     for counts in [target.up.counts, target.down.counts] {
@@ -306,7 +352,7 @@ async fn behind_a_firewall_without_udp_the_web_socket_is_measured() {
     let report = check(audio(url(address, Some(running.fingerprint())), 1, None)).await;
     let works = format!("tls/{}", address.port());
     let blocked = TargetFailure::UdpBlocked { works: Some(works.clone()) };
-    assert_detour(&report, &blocked, [&works, "nothing came back over UDP"]);
+    assert_detour(&report, "websocket", &blocked, [&works, "nothing came back over UDP"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,7 +387,7 @@ async fn a_firewall_that_lets_quic_through_and_not_the_probes_is_named_by_port()
     let report = check(audio(url(firewall, Some(running.fingerprint())), 1, None)).await;
     let works = format!("quic/{}", control.port());
     let blocked = TargetFailure::UdpPortBlocked { port, works: works.clone() };
-    assert_detour(&report, &blocked, [&works, &format!("UDP port {port}")]);
+    assert_detour(&report, "quic-datagram", &blocked, [&works, &format!("UDP port {port}")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

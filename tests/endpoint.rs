@@ -13,7 +13,8 @@ use greenroom::net::{quic, tunnel, ws};
 use greenroom::proto::admission::{Access, TokenSet};
 use greenroom::proto::capacity::End;
 use greenroom::proto::control::{
-    self, Accept, CapacityResult, ClientInfo, Finish, Frame, Hello, Limits, RefuseCode, StartStream, Token,
+    self, Accept, CapacityResult, ClientInfo, Finish, Frame, Hello, Limits, ProbeCarrier, RefuseCode,
+    StartStream, Token,
 };
 use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig};
 use greenroom::proto::stamp::WallAnchor;
@@ -262,6 +263,7 @@ impl Client {
             client: ClientInfo { name: "test".into(), version: "0".into() },
             wants,
             search: None,
+            probes: ProbeCarrier::OwnPort,
         };
         self.link.send(&Frame::Hello(hello)).await.expect("sent");
     }
@@ -361,11 +363,10 @@ async fn until_validated(driver: &Driver<Sender>) {
     }
 }
 
-/// Never above the ceiling but for the edges of intervals. A computer that is busy with other tests offers less than it
-/// should, and what it did offer is the truth then; how exact a search is, the tests in virtual time say.
+/// Never above the ceiling but for the edges of intervals; how exact a search is, the tests in virtual time say.
 fn assert_reached(found: Bitrate, ceiling: Bitrate) {
     let share = found.bps() * 100 / ceiling.bps();
-    assert!((10..=103).contains(&share), "{} bit/s under a ceiling of {}", found.bps(), ceiling.bps());
+    assert!((75..=103).contains(&share), "{} bit/s under a ceiling of {}", found.bps(), ceiling.bps());
 }
 
 fn stream(trace: &Trace, id: StreamId, direction: Direction) -> greenroom_reports::metrics::flow::Flow {

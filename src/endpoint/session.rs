@@ -13,16 +13,17 @@ use tokio::time::MissedTickBehavior;
 
 use super::{LOG_CAP, Stats, bulk, random_bytes};
 use crate::net::clock::Clock;
+use crate::net::datagrams;
 use crate::net::link::{Link, LinkError};
 use crate::net::pacing::{Driver, DriverOptions, Ended};
-use crate::net::tunnel;
+use crate::net::tunnel::{self, TunnelSocket};
 use crate::net::udp::StampSources;
 use crate::net::ws::FrameSocket;
 use crate::proto::admission::{Admission, Admitted, Refusal};
 use crate::proto::capacity::SearchConfig;
 use crate::proto::control::{
-    self, Accept, CapacityResult, ControlError, EndpointInfo, Finished, Frame, Hello, Limits, Ping, Refuse,
-    RefuseCode, StartCapacity, StartStream, StopStream,
+    self, Accept, CapacityResult, ControlError, EndpointInfo, Finished, Frame, Hello, Limits, Ping,
+    ProbeCarrier, Refuse, RefuseCode, StartCapacity, StartStream, StopStream,
 };
 use crate::proto::media::MediaPlan;
 use crate::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig, SessionError};
@@ -30,6 +31,8 @@ use crate::proto::stamp::{MediaKind, SessionKey, TimestampFormat, WallAnchor};
 
 /// How long a client may take to say hello.
 const HELLO: Duration = Duration::from_secs(3);
+/// How long the goodbye of a session that has reached its end may take.
+const GRACE: Duration = Duration::from_secs(3);
 /// How often the endpoint's half is sent.
 const CHUNK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a search is asked whether it has ended.
@@ -145,6 +148,8 @@ enum Broken {
     Silent,
     #[error("the client began with something else than hello")]
     NoHello,
+    #[error("the client took nothing any more")]
+    Stuck,
     #[error("no free SSID")]
     NoSsid,
     #[error(transparent)]
@@ -164,6 +169,13 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
         let (send, receive) = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
         let mut link = Link::quic(send, receive);
         let hello = read_hello(&mut link).await?;
+        if hello.probes == ProbeCarrier::QuicDatagrams {
+            let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock)?;
+            return tokio::select! {
+                served = serve_tunnel(&mut link, hello, tunnel, peer, shared) => served,
+                () = datagrams::carry(&connection, far) => Ok(()),
+            };
+        }
         let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(&mut link, refusal).await,
@@ -189,31 +201,39 @@ pub(super) async fn serve_web_socket<S>(
     let served = async {
         let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
         let mut link = Link::web_socket(socket, far);
-        // TCP's own control decides how fast it goes: there is no capacity to search.
-        let hello = Hello { search: None, ..read_hello(&mut link).await? };
-        let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return refuse(&mut link, refusal).await,
-        };
-        let stamps = StampSources::USER;
-        let reflector = Reflector::new(ReflectorConfig {
-            anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
-            timestamps: TimestampFormat::Ntp,
-            clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
-            secret: random_bytes()?,
-            open: OpenStamp::Off,
-            log_cap: LOG_CAP,
-        });
-        let driver = Driver::start(
-            reflector,
-            vec![Box::new(tunnel)],
-            shared.clock,
-            &DriverOptions::relaxed("fallback"),
-        )?;
-        let transport = Transport { stamp_port: peer.port(), stamps };
-        Session { driver: &driver, clock: shared.clock, limits, transport }.serve(&mut link, None).await
+        let hello = read_hello(&mut link).await?;
+        serve_tunnel(&mut link, hello, tunnel, peer, shared).await
     };
     end(peer, served.await);
+}
+
+/// Serves a session whose probes come through a tunnel, with a reflector of its own.
+async fn serve_tunnel(
+    link: &mut Link,
+    hello: Hello,
+    tunnel: TunnelSocket,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<(), Broken> {
+    // The control of TCP and of QUIC decides how fast it goes: there is no capacity to search.
+    let hello = Hello { search: None, ..hello };
+    let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refuse(link, refusal).await,
+    };
+    let stamps = StampSources::USER;
+    let reflector = Reflector::new(ReflectorConfig {
+        anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
+        timestamps: TimestampFormat::Ntp,
+        clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
+        secret: random_bytes()?,
+        open: OpenStamp::Off,
+        log_cap: LOG_CAP,
+    });
+    let options = DriverOptions::relaxed("fallback");
+    let driver = Driver::start(reflector, vec![Box::new(tunnel)], shared.clock, &options)?;
+    let transport = Transport { stamp_port: peer.port(), stamps };
+    Session { driver: &driver, clock: shared.clock, limits, transport }.serve(link, None).await
 }
 
 fn end(peer: SocketAddr, outcome: Result<(), Broken>) {
@@ -251,7 +271,10 @@ impl Session<'_> {
     async fn serve(&self, link: &mut Link, external_ip: Option<IpAddr>) -> Result<(), Broken> {
         let key = SessionKey::new(random_bytes()?);
         let ssid = self.open(&key).await?;
-        let served = self.run(link, ssid, key, external_ip).await;
+        // A client that takes nothing any more could hold a send, and with it the session, beyond its end.
+        let longest = self.limits.max_duration_us.to_duration() + GRACE;
+        let run = self.run(link, ssid, key, external_ip);
+        let served = tokio::time::timeout(longest, run).await.unwrap_or(Err(Broken::Stuck));
         // A thread that has ended has no sessions.
         let _ = self.driver.post(move |reflector, _| reflector.close_session(ssid));
         served

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod clock;
+pub mod datagrams;
 pub mod fingerprint;
 pub mod host;
 pub mod identity;

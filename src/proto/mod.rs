@@ -19,7 +19,6 @@
 pub mod admission;
 pub mod capacity;
 pub mod control;
-pub mod half;
 pub mod machine;
 pub mod media;
 pub mod plain;

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use greenroom_reports::trace::{ClockInfo, Half, StampSource};
 use greenroom_reports::units::{Bitrate, Micros};
 
-use super::half::append_chunk;
 use super::machine::{Arrival, Departure, DepartureEvent, Machine, Transmit, TransmitKey};
 use super::media::SplitMix;
 use super::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig};
@@ -213,7 +212,7 @@ impl World {
     /// The endpoint's log, whole.
     pub(crate) fn drain(&mut self, last: bool) {
         let chunk = self.reflector.drain_log(self.now + EPOCH, SSID, last).expect("the session is open");
-        append_chunk(&mut self.there, chunk);
+        self.there.append(chunk);
     }
 
     fn depart(&mut self, up: bool, transmit: &Transmit, payload: &[u8]) {

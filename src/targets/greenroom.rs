@@ -1,5 +1,5 @@
-//! A Greenroom endpoint: control over QUIC, probes over UDP from the pacing thread; where UDP is blocked, both over a
-//! WebSocket on TLS, with the same machines.
+//! A Greenroom endpoint: control over QUIC, probes over UDP from the pacing thread; where only QUIC gets through, probes as its
+//! datagrams; where UDP is blocked, both over a WebSocket on TLS. The machines are the same.
 //!
 //! [`reach`] ends with a [`Session`] whose address the endpoint has validated, or with the reason why there is none. It
 //! takes at most [`REACH`] in all when nothing answers.
@@ -49,6 +49,8 @@ pub struct Session {
 enum Carrier {
     /// Control goes over QUIC, probes over UDP.
     Quic(quinn::Connection),
+    /// Both go over QUIC, probes as its datagrams.
+    Datagrams(quinn::Connection),
     /// Both go over the WebSocket that the link has. The round trip is that of the consent.
     WebSocket { round_trip: Micros },
 }
@@ -56,7 +58,7 @@ enum Carrier {
 impl Carrier {
     fn round_trip(&self) -> Micros {
         match self {
-            Self::Quic(connection) => Micros::from_duration(connection.rtt()),
+            Self::Quic(connection) | Self::Datagrams(connection) => Micros::from_duration(connection.rtt()),
             Self::WebSocket { round_trip } => *round_trip,
         }
     }
@@ -213,7 +215,7 @@ impl Session {
         let drained = tokio::time::timeout(patience, self.driver.finished()).await;
         let fetched = tokio::time::timeout(patience, self.link.finish()).await;
         match &self.carrier {
-            Carrier::Quic(connection) => quic::close(connection),
+            Carrier::Quic(connection) | Carrier::Datagrams(connection) => quic::close(connection),
             Carrier::WebSocket { .. } => self.link.close().await,
         }
         let outcome = match drained {

@@ -107,9 +107,11 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
 /// The cause that a detour is: UDP did not get through, and the probes took another way.
 pub(super) fn of_detour(blocked: &TargetFailure, transport: &str, host: &str, uses: &[Use]) -> Cause {
     let mut cause = of_failure(blocked, host, uses, State::Degraded);
-    cause.evidence.push(format!(
-        "all figures are those of the {transport} instead, where what is lost is sent again and shows as delay"
-    ));
+    let instead = match transport {
+        "quic-datagram" => "QUIC datagrams instead, which leave at the pace of QUIC's own control".to_owned(),
+        other => format!("the {other} instead, where what is lost is sent again and shows as delay"),
+    };
+    cause.evidence.push(format!("all figures are those of {instead}"));
     cause
 }
 

@@ -54,6 +54,34 @@ pub struct Half {
     pub host_load: Option<HostLoad>,
 }
 
+impl Half {
+    /// Adds a chunk of a growing half: the records since the chunk before, and the counts (`planned`, `corrupt`) since the
+    /// beginning.
+    pub fn append(&mut self, chunk: Self) {
+        for log in chunk.streams {
+            match self.streams.binary_search_by_key(&log.id, |known| known.id) {
+                Ok(at) => self.streams[at].append(log),
+                Err(at) => self.streams.insert(at, log),
+            }
+        }
+        self.clock = chunk.clock;
+        self.queue_drops.extend(chunk.queue_drops);
+        self.covered_until = chunk.covered_until;
+        self.complete = chunk.complete;
+        self.host_load = chunk.host_load.or(self.host_load);
+    }
+}
+
+impl StreamLog {
+    fn append(&mut self, chunk: Self) {
+        self.spec = chunk.spec;
+        self.planned = chunk.planned;
+        self.corrupt = chunk.corrupt;
+        self.tx.extend(chunk.tx);
+        self.rx.extend(chunk.rx);
+    }
+}
+
 /// How one end's points in time were taken, and what happened to its clock meanwhile.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClockInfo {

@@ -8,10 +8,13 @@ use greenroom_reports::assess::{
     Agreement, Assessment, Frame, Probed, Question, TargetMeta, assemble, assess, recompute,
 };
 use greenroom_reports::schema::{
-    AgentRef, Environment, FaultDirection, Judged, Kind, Mode, Place, Reached, Report, Settings, Source,
-    State, Tool, Use, read,
+    AgentRef, Capacity, Environment, Estimate, FaultDirection, Judged, Kind, Mode, Place, Reached, Report,
+    Settings, Source, State, Tool, Use, Value, read,
 };
-use greenroom_reports::trace::{Direction, HostLoad, Media, StampSource, Trace, encoding};
+use greenroom_reports::trace::{
+    CapacityInterval, CapacitySearch, Direction, HostLoad, Media, Phase, PhaseKind, SearchEnd, StampSource,
+    Trace, encoding,
+};
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::{Profile, TargetFailure, decided, words};
 use link::{Link, Rung};
@@ -91,6 +94,104 @@ fn a_clean_link_is_ready() {
     let long = judge(Some(&long(&clean)), &meta(), &[Use::Audio, Use::Video720p], false);
     assert_eq!(long.verdict.overall, State::Ready);
     assert!(long.verdict.certain && decided(&long.verdict), "{:#?}", long.verdict);
+}
+
+/// Audio for 16 s; from 5 s on a search up, from 9 s on one down, each of which fills its direction: 30 % is lost there
+/// and the rest comes 250 ms late.
+fn searched(ends: &[(Direction, SearchEnd)]) -> Trace {
+    let within = |direction, at: Micros| match direction {
+        // None is still on its way when the search down begins.
+        Direction::Up => (5_000..8_700).contains(&(at.get() / 1_000)),
+        Direction::Down => (9_000..13_000).contains(&(at.get() / 1_000)),
+    };
+    let mut trace =
+        link::trace(Micros::from_secs(16), &[], &|direction, _, seq, at| match within(direction, at) {
+            true if lost(30, 7, seq) => None,
+            true => Some(BASE + Micros::from_millis(250)),
+            false => Some(BASE),
+        });
+    let ceiling = Bitrate::from_kbps(1_000_000);
+    let phase = |kind, from, to, up, down| Phase {
+        kind,
+        from: Micros::from_secs(from),
+        to: Micros::from_secs(to),
+        offered_up: up,
+        offered_down: down,
+    };
+    let none = Bitrate::default();
+    trace.phases = vec![
+        phase(PhaseKind::Idle, 0, 5, none, none),
+        phase(PhaseKind::Capacity, 5, 9, ceiling, none),
+        phase(PhaseKind::Capacity, 9, 13, none, ceiling),
+        phase(PhaseKind::Settle, 13, 16, none, none),
+    ];
+    trace.searches =
+        ends.iter().map(|(direction, end)| CapacitySearch { direction: *direction, end: *end }).collect();
+    trace
+}
+
+/// So many intervals of 50 ms in which 10 Mbit/s came.
+fn ten_megabits(direction: Direction, intervals: i64) -> impl Iterator<Item = CapacityInterval> {
+    (0..intervals).map(move |i| CapacityInterval {
+        direction,
+        at: Micros::from_millis(50 * i),
+        lasted: Micros::from_millis(50),
+        offered: Bitrate::from_kbps(10_300),
+        received_bytes: 62_500,
+        received_packets: 53,
+        lost_packets: 0,
+        disordered_packets: 0,
+        delay_range: Some((Micros::ZERO, Micros::from_millis(30))),
+    })
+}
+
+#[test]
+fn what_a_capacity_search_does_to_audio_blames_no_use_and_stands_in_no_other_figure() {
+    let trace = searched(&[]);
+    let found = judge(Some(&trace), &meta(), &[Use::Audio], true);
+    assert_eq!(found.verdict.overall, State::Ready, "{:#?}", found.verdict);
+    let target = &found.targets[0];
+    for direction in [&target.up, &target.down] {
+        assert_eq!(direction.loss_ratio.measured().unwrap().value, 0.0);
+        assert_eq!(direction.late_loss_ratio.adaptive.measured().unwrap().value, 0.0);
+        assert_eq!(direction.pdv_ms.measured().unwrap().max, 0.0);
+        assert!(direction.counts.lost > 50, "counts are of the whole run: {:?}", direction.counts);
+    }
+    assert_eq!(target.rtt_ms.measured().unwrap().max, 40.0);
+    let added = |value: &Value<Estimate>| value.measured().unwrap().value;
+    assert_eq!(added(&target.loaded.rtt_increase_ms[&Use::Audio]), 0.0);
+    assert_eq!(added(&target.loaded.saturated_up_ms), 250.0);
+    assert_eq!(added(&target.loaded.saturated_down_ms), 250.0);
+    let delays = target.series.iter().find(|series| series.name == "rtt").unwrap();
+    let seen = delays.values.iter().flatten().copied().fold(0.0, f64::max);
+    assert_eq!(seen, 290.0, "plots show it");
+}
+
+#[test]
+fn a_capacity_that_the_path_did_not_limit_is_told_as_at_least() {
+    let mut trace = searched(&[(Direction::Up, SearchEnd::Converged), (Direction::Down, SearchEnd::Budget)]);
+    trace.capacity = ten_megabits(Direction::Up, 30).chain(ten_megabits(Direction::Down, 12)).collect();
+    let figure = |trace: &Trace| {
+        let found = judge(Some(trace), &meta(), &[Use::Audio], true);
+        let target = &found.targets[0];
+        (target.up.capacity_bps.clone(), target.down.capacity_bps.clone())
+    };
+    let told = |value: &Value<Capacity>| {
+        let found = *value.measured().unwrap();
+        (found.value, found.at_least, found.ended, found.window_ms, found.n)
+    };
+    let (up, down) = figure(&trace);
+    assert_eq!(told(&up), (10e6, false, Some(SearchEnd::Converged), 1_000.0, 20));
+    assert_eq!(told(&down), (10e6, true, Some(SearchEnd::Budget), 250.0, 5), "0.6 s are no second");
+
+    // Broken off: nobody says how it would have ended.
+    trace.searches.clear();
+    assert_eq!(told(&figure(&trace).0), (10e6, true, None, 1_000.0, 20));
+    // One that converged has held a rate for a second, or it has not.
+    trace.searches = vec![CapacitySearch { direction: Direction::Down, end: SearchEnd::Converged }];
+    assert!(matches!(figure(&trace).1, Value::Failed { .. }));
+    trace.capacity.clear();
+    assert!(matches!(figure(&trace).0, Value::NotTested { .. }));
 }
 
 #[test]

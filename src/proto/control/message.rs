@@ -52,6 +52,27 @@ pub struct Hello {
     /// what it got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchWish>,
+    /// What carries the probes.
+    #[serde(default, skip_serializing_if = "ProbeCarrier::is_own_port")]
+    pub probes: ProbeCarrier,
+}
+
+/// What carries the probes of a session whose control goes over QUIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeCarrier {
+    /// UDP to the endpoint's STAMP port.
+    #[default]
+    OwnPort,
+    /// Datagrams of the QUIC connection: where a firewall lets nothing else through.
+    QuicDatagrams,
+}
+
+impl ProbeCarrier {
+    /// Whether it is the endpoint's STAMP port.
+    pub fn is_own_port(&self) -> bool {
+        *self == Self::OwnPort
+    }
 }
 
 /// Rates up to which a client would like to search the capacity, in place of those that it wants.
@@ -375,6 +396,7 @@ mod tests {
                 client: ClientInfo { name: "greenroom".into(), version: "0.1.0".into() },
                 wants: LIMITS,
                 search: Some(SearchWish { max_bitrate_bps: Bitrate::from_kbps(1_000_000), max_pps: 120_000 }),
+                probes: ProbeCarrier::QuicDatagrams,
             }),
             Frame::Accept(Box::new(Accept {
                 version: 1,

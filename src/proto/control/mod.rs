@@ -26,8 +26,8 @@ mod message;
 pub use frame::{Decoder, FrameError, MAX_FRAME_LEN, RawFrame};
 pub use message::{
     Accept, CapacityResult, ClientInfo, ControlError, EndpointInfo, Finish, Finished, Frame, Hello, Limits,
-    MessageError, Ping, Refuse, RefuseCode, SearchWish, StampSources, StartCapacity, StartStream, StopStream,
-    Token,
+    MessageError, Ping, ProbeCarrier, Refuse, RefuseCode, SearchWish, StampSources, StartCapacity,
+    StartStream, StopStream, Token,
 };
 
 /// The version that this code speaks.

@@ -13,7 +13,7 @@ use crate::net::link;
 use crate::plan::{Against, Plan};
 use crate::proto::capacity::packets_for;
 use crate::proto::control::{
-    Accept, ClientInfo, Frame, Hello, Limits, Refuse, RefuseCode, SearchWish, Token, VERSION,
+    Accept, ClientInfo, Frame, Hello, Limits, ProbeCarrier, Refuse, RefuseCode, SearchWish, Token, VERSION,
 };
 
 /// How long the endpoint may take to answer.
@@ -24,11 +24,12 @@ pub(super) async fn ask(
     carrier: link::Link,
     plan: &Plan,
     identity: Identity,
+    probes: ProbeCarrier,
 ) -> Result<(Accept, Link), TargetFailure> {
     let token = token_for(&plan.against, identity)?;
     let mut link = Link::new(carrier);
     let asked = async {
-        link.tell(&Frame::Hello(hello(plan, token))).await;
+        link.tell(&Frame::Hello(Hello { probes, ..hello(plan, token) })).await;
         link.next().await
     };
     let answer = tokio::time::timeout(CONSENT, asked).await.map_err(|_| TargetFailure::Died)?;
@@ -100,6 +101,7 @@ fn hello(plan: &Plan, token: Option<Token>) -> Hello {
             max_bitrate_bps: search.ceiling,
             max_pps: packets_for(search.ceiling),
         }),
+        probes: ProbeCarrier::OwnPort,
     }
 }
 

@@ -16,6 +16,7 @@ use super::consent::{self, reflector_of};
 use super::link::Link;
 use super::{Carrier, Session};
 use crate::net::clock::Clock;
+use crate::net::datagrams;
 use crate::net::host::CpuTicks;
 use crate::net::link;
 use crate::net::pacing::{Driver, DriverOptions, End, Ended};
@@ -27,7 +28,7 @@ use crate::net::udp::{self, DatagramSocket, Interface, StampMode, UdpOptions};
 use crate::net::url::EndpointUrl;
 use crate::net::ws::{self, FrameSocket};
 use crate::plan::Plan;
-use crate::proto::control::{Accept, Limits, VERSION};
+use crate::proto::control::{Accept, Limits, ProbeCarrier, VERSION};
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use crate::proto::stamp::WallAnchor;
 
@@ -43,6 +44,8 @@ const TCP_AFTER: Duration = Duration::from_millis(700);
 const TCP: Duration = Duration::from_millis(1_800);
 /// UDP may take so long before a fallback that stands is taken: QUIC has then sent its first packet three times.
 const UDP_PATIENCE: Duration = Duration::from_millis(1_500);
+/// QUIC looks for a larger MTU right after its handshake and needs a few round trips.
+const MTU_KNOWN: Duration = Duration::from_millis(800);
 const VALIDATE: Micros = Micros::from_millis(1_500);
 
 /// Why there is no session.
@@ -78,6 +81,9 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
         Contact::Quic(connected, address) => match attempt.over_udp(connected, address).await {
             // A firewall that lets single ports through: QUIC's and not that of the probes.
             Err(Unreached { failure: blocked @ TargetFailure::UdpPortBlocked { .. }, identity }) => {
+                if let Some(session) = attempt.over_datagrams(address, &blocked).await {
+                    return Ok(session);
+                }
                 match attempt.web_socket(&[address]).await {
                     Some(opened) => attempt.over_web_socket(opened, blocked).await,
                     None => Err(Unreached { failure: blocked, identity }),
@@ -241,7 +247,8 @@ impl Attempt<'_> {
         let opened = connected.connection.open_bi().await;
         let (send, receive) = opened.map_err(|_| unreached(TargetFailure::Died))?;
         let carrier = link::Link::quic(send, receive);
-        let (accept, link) = consent::ask(carrier, self.plan, identity).await.map_err(unreached)?;
+        let (accept, link) =
+            consent::ask(carrier, self.plan, identity, ProbeCarrier::OwnPort).await.map_err(unreached)?;
         let reflector = reflector_of(&accept, address, identity);
         let socket = self.open_udp(reflector).map_err(unreached)?;
         let mut driver = self.start_driver(&accept, reflector, socket).map_err(unreached)?;
@@ -255,6 +262,29 @@ impl Attempt<'_> {
         let reached = self.reached("udp", address, None);
         let carrier = Carrier::Quic(connected.connection);
         Ok(session(reached, identity, carrier, link, driver, accept.limits))
+    }
+
+    /// Sets the session up over QUIC alone, the port of the probes being blocked. `None`: it does not carry them.
+    async fn over_datagrams(&self, address: SocketAddr, blocked: &TargetFailure) -> Option<Session> {
+        // The connection whose probes were blocked carries a session already.
+        let (connected, address) = self.quic(address, 0).await.ok()?;
+        let connection = connected.connection;
+        let identity = identity_of(&connected.identity);
+        let (send, receive) = connection.open_bi().await.ok()?;
+        let carrier = link::Link::quic(send, receive);
+        let asked = consent::ask(carrier, self.plan, identity, ProbeCarrier::QuicDatagrams).await;
+        let (accept, link) = asked.ok()?;
+        let (near, far) = tunnel(address, address, self.clock).ok()?;
+        let carried = connection.clone();
+        tokio::spawn(async move { datagrams::carry(&carried, far).await });
+        let mut driver = self.start_driver(&accept, address, Box::new(near)).ok()?;
+        if !validated(&mut driver).await.ok()? || !probes_fit(&connection).await {
+            quic::close(&connection);
+            return None;
+        }
+        let reached = self.reached("quic-datagram", address, Some(blocked.clone()));
+        let carrier = Carrier::Datagrams(connection);
+        Some(session(reached, identity, carrier, link, driver, accept.limits))
     }
 
     /// Sets the session up over a WebSocket, UDP being blocked.
@@ -273,7 +303,8 @@ impl Attempt<'_> {
         let (near, far) = tunnel(address, address, self.clock).map_err(local).map_err(unreached)?;
         let asked = self.clock.now();
         let carrier = link::Link::web_socket(socket, far);
-        let (accept, link) = consent::ask(carrier, self.plan, identity).await.map_err(unreached)?;
+        let (accept, link) =
+            consent::ask(carrier, self.plan, identity, ProbeCarrier::OwnPort).await.map_err(unreached)?;
         let round_trip = self.clock.now() - asked;
         let mut driver = self.start_driver(&accept, address, Box::new(near)).map_err(unreached)?;
         if !validated(&mut driver).await.map_err(unreached)? {
@@ -344,6 +375,16 @@ impl Attempt<'_> {
             TargetFailure::Local { detail: format!("starting the measuring thread: {error}") }
         })
     }
+}
+
+/// Waits until QUIC has found out that the path takes the largest probe; for as long as that takes on most.
+async fn probes_fit(connection: &quinn::Connection) -> bool {
+    let found = async {
+        while !datagrams::fit(connection) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(MTU_KNOWN, found).await.is_ok()
 }
 
 fn session(

@@ -141,23 +141,7 @@ impl HalfAssembler {
     }
 
     fn append(&mut self, delta: Half) {
-        self.half.clock = delta.clock;
-        self.half.covered_until = delta.covered_until;
-        self.half.complete = delta.complete;
-        self.half.host_load = delta.host_load;
-        self.half.queue_drops.extend(delta.queue_drops);
-        for stream in delta.streams {
-            match self.half.streams.binary_search_by_key(&stream.id, |log| log.id) {
-                Ok(index) => {
-                    let log = &mut self.half.streams[index];
-                    log.planned = stream.planned;
-                    log.corrupt = stream.corrupt;
-                    log.tx.extend(stream.tx);
-                    log.rx.extend(stream.rx);
-                }
-                Err(index) => self.half.streams.insert(index, stream),
-            }
-        }
+        self.half.append(delta);
         let records = self.half.streams.iter().map(|log| 1 + log.tx.len() + log.rx.len());
         self.records = self.half.queue_drops.len() + records.sum::<usize>();
     }

@@ -196,7 +196,7 @@ fn ask_for_everything(socket: &Socket, local: SocketAddr) {
 }
 
 fn set_option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<i32>()).expect("four");
+    let length = libc::socklen_t::try_from(size_of::<i32>()).expect("an i32 has four octets");
     // SAFETY: `value` lives through the call and `length` is its size.
     let result = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), length)

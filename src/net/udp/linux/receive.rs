@@ -64,14 +64,14 @@ impl Buffers {
             let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
             header.msg_hdr.msg_name = (&raw mut self.names[i]).cast();
             header.msg_hdr.msg_namelen =
-                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("128");
+                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("a socket address has 128 octets");
             header.msg_hdr.msg_iov = &raw mut parts[i];
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = self.control[i].as_mut_ptr();
             header.msg_hdr.msg_controllen = CAPACITY;
             header
         });
-        let size = u32::try_from(BATCH).expect("a small number");
+        let size = u32::try_from(BATCH).expect("a batch is a few dozen");
         // SAFETY: all pointers lead to buffers of the stated sizes that outlive the call; nobody else uses them.
         let count = unsafe {
             libc::recvmmsg(

@@ -66,7 +66,14 @@ async fn greenroom() -> Fallible<f64> {
     let (send, receive) = connection.open_bi().await?;
     let mut link = Link::quic(send, receive);
     let client = ClientInfo { name: "bench".into(), version: "0".into() };
-    let hello = Hello { versions: vec![control::VERSION], token: None, client, wants: lifted, search: None };
+    let hello = Hello {
+        versions: vec![control::VERSION],
+        token: None,
+        client,
+        wants: lifted,
+        search: None,
+        probes: ProbeCarrier::OwnPort,
+    };
     link.send(&Frame::Hello(hello)).await?;
     match link.receive().await? {
         Some(Frame::Accept(_)) => {}

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use greenroom::conduct::{self, Conductor, Cue};
 use greenroom::plan::{Plan, PlannedPhase};
-use greenroom::proto::half::append_chunk;
 use greenroom::proto::machine::{Arrival, Departure, Machine, Transmit, TransmitKey};
 use greenroom::proto::media::MediaPlan;
 use greenroom::proto::reflector::Reflector;
@@ -185,7 +184,7 @@ impl<'p> Agent<'p> {
     /// Does what is due, as `greenroom::check` does.
     fn go_on(&mut self, now: Micros) {
         while let Some(chunk) = self.line.down.read() {
-            append_chunk(&mut self.there, chunk);
+            self.there.append(chunk);
         }
         let patience = self.plan.drain + LOG;
         match self.stage {

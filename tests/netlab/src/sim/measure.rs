@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use greenroom::proto::half::append_chunk;
 use greenroom::proto::machine::{Arrival, Departure, Machine, Transmit};
 use greenroom::proto::media::MediaPlan;
 use greenroom::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig};
@@ -85,7 +84,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, plan: &Plan) -> Run {
     let (here, phases, _) = agent.sender.into_parts();
     let mut there = Half::default();
     if let Some(log) = endpoint.reflector.drain_log(end_there, SSID, true) {
-        append_chunk(&mut there, log);
+        there.append(log);
     }
     Run { trace: Trace { here, there: Some(there), phases, ..Trace::default() }, truth, state }
 }
