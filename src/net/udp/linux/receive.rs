@@ -63,8 +63,8 @@ impl Buffers {
             // SAFETY: a zeroed header is an empty one.
             let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
             header.msg_hdr.msg_name = (&raw mut self.names[i]).cast();
-            header.msg_hdr.msg_namelen =
-                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).expect("a socket address has 128 octets");
+            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>())
+                .expect("a socket address has 128 octets");
             header.msg_hdr.msg_iov = &raw mut parts[i];
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = self.control[i].as_mut_ptr();
