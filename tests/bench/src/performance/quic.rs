@@ -72,7 +72,7 @@ async fn greenroom() -> Fallible<f64> {
         client,
         wants: lifted,
         search: None,
-        probes: ProbeCarrier::OwnPort,
+        probes: greenroom::proto::control::ProbeCarrier::OwnPort,
     };
     link.send(&Frame::Hello(hello)).await?;
     match link.receive().await? {
