@@ -185,7 +185,7 @@ async fn client(to: SocketAddr) -> Result<(Vec<Found>, Vec<CapacityInterval>), F
         client,
         wants: LIMITS,
         search: None,
-        probes: ProbeCarrier::OwnPort,
+        probes: control::ProbeCarrier::OwnPort,
     };
     link.send(&Frame::Hello(hello)).await?;
     let Some(Frame::Accept(accept)) = link.receive().await? else { return Err("not accepted".into()) };
