@@ -168,7 +168,7 @@ async fn an_interface_that_is_not_there_is_named_with_what_to_do() {
     let (interface, trust) = (Interface::parse("nosuch0"), Trust::measuring(None));
     let patience = Duration::from_secs(5);
     let refused = ws::connect_over(Some(&interface), control_of(&running), "localhost", &trust, patience);
-    let refused = refused.await.err().expect("no such interface");
+    let refused = refused.await.expect_err("no such interface");
     assert!(refused.to_string().contains("interface nosuch0"), "{refused}");
 }
 

@@ -234,7 +234,7 @@ async fn session(url: &str) -> (Link, (quinn::Endpoint, quinn::Connection)) {
             max_duration_us: Micros::from_secs(60),
         },
         search: None,
-        probes: ProbeCarrier::OwnPort,
+        probes: greenroom::proto::control::ProbeCarrier::OwnPort,
     };
     link.send(&Frame::Hello(hello)).await.expect("sent");
     match link.receive().await.expect("an answer") {
