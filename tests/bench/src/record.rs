@@ -20,9 +20,6 @@ pub(crate) struct Section {
     pub(crate) rows: Vec<Row>,
     /// What a reader has to know of just this measurement.
     pub(crate) notes: Vec<String>,
-    /// Whether other programs make no difference, so that a busy machine does not make it void.
-    #[serde(default)]
-    pub(crate) whatever_the_load: bool,
 }
 
 /// One figure of one contender, once per round.
@@ -53,13 +50,7 @@ pub(crate) enum Goal {
 impl Section {
     /// Nothing measured yet.
     pub(crate) fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            conditions: None,
-            rows: Vec::new(),
-            notes: Vec::new(),
-            whatever_the_load: false,
-        }
+        Self { name: name.to_owned(), conditions: None, rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds the value of one round.

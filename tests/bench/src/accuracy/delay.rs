@@ -50,8 +50,6 @@ fn measure(section: &mut Section, name: &str, both: &str) -> Fallible<()> {
         }
     }
     section.group_by_what();
-    // What makes a run void is the link's own lateness, which is held against each run.
-    section.whatever_the_load = true;
     section.note(&format!(
         "Link: {}. Each run sends for {SECONDS} s, a packet every 20 ms. Busy: three endless loops run on the {} processors. A figure is off by \
          its distance from what the link really did to the same packets, whichever way.",

@@ -47,7 +47,6 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
             .goal(Goal::AtMost(GROWTH));
     }
     section.group_by_what();
-    section.whatever_the_load = true;
     section.note(
         "Memory is what is resident (VmHWM, VmRSS), over loopback. The simulated day is 1,440 measurements of a minute each, one after the \
          other in virtual time in a process of its own: sender, endpoint, an emulated link with the truth about each packet, the assessment of \
