@@ -87,6 +87,33 @@ fn nothing_arrived_has_no_delay() {
     assert_eq!(replay_fixed(&[], DEPTH).lost_or_late(), None);
 }
 
+/// 95 % of half seconds: nearly all packets, and far more than 95 % of them.
+#[test]
+fn the_target_lets_nearly_all_through() {
+    let mut state = 1_u64;
+    let random = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(state >> 33).expect("31 bits")) / f64::from(1_u32 << 31)
+    });
+    // Up to 15 ms, so that none overtakes another.
+    let jittery = flow(random.take(1_000).map(|share| Some(30.0 + 15.0 * share)));
+    assert!(percent_late(&replay_adaptive(&jittery, &Adaptive::default())) < 0.5);
+}
+
+#[test]
+fn the_buffer_waits_for_overtaken_packets_as_long_as_it_pays() {
+    let overtaken = |one_in: u32, by_ms: f64| {
+        flow((0..1_000_u32).map(|i| Some(if i % one_in == one_in / 2 { 30.0 + by_ms } else { 30.0 })))
+    };
+    let late_in_the_end = |samples: &[Sample]| {
+        let flags = replay_adaptive(samples, &Adaptive::default()).late_flags;
+        flags[500..].iter().filter(|late| **late).count()
+    };
+    assert_eq!(late_in_the_end(&overtaken(20, 45.0)), 0, "5 % are worth 100 ms");
+    assert_eq!(late_in_the_end(&overtaken(20, 300.0)), 25, "and not 300 ms");
+    assert_eq!(late_in_the_end(&overtaken(100, 45.0)), 5, "1 % is worth 20 ms");
+}
+
 #[test]
 fn a_packet_that_others_overtook_does_not_grow_the_buffer() {
     let spike = flow((0..300).map(|i| Some(if i == 200 { 330.0 } else { 30.0 })));
