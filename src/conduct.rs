@@ -5,10 +5,8 @@ use std::iter::Peekable;
 use std::slice;
 
 use greenroom_reports::assess::{Assessment, Probed, Question, TargetMeta, assess};
-use greenroom_reports::schema::Verdict;
 use greenroom_reports::trace::{PhaseKind, Trace};
 use greenroom_reports::units::Micros;
-use greenroom_reports::verdict;
 
 use crate::plan::{Plan, PlannedPhase, PlannedStream};
 
@@ -93,15 +91,15 @@ pub fn streams_of(plan: &Plan, phase: PlannedPhase) -> impl Iterator<Item = &Pla
     plan.streams.iter().filter(move |stream| stream.spec.direction.is_some() && stream.from == phase.from)
 }
 
-/// Judges what there is. `at_cap`: no more is to come, since all that was planned was sent.
+/// Judges what there is. `at_cap`: no more is to come, since all that was planned was sent or a longer run would change nothing.
 pub fn judge(plan: &Plan, meta: &TargetMeta, trace: Option<&Trace>, at_cap: bool) -> Assessment {
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     assess(&[Probed { meta, trace }], &question)
 }
 
-/// Whether a run may stop, given the verdict on what there is so far.
-pub fn may_stop(plan: &Plan, verdict: &Verdict) -> bool {
-    plan.stop_early && verdict::decided(verdict)
+/// Whether a run may stop, given what there is so far.
+pub fn may_stop(plan: &Plan, so_far: &Assessment) -> bool {
+    plan.stop_early && so_far.decided
 }
 
 #[cfg(test)]
@@ -139,7 +137,7 @@ mod tests {
             .iter()
             .filter_map(|(at, cue)| matches!(cue, Cue::Begin(_)).then_some(at.get() / 1_000))
             .collect();
-        assert_eq!(begun, [0, 980]);
+        assert_eq!(begun, [0, 1_480]);
         let looks: Vec<_> =
             cues.iter().filter(|(_, cue)| *cue == Cue::Look).map(|(at, _)| at.get() / 1_000).collect();
         let expected: Vec<_> = (1..=22).map(|look| look * 200).collect();

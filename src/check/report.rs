@@ -18,7 +18,7 @@ use crate::plan::Plan;
 /// Judges a run and puts its report together.
 pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
     let Measured { target, trace, ending, search_bytes } = measured;
-    let at_cap = ending == Ending::Planned;
+    let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
     let assessment = assess(&probed, &question);
@@ -27,7 +27,7 @@ pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
         id: clock.new_id(),
         kind: plan.kind,
         parent: None,
-        complete: matches!(ending, Ending::Planned | Ending::Decided),
+        complete: at_cap,
         started: clock.started(),
         duration_ms: clock.now().as_ms(),
         bytes_used: used.bytes(),

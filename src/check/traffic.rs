@@ -128,13 +128,14 @@ async fn against(
         .filter(|stream| stream.spec.direction == Some(Direction::Down))
         .map(|stream| stream.id)
         .collect();
-    let at_once = matches!(ending, Ending::Stopped | Ending::Failed(_));
+    // What is decided needs no stragglers: the packets of the last moment stay awaited.
+    let at_once = ending != Ending::Planned;
     let Left { trace, failure, search_bytes } =
         session.end(at_once, &down, plan.drain.to_duration() + LOG).await;
     match (&ending, failure) {
         (Ending::Failed(failure), _) => meta.failure = Some(failure.clone()),
-        // Whoever stops a run does not wait for the rest of the log.
-        (Ending::Stopped, _) | (_, None) => {}
+        // Neither whoever stops a run nor a verdict that stands waits for the rest of the log.
+        (Ending::Stopped | Ending::Decided, _) | (_, None) => {}
         (_, Some(failure)) => {
             meta.failure = Some(failure.clone());
             ending = Ending::Failed(failure);
@@ -223,7 +224,7 @@ fn look(
         loss_down: target.and_then(|t| t.down.loss_ratio.measured()).map(|loss| loss.value),
         bytes: bytes_of(&snapshot.trace.here) + snapshot.search_bytes,
     }));
-    conduct::may_stop(plan, &assessment.verdict)
+    conduct::may_stop(plan, &assessment)
 }
 
 /// Bytes that this end sent and received at the IP layer.

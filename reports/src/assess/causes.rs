@@ -343,7 +343,11 @@ fn evidence(
     if let Some(counts) = flow.map(|flow| flow.counts) {
         lines.push(format!("{}: {}", stream_name(context.use_), fates(&counts)));
     }
-    lines.push(format!("{} samples, none under more load than the use itself makes", judged.finding.n));
+    let load = match judged.finding.pooled {
+        false => "none under more load than the use itself makes",
+        true => "more load than the use itself makes made no difference",
+    };
+    lines.push(format!("{} samples, {load}", judged.finding.n));
     if !judged.finding.judgement.certain() {
         lines.push("a longer run would tell more surely".to_owned());
     }

@@ -1,12 +1,13 @@
 //! What samples say about a use: taken under its own load they may blame and clear, under heavier load only clear, under
-//! lighter load only blame.
+//! lighter load only blame. At the end of a run, what was seen under heavier load may blame too, uncertainly, where nothing
+//! speaks for the load being why.
 
-use crate::confidence::loss::{self, LossRuns};
+use crate::confidence::loss::{self, LossRuns, Side};
 use crate::confidence::{self, LEVEL};
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::schema::State;
 use crate::units::Micros;
-use crate::verdict::{Band, Judgement, Reach, rank};
+use crate::verdict::{Band, Judgement, Reach};
 
 /// A figure's samples, in order of sending.
 #[derive(Debug, Clone)]
@@ -33,19 +34,29 @@ pub(super) struct Finding {
     pub(super) value: Option<f64>,
     /// Where the estimate lies at 95 %, for display; `None` when it is not bounded on both sides.
     pub(super) interval: Option<(f64, f64)>,
-    /// Samples of the use's own time.
+    /// Samples that the estimate is made of.
     pub(super) n: usize,
+    /// Whether some of them were taken under heavier load, which made no difference.
+    pub(super) pooled: bool,
 }
 
 /// The samples that bear on one figure of one use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
-    /// Taken while the load was the use's own.
+    /// The use's own, taken while the load was at most its own.
     pub(super) own: Option<Sample>,
-    /// Taken under lighter load; asked only while there is nothing of its own.
-    pub(super) lighter: Option<Sample>,
-    /// Taken under loads up to heavier and heavier ones, each holding the ones before it.
-    pub(super) heavier: Vec<Sample>,
+    /// Those of all streams in that time: what goes wrong at such a load goes wrong for the use.
+    pub(super) within: Option<Sample>,
+    /// Those of all streams under loads up to heavier and heavier ones, each holding the ones before it.
+    pub(super) heavier: Vec<Heavier>,
+}
+
+/// Samples taken under loads up to one above the use's own.
+#[derive(Debug, Clone)]
+pub(super) struct Heavier {
+    pub(super) sample: Sample,
+    /// Whether delays show that the load filled a queue: then it is to blame for what went wrong.
+    pub(super) queued: bool,
 }
 
 impl Sample {
@@ -92,10 +103,10 @@ impl Sample {
     }
 
     /// Which states its two intervals reach: the one that holds at every look, and the one for a single look.
-    fn reach(&self, band: &Band) -> (Reach, Reach) {
+    fn reach(&self, band: &Band) -> Reaches {
         let good = self.against(band.good);
         let limit = band.limit.map(|limit| self.against(limit));
-        let reach = |pick: fn(&Against) -> Sides| {
+        let reach = |pick: fn(&Against) -> Ends| {
             let (good, limit) = (pick(&good), limit.as_ref().map(pick));
             Reach {
                 best: match limit {
@@ -110,15 +121,22 @@ impl Sample {
                 },
             }
         };
-        (reach(|against| against.always), reach(|against| against.once))
+        Reaches { always: reach(|against| against.always), once: reach(|against| against.once) }
     }
 
     /// On which side of a threshold the figure lies, as far as its intervals tell.
     fn against(&self, threshold: f64) -> Against {
+        let (runs, share) = self.beyond(threshold);
+        Against::of(&runs, share)
+    }
+
+    /// Which samples lie beyond a threshold, counted cautiously (beyond in any case) and generously (perhaps), and the share of
+    /// them at which the figure itself does.
+    fn beyond(&self, threshold: f64) -> ([LossRuns; 2], f64) {
         match self {
             Self::Share(marks) => {
                 let runs: LossRuns = marks.iter().copied().collect();
-                Against::of([&runs, &runs], threshold)
+                ([runs, runs], threshold)
             }
             // A quantile lies beyond t exactly when more than 1 - q of all lie beyond t.
             Self::Quantile { values, q, less } => {
@@ -126,21 +144,49 @@ impl Sample {
                     let at = Micros::from_ms_f64(threshold).map_or(Micros::MAX, |t| t + reference);
                     values.iter().map(|value| *value > at).collect()
                 };
-                let (least, greatest) = (beyond(less[0]), beyond(less[2]));
-                Against::of([&greatest, &least], 1.0 - q.share())
+                ([beyond(less[2]), beyond(less[0])], 1.0 - q.share())
             }
         }
+    }
+
+    /// Whether these samples do no better than others that include them and more.
+    fn no_better_than(&self, others: &Self, threshold: f64) -> bool {
+        let ([few, _], [all, _]) = (self.beyond(threshold).0, others.beyond(threshold).0);
+        loss::no_better(&few, &all)
+    }
+}
+
+/// What is possible by the interval that holds at every look, and by the one for a single look.
+#[derive(Clone, Copy)]
+struct Reaches {
+    always: Reach,
+    once: Reach,
+}
+
+impl Reaches {
+    const ALL: Self = Self { always: Reach::ALL, once: Reach::ALL };
+
+    /// Takes in what fails at a load that this use makes at least.
+    fn blame(&mut self, other: Self) {
+        self.always = self.always.at_best(other.always.best);
+        self.once = self.once.at_best(other.once.best);
+    }
+
+    /// Takes in what got through at a load that this use makes at most.
+    fn clear(&mut self, other: Self) {
+        self.always = self.always.at_worst(other.always.worst);
+        self.once = self.once.at_worst(other.once.worst);
     }
 }
 
 /// The side of a threshold, by the interval that holds at every look and by the one for a single look.
 struct Against {
-    always: Sides,
-    once: Sides,
+    always: Ends,
+    once: Ends,
 }
 
 #[derive(Clone, Copy)]
-struct Sides {
+struct Ends {
     /// The whole interval lies beyond the threshold.
     beyond: bool,
     /// The whole interval lies within it.
@@ -148,15 +194,13 @@ struct Sides {
 }
 
 impl Against {
-    /// `cautious` counts what is beyond in any case, `generous` what might be.
-    fn of([cautious, generous]: [&LossRuns; 2], share: f64) -> Self {
-        let sides = |interval: fn(&LossRuns, f64) -> confidence::Interval| {
-            let low = interval(cautious, LEVEL).low;
-            let high =
-                if cautious == generous { interval(cautious, LEVEL) } else { interval(generous, LEVEL) }.high;
-            Sides { beyond: low > share, within: high <= share }
+    fn of([cautious, generous]: &[LossRuns; 2], share: f64) -> Self {
+        let ends = |side: fn(&LossRuns, f64, f64) -> Side| {
+            let low = side(cautious, LEVEL, share);
+            let high = if cautious == generous { low } else { side(generous, LEVEL, share) };
+            Ends { beyond: low == Side::Beyond, within: high == Side::Within }
         };
-        Self { always: sides(loss::verdict_interval), once: sides(loss::displayed_bursty) }
+        Self { always: ends(loss::verdict_side), once: ends(loss::final_side) }
     }
 }
 
@@ -165,43 +209,51 @@ impl Evidence {
     pub(super) fn judge(&self, band: &Band, at_cap: bool) -> Option<Finding> {
         let present = |sample: &&Sample| sample.len() > 0;
         let own = self.own.as_ref().filter(present);
-        let heavier: Vec<_> = self.heavier.iter().filter(present).collect();
-        let (mut always, mut once, mut point) = (Reach::ALL, Reach::ALL, None);
-        match (own, self.lighter.as_ref().filter(present)) {
-            (Some(own), _) => {
-                (always, once) = own.reach(band);
-                point = own.value().map(|value| state_of(value, band));
-            }
-            (None, Some(lighter)) => {
-                let (lighter_always, lighter_once) = lighter.reach(band);
-                always.best = lighter_always.best;
-                once.best = lighter_once.best;
-            }
-            (None, None) if heavier.is_empty() => return None,
-            (None, None) => {}
+        let within = self.within.as_ref().filter(present);
+        let heavier: Vec<_> = self.heavier.iter().filter(|heavier| heavier.sample.len() > 0).collect();
+        if own.is_none() && within.is_none() && heavier.is_empty() {
+            return None;
         }
-        for sample in &heavier {
-            let (heavier_always, heavier_once) = sample.reach(band);
-            clear(&mut always, heavier_always);
-            clear(&mut once, heavier_once);
+        let mut reaches = own.map_or(Reaches::ALL, |own| own.reach(band));
+        if let Some(within) = within {
+            reaches.blame(within.reach(band));
+        }
+        let mut point = own.and_then(Sample::value).map(|value| state_of(value, band));
+        for Heavier { sample, .. } in &heavier {
+            reaches.clear(sample.reach(band));
             if own.is_none() && sample.value().is_some_and(|value| value <= band.good) {
                 point = Some(State::Ready);
             }
         }
+        let pooled = own.and_then(|own| pooled(own, &heavier, band));
+        if let Some(pooled) = pooled {
+            reaches.once = reaches.once.at_best(pooled.reach(band).once.best);
+            point = pooled.value().map(|value| state_of(value, band));
+        }
+        let told = pooled.or(own);
+        let shown = told.or(within);
         Some(Finding {
-            judgement: Judgement::of_reach(always, at_cap.then_some((once, point))),
-            value: own.or(self.lighter.as_ref()).and_then(Sample::value),
-            interval: own.or(self.lighter.as_ref()).and_then(Sample::interval),
-            n: own.map_or(0, Sample::len),
+            judgement: Judgement::of_reach(reaches.always, (reaches.once, point), at_cap),
+            value: shown.and_then(Sample::value),
+            interval: shown.and_then(Sample::interval),
+            n: told.map_or(0, Sample::len),
+            pooled: pooled.is_some(),
         })
     }
 }
 
-/// What holds under heavier load holds under this one: the worst that is possible is no worse.
-fn clear(reach: &mut Reach, heavier: Reach) {
-    if rank(heavier.worst) < rank(reach.worst) {
-        reach.worst = if rank(heavier.worst) < rank(reach.best) { reach.best } else { heavier.worst };
+/// The samples under the heaviest load of which nothing says that it made a difference; `None` when there is none.
+///
+/// A quick check hears a use alone for little more than a second, far too short to tell 2 % loss from 3 %. Trouble that a
+/// load does not explain (no queue filled, and what was seen without the load was no better) was there without it, too. A load that
+/// does harm is mistaken for none only when the samples without it do not show the difference. Delays are left out: load always
+/// adds to them.
+fn pooled<'a>(own: &Sample, heavier: &[&'a Heavier], band: &Band) -> Option<&'a Sample> {
+    if matches!(own, Sample::Quantile { .. }) {
+        return None;
     }
+    let alike = |heavier: &&&Heavier| !heavier.queued && own.no_better_than(&heavier.sample, band.good);
+    heavier.iter().take_while(alike).last().map(|heavier| &heavier.sample)
 }
 
 /// Where a value lies.
@@ -223,6 +275,10 @@ mod tests {
 
     fn lost(n: usize, every: usize) -> Option<Sample> {
         Some(Sample::Share((0..n).map(|i| every > 0 && i % every == every - 1).collect()))
+    }
+
+    fn heavier(n: usize, every: usize) -> Vec<Heavier> {
+        lost(n, every).into_iter().map(|sample| Heavier { sample, queued: false }).collect()
     }
 
     fn judged(evidence: &Evidence, at_cap: bool) -> (State, bool) {
@@ -248,28 +304,52 @@ mod tests {
     #[test]
     fn heavier_load_clears() {
         let evidence =
-            Evidence { own: lost(50, 0), heavier: vec![lost(3_000, 0).unwrap()], ..Evidence::default() };
+            Evidence { own: lost(50, 0), heavier: heavier(3_000, 0), ..Evidence::default() };
         assert_eq!(judged(&evidence, false), (State::Ready, true));
-        let none_of_its_own = Evidence { heavier: vec![lost(3_000, 0).unwrap()], ..Evidence::default() };
+        let none_of_its_own = Evidence { heavier: heavier(3_000, 0), ..Evidence::default() };
         assert_eq!(judged(&none_of_its_own, false), (State::Ready, true));
     }
 
     #[test]
     fn heavier_load_never_blames() {
         let alone = Evidence { own: lost(3_000, 0), ..Evidence::default() };
-        let failing = Evidence { heavier: vec![lost(600, 2).unwrap()], ..alone.clone() };
+        let failing = Evidence { heavier: heavier(3_600, 12), ..alone.clone() };
         assert_eq!(failing.judge(&band(), true), alone.judge(&band(), true));
-        let none_of_its_own = Evidence { heavier: vec![lost(600, 2).unwrap()], ..Evidence::default() };
+        let none_of_its_own = Evidence { heavier: heavier(600, 2), ..Evidence::default() };
         for at_cap in [false, true] {
             assert_eq!(judged(&none_of_its_own, at_cap), (State::Inconclusive, false));
         }
     }
 
     #[test]
+    fn trouble_that_the_load_does_not_explain_blames_uncertainly() {
+        let short = Evidence { own: lost(75, 0), ..Evidence::default() };
+        let same = Evidence { heavier: heavier(600, 29), ..short.clone() };
+        assert_eq!(judged(&same, true), (State::Degraded, false), "0 of 75 is no better than 20 of 600");
+        assert_eq!(judged(&same, false), (State::Inconclusive, false), "nothing to stop for");
+        let finding = same.judge(&band(), true).unwrap();
+        assert_eq!((finding.n, finding.pooled, finding.value), (600, true, Some(20.0 / 600.0)));
+
+        let by_load = Evidence { heavier: heavier(600, 8), ..short.clone() };
+        assert_eq!(judged(&by_load, true), (State::Ready, false), "0 of 75 is better than 75 of 600");
+        let mut queued = same.clone();
+        queued.heavier[0].queued = true;
+        assert_eq!(judged(&queued, true), (State::Ready, false), "the load filled a queue");
+    }
+
+    #[test]
+    fn what_all_streams_suffer_blames_a_use_of_its_own() {
+        let own = Evidence { own: lost(60, 6), ..Evidence::default() };
+        assert_eq!(judged(&own, false), (State::Degraded, false), "10 of 60 may be less than 10 %");
+        let with_audio = Evidence { within: lost(600, 6), ..own };
+        assert_eq!(judged(&with_audio, false), (State::Blocked, true));
+    }
+
+    #[test]
     fn lighter_load_blames_and_never_clears() {
-        let failing = Evidence { lighter: lost(600, 3), ..Evidence::default() };
+        let failing = Evidence { within: lost(600, 3), ..Evidence::default() };
         assert_eq!(judged(&failing, false), (State::Blocked, true));
-        let fine = Evidence { lighter: lost(3_000, 0), ..Evidence::default() };
+        let fine = Evidence { within: lost(3_000, 0), ..Evidence::default() };
         assert_eq!(judged(&fine, true), (State::Inconclusive, false));
     }
 

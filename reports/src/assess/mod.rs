@@ -33,7 +33,7 @@ pub struct Question<'a> {
     pub asked: &'a BTreeSet<Use>,
     /// How long the run could be, and with it when a packet is lost.
     pub mode: Mode,
-    /// Whether the run had its full time, so that point estimates decide what intervals leave open.
+    /// Whether nothing more is to come of the run, so that point estimates decide what intervals leave open.
     pub at_cap: bool,
 }
 
@@ -74,6 +74,9 @@ pub struct Assessment {
     pub host: Host,
     /// Mergeable histograms by metric name.
     pub sketches: BTreeMap<String, String>,
+    /// Whether a longer run would not change the verdict, so that it may stop: every use asked for is certain; or the verdict is
+    /// blocked for certain, and of the others there is something to say.
+    pub decided: bool,
 }
 
 /// Judges a run: figures, findings, causes, verdict.
@@ -93,7 +96,7 @@ pub struct Assessment {
 /// intervals for a single look, which are narrower.
 pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
     let judged: Vec<Judged<'_>> = probed.iter().map(|probed| Judged::of(probed, question)).collect();
-    let verdict = verdict(&judged, question);
+    let (verdict, decided) = verdict(&judged, question);
     let first = judged.iter().find_map(|judged| judged.observed.as_ref());
     let host = figures::host(first);
     let sketches = first.map(figures::sketches).unwrap_or_default();
@@ -101,6 +104,7 @@ pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
         targets: judged.into_iter().map(|judged| judged.target).collect(),
         verdict,
         host,
+        decided,
         sketches: sketches.into_iter().map(|(name, sketch)| (name, sketch.encode())).collect(),
     }
 }
@@ -253,11 +257,12 @@ fn worst(found: &UseFindings, at_cap: bool) -> (Option<Judgement>, Option<String
     (judged, reason)
 }
 
-/// The verdict over all endpoints: per use and overall the worst.
-fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
+/// The verdict over all endpoints, per use and overall the worst; and whether it is [decided](Assessment::decided).
+fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, bool) {
     let in_process = !judged.is_empty() && judged.iter().all(|judged| judged.target.in_process);
     let mut uses: BTreeMap<Use, UseVerdict> = BTreeMap::new();
     let mut overall: Option<Judgement> = None;
+    let (mut certain, mut answered) = (true, true);
     for use_ in Use::ALL {
         let asked = question.asked.contains(&use_);
         let found = judged.iter().filter_map(|judged| judged.uses.get(&use_));
@@ -274,6 +279,8 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
         uses.insert(use_, UseVerdict { state: worst.state, certain: worst.certain(), asked, reason });
         if asked {
             overall = Some(overall.map_or(worst, |overall| overall.worsened_by(worst)));
+            certain &= worst.certain();
+            answered &= worst.answers();
         }
     }
     let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
@@ -281,7 +288,8 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
     let measured = judged.iter().any(|judged| judged.observed.is_some());
-    Verdict {
+    let decided = overall.is_some_and(|overall| certain || (overall.certainly_blocked() && answered));
+    let verdict = Verdict {
         overall: state,
         certain: overall.is_some_and(Judgement::certain),
         place: lead.map(|cause| cause.place),
@@ -301,7 +309,8 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> Verdict {
         },
         uses,
         causes,
-    }
+    };
+    (verdict, decided)
 }
 
 /// The worst cause that bears on a use asked for and is as bad as the verdict.

@@ -63,7 +63,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         settings,
         trace,
     } = frame;
-    let Assessment { targets, verdict, host, sketches } = assessment;
+    let Assessment { targets, verdict, host, sketches, decided: _ } = assessment;
     Report {
         schema: SCHEMA.to_owned(),
         id,

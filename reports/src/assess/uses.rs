@@ -1,8 +1,8 @@
 //! Each use against its limits: which samples bear on which figure, and the worst of the findings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::evidence::{Evidence, Finding, Sample};
+use super::evidence::{Evidence, Finding, Heavier, Sample};
 use super::observed::{Mark, Observation, Observed, Time};
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::metrics::{burst, reorder};
@@ -115,6 +115,9 @@ pub(super) fn judge(
     found
 }
 
+/// Less than this is no queue worth the name.
+const QUEUED: Micros = Micros::from_millis(5);
+
 /// What one use sees of a run.
 struct View<'a> {
     observed: &'a Observed<'a>,
@@ -126,8 +129,12 @@ struct View<'a> {
 impl<'a> View<'a> {
     /// The time in which at most the use's own rung was offered.
     fn own_time(&self) -> Time<'a> {
-        // Audio is left out of what phases say was offered.
-        self.observed.time_up_to(if self.use_ == Use::Audio { Bitrate::default() } else { self.rate })
+        self.observed.time_up_to(self.own_load())
+    }
+
+    /// The load that the use makes. Audio is left out of what phases say was offered.
+    fn own_load(&self) -> Bitrate {
+        if self.use_ == Use::Audio { Bitrate::default() } else { self.rate }
     }
 
     fn is_own(&self, stream: &Observation) -> bool {
@@ -141,7 +148,7 @@ impl<'a> View<'a> {
 
     /// Whether a point lies in the use's own time and its own stream ran: for a use with a stream of its own, audio alone
     /// is a lighter load.
-    fn own_load(&self) -> impl Fn(Micros) -> bool {
+    fn while_own_stream_ran(&self) -> impl Fn(Micros) -> bool {
         let time = self.own_time();
         let spans: Vec<_> = Direction::BOTH
             .into_iter()
@@ -154,36 +161,72 @@ impl<'a> View<'a> {
         move |at| time.holds(at) && (any_time || spans.iter().any(|(from, to)| (*from..=*to).contains(&at)))
     }
 
-    /// Marks of everything sent one way under loads above the use's own, up to heavier and heavier ones, in order of sending.
-    fn heavier(&self, direction: Direction) -> Vec<Vec<&'a Mark>> {
-        let counts = |stream: &&Observation| {
-            let heavier = stream.flow.media != Media::Audio && stream.flow.rate > self.rate;
-            stream.flow.direction == direction && (self.use_ == Use::Audio || self.is_own(stream) || heavier)
+    /// The evidence that a figure of marks makes, sampled by `sample`.
+    fn evidence(
+        &self,
+        direction: Direction,
+        sample: impl Fn(&mut dyn Iterator<Item = &Mark>) -> Sample,
+    ) -> Evidence {
+        let time = self.own_time();
+        let heavier = self.loads_above().into_iter().map(|load| {
+            let marks = self.marks_up_to(direction, load, |stream| {
+                let heavier = stream.flow.media != Media::Audio && stream.flow.rate > self.rate;
+                self.use_ == Use::Audio || self.is_own(stream) || heavier
+            });
+            Heavier { sample: sample(&mut marks.into_iter()), queued: self.queued(direction, load) }
+        });
+        // Audio alone is all that there is in its own time.
+        let within = (self.use_ != Use::Audio).then(|| {
+            let marks = self.marks_up_to(direction, self.rate, |stream| {
+                stream.flow.media == Media::Audio || stream.flow.rate <= self.rate || self.is_own(stream)
+            });
+            sample(&mut marks.into_iter())
+        });
+        Evidence {
+            own: self.own_stream(direction).map(|stream| sample(&mut stream.during(time))),
+            within,
+            heavier: heavier.collect(),
+        }
+    }
+
+    /// Loads offered above the use's own, ascending.
+    fn loads_above(&self) -> BTreeSet<Bitrate> {
+        self.observed.loads_above(self.own_load())
+    }
+
+    /// Marks of streams one way while at most this load was offered, in order of sending: streams that share a path share its
+    /// bursts.
+    fn marks_up_to(
+        &self,
+        direction: Direction,
+        load: Bitrate,
+        counts: impl Fn(&Observation) -> bool,
+    ) -> Vec<&'a Mark> {
+        let time = self.observed.time_up_to(load);
+        let streams = self.observed.streams.iter().filter(|s| s.flow.direction == direction && counts(s));
+        let mut marks: Vec<&'a Mark> =
+            streams.flat_map(|s| s.marks.iter()).filter(|mark| time.holds(mark.at)).collect();
+        marks.sort_by_key(|mark| mark.at);
+        marks
+    }
+
+    /// Whether a queue filled under loads up to this one: most of audio's packets waited longer than nearly all of them did under the
+    /// use's own load.
+    fn queued(&self, direction: Direction, load: Bitrate) -> bool {
+        let (own, loaded) = (self.own_time(), self.observed.time_up_to(load));
+        let delay = |keep: &dyn Fn(Micros) -> bool, q| {
+            let marks = self.observed.audio(direction).into_iter().flat_map(|audio| &audio.marks);
+            let delays = marks.filter(|mark| keep(mark.at)).filter_map(|mark| mark.pdv);
+            delays.collect::<Sorted>().at(q)
         };
-        let streams: Vec<&'a Observation> = self.observed.streams.iter().filter(counts).collect();
-        let own = if self.use_ == Use::Audio { Bitrate::default() } else { self.rate };
-        self.observed
-            .loads_above(own)
-            .into_iter()
-            .map(|load| {
-                let time = self.observed.time_up_to(load);
-                let mut marks: Vec<&'a Mark> =
-                    streams.iter().flat_map(|s| s.marks.iter()).filter(|m| time.holds(m.at)).collect();
-                marks.sort_by_key(|mark| mark.at);
-                marks
-            })
-            .collect()
+        let before = delay(&|at| own.holds(at), Quantile::P95);
+        let under = delay(&|at| loaded.holds(at) && !own.holds(at), Quantile::P50);
+        before.zip(under).is_some_and(|(before, under)| under > before + QUEUED)
     }
 
     /// The evidence of a mark's share.
     fn shares(&self, direction: Direction, of: impl Fn(&Mark) -> bool) -> Evidence {
-        let time = self.own_time();
-        let share = |marks: &mut dyn Iterator<Item = &Mark>| Sample::Share(marks.map(&of).collect());
-        Evidence {
-            own: self.own_stream(direction).map(|s| share(&mut s.during(time))),
-            lighter: self.observed.audio(direction).map(|s| share(&mut s.during(time))),
-            heavier: self.heavier(direction).iter().map(|marks| share(&mut marks.iter().copied())).collect(),
-        }
+        self.evidence(direction, |marks| Sample::Share(marks.map(&of).collect()))
     }
 
     /// Lost on the way or later than the use stands: what of its rate did not get through.
@@ -192,19 +235,13 @@ impl<'a> View<'a> {
         let missed =
             |mark: &Mark| mark.lost || mark.pdv.zip(stands).is_some_and(|(pdv, stands)| pdv > stands);
         // Lighter load says nothing of the rate.
-        Evidence { lighter: None, ..self.shares(direction, missed) }
+        Evidence { within: None, ..self.shares(direction, missed) }
     }
 
     fn pdv(&self, direction: Direction) -> Evidence {
-        let time = self.own_time();
-        let p95 = |marks: &mut dyn Iterator<Item = &Mark>| {
+        self.evidence(direction, |marks| {
             Sample::quantile(marks.filter_map(|mark| mark.pdv).collect(), Quantile::P95)
-        };
-        Evidence {
-            own: self.own_stream(direction).map(|s| p95(&mut s.during(time))),
-            lighter: self.observed.audio(direction).map(|s| p95(&mut s.during(time))),
-            heavier: self.heavier(direction).iter().map(|marks| p95(&mut marks.iter().copied())).collect(),
-        }
+        })
     }
 
     /// The computers' own delays, over the whole run: they are no matter of load.
@@ -225,22 +262,23 @@ impl<'a> View<'a> {
 
     /// Round trips under the use's own load.
     fn rtt(&self, q: Quantile, less: [Micros; 3]) -> Evidence {
-        let own = self.own_load();
+        let own = self.while_own_stream_ran();
         let time = self.own_time();
         let sample = |keep: &dyn Fn(Micros) -> bool| {
             let trips = self.observed.trips.samples.iter().filter(|trip| keep(trip.intended));
             Sample::Quantile { values: trips.map(|trip| trip.rtt).collect(), q, less }
         };
-        let loads =
-            self.observed.loads_above(if self.use_ == Use::Audio { Bitrate::default() } else { self.rate });
         Evidence {
             own: Some(sample(&own)),
-            lighter: Some(sample(&|at| time.holds(at))),
-            heavier: loads
+            within: Some(sample(&|at| time.holds(at))),
+            heavier: self
+                .loads_above()
                 .into_iter()
                 .map(|load| {
                     let heavier = self.observed.time_up_to(load);
-                    sample(&|at| own(at) || (heavier.holds(at) && !time.holds(at)))
+                    let sample = sample(&|at| own(at) || (heavier.holds(at) && !time.holds(at)));
+                    let queued = Direction::BOTH.into_iter().any(|way| self.queued(way, load));
+                    Heavier { sample, queued }
                 })
                 .collect(),
         }
@@ -261,7 +299,7 @@ impl<'a> View<'a> {
         let value = worst.ratio()?.get();
         let high = if at_cap { value } else { f64::INFINITY };
         let judgement = Judgement::of(Interval { low: value, value, high }, band.good, band.limit, at_cap);
-        Some(Finding { judgement, value: Some(value), interval: None, n: stream.marks.len() })
+        Some(Finding { judgement, value: Some(value), interval: None, n: stream.marks.len(), pooled: false })
     }
 
     fn reordered(&self, direction: Direction) -> Evidence {
@@ -281,7 +319,7 @@ impl<'a> View<'a> {
 
     /// Whether audio alone and lighter rungs lost little, so that a loss under this rung is the rate's doing.
     fn lighter_is_fine(&self, direction: Direction, limits: &Limits) -> bool {
-        let own = self.own_load();
+        let own = self.while_own_stream_ran();
         let time = self.own_time();
         let lighter: Vec<bool> = self
             .observed

@@ -25,6 +25,7 @@
 //! One assumption is needed, since no loss at all says nothing about how long bursts would be: the mean burst is at most
 //! [`MEAN_BURST_ASSUMED`] packets, until a longer run of losses was seen, then up to twice that run.
 
+use statrs::distribution::{DiscreteCDF, Hypergeometric};
 use statrs::function::beta::ln_beta;
 
 use super::proportion::{clopper_pearson_real, wilson, wilson_real};
@@ -34,7 +35,7 @@ use super::{Interval, real};
 pub const MEAN_BURST_ASSUMED: f64 = 5.0;
 
 /// Longer mean bursts are no longer taken for a burst but for the link's loss: an outage must be able to decide.
-const MEAN_BURST_MOST: f64 = 20.0;
+const MEAN_BURST_MOST: f64 = 10.0;
 
 /// What a sequence of packets tells about the channel: counts that add up over sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -208,11 +209,69 @@ pub fn verdict_interval(runs: &LossRuns, level: f64) -> Interval {
     Interval { low, high, n: runs.n }
 }
 
+/// Where a loss ratio lies, seen from a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The whole interval is above it.
+    Beyond,
+    /// The whole interval is at most as high.
+    Within,
+    /// The interval holds it.
+    Open,
+}
+
+impl Side {
+    fn of(interval: Interval, threshold: f64) -> Self {
+        match interval {
+            Interval { low, .. } if low > threshold => Self::Beyond,
+            Interval { high, .. } if high <= threshold => Self::Within,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// On which side of a threshold the [`verdict_interval`] lies: the same answer, without looking for the interval's ends.
+pub fn verdict_side(runs: &LossRuns, level: f64, threshold: f64) -> Side {
+    if runs.n < 2 || !(SMALLEST..=1.0 - SMALLEST).contains(&threshold) {
+        return Side::of(verdict_interval(runs, level), threshold);
+    }
+    let region = Region::new(runs, level);
+    match region.peak() {
+        // The profile falls on both sides of its peak.
+        Some((loss, value)) if value > region.floor => match () {
+            () if region.holds(threshold) => Side::Open,
+            () if loss > threshold => Side::Beyond,
+            () => Side::Within,
+        },
+        _ => Side::of(verdict_interval(runs, level), threshold),
+    }
+}
+
+/// On which side of a threshold a loss ratio lies, looked at once, at the end of a run: by an interval like
+/// [`displayed_bursty`], but exact at its lower end, where a handful of bursts must not prove a bad link.
+pub fn final_side(runs: &LossRuns, level: f64, threshold: f64) -> Side {
+    if runs.n == 0 {
+        return Side::Open;
+    }
+    let n = real(runs.n) / cautious_design_effect(runs);
+    let lost = real(runs.lost) / real(runs.n) * n;
+    let (low, _) = clopper_pearson_real(lost, n, level);
+    let (_, high) = wilson_real(lost, n, level);
+    Side::of(Interval { low, high, n: runs.n }, threshold)
+}
+
+/// Whether some packets do no better than `all`, which are they and more: unless, of all bursts of losses, so few would fall
+/// on them in less than one of twenty cases, were they spread at random (Fisher's exact test, one-sided).
+pub fn no_better(some: &LossRuns, all: &LossRuns) -> bool {
+    let by_chance = Hypergeometric::new(all.n, all.good_then_lost, some.n);
+    by_chance.is_ok_and(|by_chance| by_chance.cdf(some.good_then_lost) > 0.05)
+}
+
 /// Design effect from a sequence's counts, never below 1. Once two losses followed each other, bursts are taken for a little
 /// longer than seen, as if two more of their mean length had not ended: with few of them the counts alone fall short more often than
-/// they overshoot.
+/// they overshoot. Where no loss, or no arrival, was ever followed by another, nothing speaks for bursts.
 fn cautious_design_effect(runs: &LossRuns) -> f64 {
-    if runs.lost_then_any == runs.lost_then_good {
+    if runs.lost_then_any == runs.lost_then_good || runs.good_then_any == runs.good_then_lost {
         return 1.0;
     }
     let (mends, steps) = (real(runs.lost_then_good.max(1)), real(runs.lost_then_any));
@@ -261,6 +320,15 @@ impl Region {
             least_p_bg: 1.0 / most,
             floor: mixed + (1.0 - level).ln(),
         }
+    }
+
+    /// The loss ratio of the likeliest channel and its log-likelihood; `None` when the counts leave it open.
+    fn peak(&self) -> Option<(f64, f64)> {
+        let share = |of: f64, whole: f64| (whole > 0.0).then(|| of / whole);
+        let p_gb = share(self.falls, self.falls + self.good_stays)?;
+        // Without a loss any burst explains it; the longest allows the most loss, which is none all the same.
+        let p_bg = share(self.mends, self.mends + self.bad_stays).unwrap_or(1.0).max(self.least_p_bg);
+        Some((p_gb / (p_gb + p_bg), self.log_likelihood(p_gb, p_bg)))
     }
 
     /// Whether some channel with this loss ratio is inside.

@@ -65,7 +65,8 @@ impl Default for Adaptive {
 ///
 /// Packets are due in order of sequence number; by the time one is due, the buffer knows what had arrived by then and no more.
 /// Its delay follows the target by stretching or shortening speech, and grows by up to a frame whenever a frame had to be
-/// concealed because the buffer ran dry. A packet that others overtook is late without making the buffer grow.
+/// concealed because the buffer ran dry. A packet that others overtook is late without making the buffer grow. No packet counts
+/// as late before the buffer has learned from its first interval: a replay is to tell of a call, which is mostly not its first second.
 pub fn replay_adaptive(samples: &[Sample], settings: &Adaptive) -> Playout {
     let Some(least) = least_delay(samples) else {
         return nothing_arrived(samples);
@@ -105,7 +106,7 @@ pub fn replay_adaptive(samples: &[Sample], settings: &Adaptive) -> Playout {
         if late && !overtaken {
             offset += lateness.min(settings.frame);
         }
-        late_flags.push(late);
+        late_flags.push(late && estimator.has_learned());
     }
     finish(samples, late_flags, added)
 }
@@ -158,6 +159,11 @@ impl<'a> Estimator<'a> {
             overtaken: Histogram::new(settings.most, settings.reorder_forget),
             least: VecDeque::new(),
         }
+    }
+
+    /// Whether an interval of arrivals is behind it.
+    fn has_learned(&self) -> bool {
+        self.peaks.added > 0
     }
 
     fn arrived(&mut self, Arrival { at, delay, overtaken }: Arrival) {

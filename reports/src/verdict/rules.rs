@@ -30,6 +30,20 @@ impl Reach {
     /// Anything goes.
     pub const ALL: Self = Self { best: State::Ready, worst: State::Blocked };
 
+    /// What remains possible when nothing better than `best` is.
+    #[must_use]
+    pub fn at_best(self, best: State) -> Self {
+        let best = worse(self.best, best);
+        Self { best, worst: worse(self.worst, best) }
+    }
+
+    /// What remains possible when nothing worse than `worst` is; what is certain stays so.
+    #[must_use]
+    pub fn at_worst(self, worst: State) -> Self {
+        let worst = if rank(worst) < rank(self.worst) { worst } else { self.worst };
+        Self { worst: worse(worst, self.best), ..self }
+    }
+
     /// The rule; `point` decides between ready and degraded where it may.
     fn state(self, point: Option<State>) -> State {
         match (self.best, self.worst) {
@@ -47,6 +61,8 @@ impl Reach {
 pub struct Judgement {
     /// The state.
     pub state: State,
+    /// What it would be, were this all there is to come.
+    at_cap: State,
     /// The best state that the evidence allows: `Ready`, `Degraded` or `Blocked`.
     best: State,
     /// The worst state that the evidence allows.
@@ -55,13 +71,22 @@ pub struct Judgement {
 
 impl Judgement {
     /// Nothing speaks against it: where worsening starts from.
-    pub const READY: Self = Self { state: State::Ready, best: State::Ready, worst: State::Ready };
+    pub const READY: Self = Self::certainly(State::Ready);
     /// Certainly out of the question, whatever the figures say (no connection at all).
-    pub const BLOCKED: Self = Self { state: State::Blocked, best: State::Blocked, worst: State::Blocked };
+    pub const BLOCKED: Self = Self::certainly(State::Blocked);
     /// Certainly no better than with trouble, whatever the figures say (media have to take a detour).
-    pub const DEGRADED: Self = Self { state: State::Degraded, best: State::Degraded, worst: State::Degraded };
+    pub const DEGRADED: Self = Self::certainly(State::Degraded);
     /// The evidence allows everything: too little of it, or spoiled by the measurement's own error.
-    pub const OPEN: Self = Self { state: State::Inconclusive, best: State::Ready, worst: State::Blocked };
+    pub const OPEN: Self = Self {
+        state: State::Inconclusive,
+        at_cap: State::Inconclusive,
+        best: State::Ready,
+        worst: State::Blocked,
+    };
+
+    const fn certainly(state: State) -> Self {
+        Self { state, at_cap: state, best: state, worst: state }
+    }
 
     /// Judges a figure against what is good and where the limit is (`None`: it can degrade, never block).
     pub fn of(interval: Interval, good: f64, limit: Option<f64>, at_cap: bool) -> Self {
@@ -71,18 +96,25 @@ impl Judgement {
             _ => State::Degraded,
         };
         let reach = Reach { best: band(interval.low), worst: band(interval.high) };
-        Self::of_reach(reach, at_cap.then_some((reach, Some(band(interval.value)))))
+        Self::of_reach(reach, (reach, Some(band(interval.value))), at_cap)
     }
 
-    /// Judges what an interval reaches. `reach` holds at every look and makes certain; at the cap, the reach of an
-    /// interval for one look and the band of the point estimate (`None`: there is none to go by) decide the state.
-    pub fn of_reach(reach: Reach, at_cap: Option<(Reach, Option<State>)>) -> Self {
-        let Reach { best, worst } = reach;
-        let state = match at_cap {
-            Some((once, point)) if best != worst => once.state(point),
-            _ => reach.state(None),
+    /// Judges what an interval reaches. `always` holds at every look and makes certain; at the cap, the reach of an
+    /// interval for one look and the band of the point estimate (`None`: there is none to go by) decide the state between
+    /// ready and degraded. Nothing is blocked but for certain: to send people away takes more than a single look.
+    pub fn of_reach(always: Reach, (once, point): (Reach, Option<State>), at_cap: bool) -> Self {
+        let Reach { best, worst } = always;
+        let finally = match once.state(point) {
+            _ if best == worst => best,
+            State::Blocked => State::Degraded,
+            state => worse(state, best),
         };
-        Self { state, best, worst }
+        Self { state: if at_cap { finally } else { always.state(None) }, at_cap: finally, best, worst }
+    }
+
+    /// Whether there would be an answer, were this all there is to come.
+    pub fn answers(self) -> bool {
+        self.at_cap != State::Inconclusive
     }
 
     /// Whether the intervals decided it: nothing that the evidence allows is better or worse.
@@ -95,11 +127,17 @@ impl Judgement {
         self.best != State::Ready
     }
 
+    /// Whether it is blocked, and nothing more could change that.
+    pub fn certainly_blocked(self) -> bool {
+        self.best == State::Blocked
+    }
+
     /// The worse of the two.
     #[must_use]
     pub fn worsened_by(self, other: Self) -> Self {
         Self {
             state: worse(self.state, other.state),
+            at_cap: worse(self.at_cap, other.at_cap),
             best: worse(self.best, other.best),
             worst: worse(self.worst, other.worst),
         }

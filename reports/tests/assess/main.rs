@@ -16,7 +16,7 @@ use greenroom_reports::trace::{
     Trace, encoding,
 };
 use greenroom_reports::units::{Bitrate, Micros};
-use greenroom_reports::verdict::{Profile, TargetFailure, decided, words};
+use greenroom_reports::verdict::{Profile, TargetFailure, words};
 use link::{Link, Rung};
 
 const BASE: Micros = Micros::from_millis(20);
@@ -93,7 +93,7 @@ fn a_clean_link_is_ready() {
 
     let long = judge(Some(&long(&clean)), &meta(), &[Use::Audio, Use::Video720p], false);
     assert_eq!(long.verdict.overall, State::Ready);
-    assert!(long.verdict.certain && decided(&long.verdict), "{:#?}", long.verdict);
+    assert!(long.verdict.certain && long.decided, "{:#?}", long.verdict);
 }
 
 /// Audio for 16 s; from 5 s on a search up, from 9 s on one down, each of which fills its direction: 30 % is lost there
@@ -199,7 +199,7 @@ fn nothing_is_decided_at_the_start() {
     let trace = link::trace(Micros::from_millis(400), &[], &clean);
     let found = judge(Some(&trace), &meta(), &[Use::Audio, Use::Video720p], false);
     assert_eq!(found.verdict.overall, State::Inconclusive);
-    assert!(!decided(&found.verdict));
+    assert!(!found.decided);
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Tally {
     pub states: BTreeMap<Use, HashMap<State, u64>>,
     /// Leading causes by code.
     pub causes: BTreeMap<String, u64>,
+    /// Why uses asked for have no certain answer.
+    pub reasons: BTreeMap<String, u64>,
     /// From validation to the decision, in milliseconds, ascending.
     #[serde(skip)]
     pub decided_ms: Vec<f64>,
@@ -82,6 +84,9 @@ impl Tally {
         for use_ in &plan.uses {
             let Some(found) = verdict.uses.get(use_) else { continue };
             *self.states.entry(*use_).or_default().entry(found.state).or_default() += 1;
+            if let Some(reason) = &found.reason {
+                *self.reasons.entry(format!("{}: {reason}", use_.short())).or_default() += 1;
+            }
             let fair = scenario.expect.states(*use_);
             if !fair.is_empty() && !fair.contains(&found.state) {
                 wrong[0] |= found.state == State::Ready;

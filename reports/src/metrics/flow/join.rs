@@ -390,10 +390,10 @@ impl Draft {
     fn settle(&mut self, trace: &Trace, wait: &Wait, offset: Option<ClockOffset>) {
         self.place_arrivals();
         let clocks = self.compare_clocks(offset, wait);
-        self.offset = clocks.receiver_less_sender;
+        self.offset = clocks.receiver_less_sender.unwrap_or_default();
         self.flow.to_agent = match self.flow.direction {
             Direction::Up => Micros::ZERO,
-            Direction::Down => clocks.receiver_less_sender,
+            Direction::Down => self.offset,
         };
         self.mark_late(wait, &clocks);
         self.mark_missing(trace, wait, &clocks);
@@ -432,7 +432,7 @@ impl Draft {
             Direction::Down => -offset.there_less_here,
         });
         let by_floor = floor.map(|floor| floor - wait.base);
-        Clocks { receiver_less_sender: by_trip.or(by_floor).unwrap_or(Micros::ZERO), floor, base: wait.base }
+        Clocks { receiver_less_sender: by_trip.or(by_floor), floor, base: wait.base }
     }
 
     fn mark_late(&mut self, wait: &Wait, clocks: &Clocks) {
@@ -463,14 +463,18 @@ impl Draft {
         };
         let told_here =
             self.flow.attribution != Attribution::ByPacket && self.flow.direction == Direction::Up;
-        let moved = if told_here { Micros::ZERO } else { clocks.receiver_less_sender };
+        let moved = if told_here { Some(Micros::ZERO) } else { clocks.receiver_less_sender };
         let arrived: Vec<u32> =
             self.packets.values().filter(|p| p.arrived.is_some()).map(|p| p.seq).collect();
         for packet in self.packets.values_mut().filter(|packet| packet.fate == Fate::Awaited) {
             let later = arrived.len() - arrived.partition_point(|seq| *seq <= packet.seq);
-            let waited = covered_until - (packet.departed.unwrap_or(packet.intended) + moved);
-            let enough = !wait.quick || later >= 3 || complete || waited >= wait.time * 2;
-            if waited >= wait.time && enough {
+            let left = packet.departed.unwrap_or(packet.intended);
+            let given_up = moved.map_or(complete, |moved| {
+                let waited = covered_until - (left + moved);
+                let enough = !wait.quick || later >= 3 || complete || waited >= wait.time * 2;
+                waited >= wait.time && enough
+            });
+            if given_up {
                 packet.fate = if self.got_there.contains(&packet.seq) { Fate::OnTime } else { Fate::Lost };
             }
         }
@@ -498,7 +502,8 @@ impl Draft {
 /// How the receiver's clock stands to the sender's, as far as that can be known.
 #[derive(Debug, Clone, Copy)]
 struct Clocks {
-    receiver_less_sender: Micros,
+    /// `None`: nothing that arrived tells.
+    receiver_less_sender: Option<Micros>,
     /// Least difference of arrival and departure.
     floor: Option<Micros>,
     /// The delay that `floor` is taken to hide.

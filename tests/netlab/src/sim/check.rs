@@ -25,7 +25,7 @@ use crate::scenario::Scenario;
 use crate::truth::Truth;
 
 /// The endpoint sends its log so often.
-const CHUNK: Micros = Micros::from_millis(500);
+const CHUNK: Micros = Micros::from_millis(200);
 /// The rest of the log may take so long beyond the plan's wait for stragglers.
 const LOG: Micros = Micros::from_millis(1_500);
 /// How long the endpoint's address may take to be validated.
@@ -46,7 +46,7 @@ pub struct Checked {
     pub ending: Ending,
     /// When the verdict was first sure enough to stop, or all had been offered, since validation began.
     pub decided_after: Micros,
-    /// When the verdict was out: stragglers and the rest of the endpoint's log awaited.
+    /// When the verdict was out: of a run to its planned end, stragglers and the rest of the endpoint's log awaited.
     pub took: Micros,
     /// Both ends' logs. `None`: the endpoint was not reached.
     pub trace: Option<Trace>,
@@ -155,9 +155,9 @@ struct Agent<'p> {
 enum Stage {
     Offering,
     /// Stragglers are awaited, at most until then.
-    Draining(Ending, Micros),
+    Draining(Micros),
     /// The rest of the log is awaited, at most until then.
-    Fetching(Ending, Micros),
+    Fetching(Micros),
     Done(Ending),
 }
 
@@ -189,13 +189,13 @@ impl<'p> Agent<'p> {
         let patience = self.plan.drain + LOG;
         match self.stage {
             Stage::Offering => self.offer(now),
-            Stage::Draining(ending, until) if self.sender.is_finished() || now >= until => {
+            Stage::Draining(until) if self.sender.is_finished() || now >= until => {
                 self.line.up.send(now, self.line.patience(), Request::Finish);
-                self.stage = Stage::Fetching(ending, now + patience);
+                self.stage = Stage::Fetching(now + patience);
             }
             // A late end of the log is no dead endpoint: what it does not cover stays awaited.
-            Stage::Fetching(ending, until) if self.there.complete || now >= until => {
-                self.stage = Stage::Done(ending);
+            Stage::Fetching(until) if self.there.complete || now >= until => {
+                self.stage = Stage::Done(Ending::Planned);
             }
             _ => {}
         }
@@ -217,7 +217,7 @@ impl<'p> Agent<'p> {
                 }
                 Cue::Look => {
                     let assessment = conduct::judge(self.plan, &self.meta, Some(&self.snapshot(now)), false);
-                    if conduct::may_stop(self.plan, &assessment.verdict) {
+                    if conduct::may_stop(self.plan, &assessment) {
                         self.end(now, Ending::Decided);
                         break;
                     }
@@ -277,7 +277,7 @@ impl<'p> Agent<'p> {
     fn end(&mut self, now: Micros, ending: Ending) {
         self.wait = None;
         self.decided_at = Some(now);
-        if ending == Ending::Failed {
+        if ending != Ending::Planned {
             self.sender.abort(now);
             self.stage = Stage::Done(ending);
             return;
@@ -286,7 +286,7 @@ impl<'p> Agent<'p> {
             self.line.up.send(now, self.line.patience(), Request::Stop(stream.id));
         }
         self.sender.finish(now);
-        self.stage = Stage::Draining(ending, now + self.plan.drain + LOG);
+        self.stage = Stage::Draining(now + self.plan.drain + LOG);
     }
 
     fn conclude(mut self, truth: Truth, zero: Micros, end: Micros) -> Checked {
@@ -297,7 +297,7 @@ impl<'p> Agent<'p> {
         }
         let phases = self.sender.phases().to_vec();
         let trace = reached.then(|| self.trace(self.sender.half().clone(), phases));
-        let at_cap = ending == Ending::Planned;
+        let at_cap = ending != Ending::Failed;
         let verdict = conduct::judge(self.plan, &self.meta, trace.as_ref(), at_cap).verdict;
         let decided_after = self.decided_at.unwrap_or(end) - zero;
         Checked { verdict, ending, decided_after, took: end - zero, trace, truth }
@@ -337,7 +337,7 @@ impl Machine for Agent<'_> {
     fn next_deadline(&self) -> Option<Micros> {
         let stage = match self.stage {
             Stage::Offering => self.wait,
-            Stage::Draining(_, until) | Stage::Fetching(_, until) => Some(until),
+            Stage::Draining(until) | Stage::Fetching(until) => Some(until),
             Stage::Done(_) => None,
         };
         let sender = self.sender.next_deadline();
