@@ -117,8 +117,10 @@ impl DatagramSocket for TunnelSocket {
 
     fn send(&mut self, batch: &SendBatch, departed: &mut dyn FnMut(Departure)) {
         for (transmit, payload) in batch.iter() {
+            // Taken before: afterwards the other end may have answered already, and seem to have held the packet too long.
+            let handed = self.clock.now();
             let event = match self.outgoing.try_send(Bytes::copy_from_slice(payload)) {
-                Ok(()) => DepartureEvent::Handed(self.clock.now()),
+                Ok(()) => DepartureEvent::Handed(handed),
                 Err(mpsc::error::TrySendError::Full(_)) => DepartureEvent::Failed(Some(libc::ENOBUFS)),
                 Err(mpsc::error::TrySendError::Closed(_)) => DepartureEvent::Failed(Some(libc::EPIPE)),
             };
