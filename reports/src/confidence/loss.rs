@@ -260,11 +260,19 @@ pub fn final_side(runs: &LossRuns, level: f64, threshold: f64) -> Side {
     Side::of(Interval { low, high, n: runs.n }, threshold)
 }
 
-/// Whether some packets do no better than `all`, which are they and more: unless, of all bursts of losses, so few would fall
-/// on them in less than one of twenty cases, were they spread at random (Fisher's exact test, one-sided).
+/// Whether some packets do no better than `all`, which are they and more: unless, of all that were lost, so few would fall on
+/// them in less than one of twenty cases, were the losses spread at random (Fisher's exact test, one-sided, on counts divided by
+/// the design effect).
 pub fn no_better(some: &LossRuns, all: &LossRuns) -> bool {
-    let by_chance = Hypergeometric::new(all.n, all.good_then_lost, some.n);
-    by_chance.is_ok_and(|by_chance| by_chance.cdf(some.good_then_lost) > 0.05)
+    let effect = cautious_design_effect(all);
+    let count = |packets: u64| as_count((real(packets) / effect).round());
+    let by_chance = Hypergeometric::new(count(all.n), count(all.lost), count(some.n));
+    by_chance.is_ok_and(|by_chance| by_chance.cdf(count(some.lost)) > 0.05)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no more than the count that it is a part of")]
+fn as_count(whole: f64) -> u64 {
+    whole as u64
 }
 
 /// Design effect from a sequence's counts, never below 1. Once two losses followed each other, bursts are taken for a little

@@ -35,8 +35,8 @@ fn heavy_loss_is_never_ready_and_seen_soon() {
         assert_eq!((tally.wrong_ready, tally.wrong_blocked), (0, 0), "{name}: {tally:?}");
         assert_eq!(tally.inconclusive, 0, "{name}: {tally:?}");
         if name == "loss_15" {
-            let median = percentile(&tally.decided_ms, 50);
-            assert!(median.is_some_and(|ms| ms <= 3_000.0), "{:?}", tally.decided_ms);
+            let p90 = percentile(&tally.took_ms, 90);
+            assert!(p90.is_some_and(|ms| ms <= 3_000.0), "{:?}", tally.took_ms);
         }
     }
 }
