@@ -74,7 +74,7 @@ pub(crate) fn ip_bytes(addr: SocketAddr, payload: usize) -> u16 {
     u16::try_from(payload).unwrap_or(u16::MAX).saturating_add(header_bytes(addr))
 }
 
-/// Lets through a rate of packets with a tenth of a second's burst, counted in whole microseconds.
+/// Lets through a rate of packets with bursts up to what the rate makes in some time, counted in whole microseconds.
 #[derive(Debug, Clone)]
 pub(crate) struct PacketBucket {
     per_packet: Micros,
@@ -85,11 +85,11 @@ pub(crate) struct PacketBucket {
 
 impl PacketBucket {
     /// `pps` of 0 lets nothing through.
-    pub(crate) fn new(pps: u32) -> Self {
+    pub(crate) fn new(pps: u32, burst: Micros) -> Self {
         let per_packet = if pps == 0 { Micros::MAX } else { Micros::new(1_000_000 / i64::from(pps)) };
         Self {
             per_packet,
-            burst: Micros::from_millis(100).max(per_packet),
+            burst: burst.max(per_packet),
             full_at: Micros::new(i64::MIN / 2),
         }
     }
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn a_bucket_lets_its_rate_through() {
-        let mut bucket = PacketBucket::new(1_000);
+        let mut bucket = PacketBucket::new(1_000, Micros::from_millis(100));
         let passed = (0..100_000).filter(|n| bucket.take(Micros::new(n * 100))).count();
         // Ten seconds at 10,000 packets a second: 1,000 pass each second, and the burst of 100 once.
         assert!((10_000..=10_100).contains(&passed), "{passed}");
-        assert!(!PacketBucket::new(0).take(Micros::ZERO));
+        assert!(!PacketBucket::new(0, Micros::from_secs(1)).take(Micros::ZERO));
     }
 }

@@ -24,6 +24,8 @@ const MAX_SENDERS: usize = 1_024;
 const ADDRESS_PPS: u32 = 500;
 /// Packets per second that all addresses together are answered.
 const TOTAL_PPS: u32 = 10_000;
+/// What comes at once may be as much as the rate makes in this time.
+const BURST: Micros = Micros::from_millis(100);
 
 /// Numbers counted per sender, and how fast each address is answered.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ struct Rate {
 
 impl Default for OpenSessions {
     fn default() -> Self {
-        Self { senders: HashMap::new(), rates: HashMap::new(), total: PacketBucket::new(TOTAL_PPS) }
+        Self { senders: HashMap::new(), rates: HashMap::new(), total: PacketBucket::new(TOTAL_PPS, BURST) }
     }
 }
 
@@ -60,7 +62,7 @@ impl OpenSessions {
         let rate = self
             .rates
             .entry(from)
-            .or_insert_with(|| Rate { bucket: PacketBucket::new(ADDRESS_PPS), heard: now });
+            .or_insert_with(|| Rate { bucket: PacketBucket::new(ADDRESS_PPS, BURST), heard: now });
         rate.heard = now;
         // An address over its own rate takes nothing from the others'.
         rate.bucket.take(now) && self.total.take(now)

@@ -29,6 +29,9 @@ use crate::proto::window::{Copy, CopyWindow, PacketBucket, header_bytes, ip_byte
 
 /// Media down stops when the client has not been heard for this long.
 const SILENCE: Micros = Micros::from_millis(500);
+/// What comes at once is answered up to what the session's rate makes in this time: a radio link that stalls hands over all that it
+/// held at once.
+const BURST: Micros = Micros::from_secs(1);
 /// A packet later than this does not leave any more.
 const MAX_LATENESS: Micros = Micros::from_millis(250);
 /// Streams that a session may have, both directions together.
@@ -101,7 +104,7 @@ impl Session {
             timestamps: config.timestamps,
             clock: config.clock.clone(),
             expires: session.expires,
-            bucket: PacketBucket::new(session.max_pps),
+            bucket: PacketBucket::new(session.max_pps, BURST),
             max_pps: session.max_pps,
             max_bitrate: session.max_bitrate,
             validated: None,
