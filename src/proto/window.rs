@@ -87,11 +87,7 @@ impl PacketBucket {
     /// `pps` of 0 lets nothing through.
     pub(crate) fn new(pps: u32, burst: Micros) -> Self {
         let per_packet = if pps == 0 { Micros::MAX } else { Micros::new(1_000_000 / i64::from(pps)) };
-        Self {
-            per_packet,
-            burst: burst.max(per_packet),
-            full_at: Micros::new(i64::MIN / 2),
-        }
+        Self { per_packet, burst: burst.max(per_packet), full_at: Micros::new(i64::MIN / 2) }
     }
 
     /// Whether a packet may pass now.

@@ -303,8 +303,7 @@ mod tests {
 
     #[test]
     fn heavier_load_clears() {
-        let evidence =
-            Evidence { own: lost(50, 0), heavier: heavier(3_000, 0), ..Evidence::default() };
+        let evidence = Evidence { own: lost(50, 0), heavier: heavier(3_000, 0), ..Evidence::default() };
         assert_eq!(judged(&evidence, false), (State::Ready, true));
         let none_of_its_own = Evidence { heavier: heavier(3_000, 0), ..Evidence::default() };
         assert_eq!(judged(&none_of_its_own, false), (State::Ready, true));

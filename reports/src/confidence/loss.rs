@@ -270,7 +270,11 @@ pub fn no_better(some: &LossRuns, all: &LossRuns) -> bool {
     by_chance.is_ok_and(|by_chance| by_chance.cdf(count(some.lost)) > 0.05)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no more than the count that it is a part of")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no more than the count that it is a part of"
+)]
 fn as_count(whole: f64) -> u64 {
     whole as u64
 }
