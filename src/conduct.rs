@@ -11,7 +11,7 @@ use greenroom_reports::units::Micros;
 use crate::plan::{Plan, PlannedPhase, PlannedStream};
 
 /// How often the trace so far is looked at.
-pub const LOOK: Micros = Micros::from_millis(200);
+pub const LOOK: Micros = Micros::from_millis(100);
 /// Phases and streams are announced so long before they are due.
 pub const AHEAD: Micros = Micros::from_millis(20);
 /// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_check_begins_its_phases_ahead_and_looks_five_times_a_second() {
+    fn a_quick_check_begins_its_phases_ahead_and_looks_ten_times_a_second() {
         let plan = quick();
         let cues = play(&plan, Micros::from_secs(7));
         let begun: Vec<_> = cues
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(begun, [0, 1_480]);
         let looks: Vec<_> =
             cues.iter().filter(|(_, cue)| *cue == Cue::Look).map(|(at, _)| at.get() / 1_000).collect();
-        let expected: Vec<_> = (1..=22).map(|look| look * 200).collect();
+        let expected: Vec<_> = (1..=44).map(|look| look * 100).collect();
         assert_eq!(looks, expected);
         assert_eq!(cues.last(), Some(&(plan.traffic_ends(), Cue::Over)));
     }

@@ -34,7 +34,7 @@ const HELLO: Duration = Duration::from_secs(3);
 /// How long the goodbye of a session that has reached its end may take.
 const GRACE: Duration = Duration::from_secs(3);
 /// How often the endpoint's half is sent.
-const CHUNK_INTERVAL: Duration = Duration::from_millis(200);
+const CHUNK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a search is asked whether it has ended.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(20);
 /// SSIDs tried before giving up: with 64 sessions of 65,535 the second is free.

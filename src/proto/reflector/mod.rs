@@ -1,7 +1,7 @@
 //! The endpoint's side: answers STAMP packets, sends media down, and logs both for the client's report.
 //!
 //! One [`Reflector`] serves all sessions of a socket. The shell opens a session ([`Reflector::open_session`]) when the
-//! control protocol has admitted it, drains its log every 200 ms ([`Reflector::drain_log`]), and closes it.
+//! control protocol has admitted it, drains its log every 100 ms ([`Reflector::drain_log`]), and closes it.
 //!
 //! # What it never does
 //!

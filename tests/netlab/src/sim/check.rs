@@ -25,7 +25,7 @@ use crate::scenario::Scenario;
 use crate::truth::Truth;
 
 /// The endpoint sends its log so often.
-const CHUNK: Micros = Micros::from_millis(200);
+const CHUNK: Micros = Micros::from_millis(100);
 /// The rest of the log may take so long beyond the plan's wait for stragglers.
 const LOG: Micros = Micros::from_millis(1_500);
 /// How long the endpoint's address may take to be validated.
