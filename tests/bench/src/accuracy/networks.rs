@@ -164,10 +164,11 @@ fn judge(scenario: &Scenario, seed: u64, took_s: f64, report: &Report, truth: &T
 fn judgement(expected: &Expectation, report: &Report) -> Judgement {
     let labelled: Vec<Use> = ASKED.into_iter().filter(|use_| !expected.states(*use_).is_empty()).collect();
     let mut judgement = if labelled.is_empty() { Judgement::NoLabel } else { Judgement::Right };
+    let blocked = report.verdict.overall == State::Blocked && report.verdict.certain;
     for use_ in labelled {
         let Some(found) = report.verdict.uses.get(&use_) else { return Judgement::Wrong };
         // A check that stops because another use is blocked says of this one that it is degraded at least.
-        let at_least = found.state == State::Degraded && !found.certain && !report.settings.judged.at_cap;
+        let at_least = found.state == State::Degraded && !found.certain && blocked;
         match found.state {
             State::Inconclusive => judgement = Judgement::Inconclusive,
             state if expected.states(use_).contains(&state) || at_least => {}

@@ -1,4 +1,5 @@
-//! `verdicts`: checks every labelled network with many seeds in virtual time and tells how often the verdict was right.
+//! `verdicts`: checks every labelled network with many seeds in virtual time and tells how often the verdict was right, as the page
+//! `docs/accuracy/verdicts.md`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ struct Cli {
     scenarios: Vec<String>,
 }
 
+/// What the page says above its table.
+const HEAD: &str = include_str!("verdicts.md");
+
 fn parse_use(name: &str) -> Result<Use, String> {
     Use::ALL.into_iter().find(|use_| use_.short() == name).ok_or_else(|| format!("no use is called {name}"))
 }
@@ -53,7 +57,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         names => names.iter().map(|name| Scenario::named(name)).collect::<Result<_, Problem>>()?,
     };
     let tallies = tally_all(cli, &scenarios);
-    print!("{}", table(&tallies));
+    print!("{HEAD}{} seeds each.\n\n{}", cli.seeds, table(&tallies));
     if let Some(path) = &cli.json {
         let networks: Vec<_> = tallies.iter().map(|(scenario, tally)| as_json(scenario, tally)).collect();
         let document = json!({ "seeds": cli.seeds, "use": cli.use_.name(), "networks": networks });
