@@ -56,6 +56,20 @@ fn every_plot_has_a_name_and_its_table() {
     }
 }
 
+/// A check that ended early has few points, far apart on its short axis: they are a line all the same.
+#[test]
+fn a_short_run_is_drawn_as_a_line() {
+    let mut report = samples::bufferbloat();
+    for series in &mut report.targets[0].series {
+        series.at_ms.truncate(20);
+        series.values.truncate(20);
+    }
+    let page = render(&report);
+    let path = between(&page, "<path class=\"rtt\" d=\"", "\"");
+    let count = |command| path.matches(command).count();
+    assert!(count('L') >= 15 && count('M') <= 2, "{path}");
+}
+
 #[test]
 fn what_is_missing_says_why() {
     let page = render(&samples::blocked());

@@ -250,18 +250,17 @@ fn seconds(ms: f64) -> String {
     format!("{}{}s", number::plain(ms / 1_000.0, 1), number::GLUE)
 }
 
-/// A line through each stretch's least and greatest value, broken where there was nothing.
+/// A line through each stretch's least and greatest value, broken where there was nothing for longer than [`SILENCE_MS`].
 fn line(bins: &[Bin], scale: &Scale) -> String {
     let mut path = String::new();
-    let mut empty = usize::MAX;
+    let (mut last, mut skipped) = (f64::NEG_INFINITY, false);
     for bin in bins {
         let Some((least, _, greatest)) = bin.range else {
-            empty = empty.saturating_add(1);
+            skipped = true;
             continue;
         };
-        // One packet every 20 ms leaves bins between packets empty: only a longer silence breaks the line.
-        let command = if empty > 6 { 'M' } else { 'L' };
-        empty = 0;
+        let command = if path.is_empty() || (skipped && bin.at - last > SILENCE_MS) { 'M' } else { 'L' };
+        (last, skipped) = (bin.at, false);
         let x = px(scale.x(bin.at));
         write!(path, "{command}{x} {}", px(scale.y(least))).expect("a String takes any text");
         if greatest > least {
@@ -270,6 +269,9 @@ fn line(bins: &[Bin], scale: &Scale) -> String {
     }
     path
 }
+
+/// Packets come every 20 ms and the points of a series every 100: only a longer silence is told as one.
+const SILENCE_MS: f64 = 250.0;
 
 /// The steps of a cumulative distribution, at most 200 of them.
 fn cumulative(sorted: &[f64], scale: &Scale) -> String {
