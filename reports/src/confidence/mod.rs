@@ -10,6 +10,8 @@
 pub mod loss;
 pub mod proportion;
 pub mod quantile;
+#[cfg(test)]
+mod simulated;
 pub mod sprt;
 
 /// The confidence level of every interval in a report.

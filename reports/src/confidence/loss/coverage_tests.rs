@@ -2,20 +2,7 @@
 
 use super::*;
 use crate::confidence::LEVEL;
-
-/// SplitMix64 (Steele et al. 2014): a seed replays a run.
-struct Rng(u64);
-
-impl Rng {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use crate::confidence::simulated::Rng;
 
 /// A channel of this loss ratio and mean burst; a burst of 1 / (1 - loss) makes losses independent.
 fn gilbert(loss: f64, burst: f64) -> Channel {

@@ -1,21 +1,8 @@
 //! Whether bounds for verdicts hold the true quantile at every look of as many runs as they say: simulated, seeded.
 
 use super::*;
+use crate::confidence::simulated::Rng;
 use crate::confidence::{LEVEL, real};
-
-/// SplitMix64 (Steele et al. 2014): a seed replays a run.
-struct Rng(u64);
-
-impl Rng {
-    #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 /// A link whose queue fills and empties: delays are uniform over 10 to 20 ms, over 50 to 150 ms while it is full.
 #[derive(Debug, Clone, Copy)]
