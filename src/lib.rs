@@ -22,6 +22,7 @@
 pub mod check;
 pub mod cli;
 pub mod conduct;
+pub mod devices;
 pub mod endpoint;
 pub mod history;
 pub mod net;

@@ -300,5 +300,7 @@ fn the_rules_themselves_find_what_they_look_for() {
     let allowed = transitive(ARROWS);
     assert!(allowed["check"].contains("proto"), "check reaches proto through targets and net");
     assert!(!allowed["net"].contains("check"), "arrows point down only");
-    assert!(!allowed["devices"].contains("net"), "devices and net do not know each other");
+    assert!(allowed["cli"].contains("devices") && allowed["check"].contains("devices"));
+    assert!(allowed["devices"].is_empty(), "devices know nothing of the network");
+    assert!(!allowed["net"].contains("devices"), "devices and net do not know each other");
 }

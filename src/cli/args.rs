@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use greenroom_reports::schema::{Mode, Use};
 use greenroom_reports::units::{DataSize, Micros};
 
+use super::devices::DevicesArgs;
 use super::exit::CliError;
 use super::respond::RespondArgs;
 use super::settings::{self, Layer, TokenSource};
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     /// Be the endpoint that others check against
     #[command(after_help = RESPOND_EXAMPLES)]
     Respond(RespondArgs),
+    /// Test microphone, speaker, camera and this computer
+    #[command(after_help = DEVICES_EXAMPLES)]
+    Devices(DevicesArgs),
     /// Show, validate, compare or merge reports
     #[command(subcommand, after_help = REPORT_EXAMPLES)]
     Report(ReportCommand),
@@ -302,6 +306,21 @@ SIGTERM and Ctrl-C let open sessions end for up to 5 seconds; a second one stops
 Exit codes:
   0 stopped, 64 wrong usage, 66 a file is missing or not what it should be,
   69 an address or port cannot be had";
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  greenroom devices                          everything there is, about 10 seconds
+  greenroom devices list                     what there is, without touching it
+  greenroom devices mic --record mic.wav     speak, and hear yourself afterwards
+  greenroom devices loop                     does the microphone hear the speaker?
+  greenroom devices camera --preview
+  greenroom devices watch                    tells when something is plugged in or out
+
+Nothing that was heard or seen leaves this computer unless you ask for it.
+
+Exit codes:
+  0 ready, 1 degraded, 2 blocked or permission denied, 3 inconclusive,
+  64 wrong usage, 69 no such device, 73 cannot write, 130 interrupted";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:

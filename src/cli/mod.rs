@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod devices;
 mod exit;
 mod history;
 mod logging;
@@ -67,6 +68,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Measure(args) => measure::run(args, &cli.global),
         Command::Respond(args) => respond::run(args, &cli.global),
+        Command::Devices(args) => devices::run(args, &cli.global),
         Command::Report(command) => report::run(command, &cli.global),
         Command::History(args) => history::run(args, &cli.global),
         Command::Completions { shell } => manual::completions(*shell),
