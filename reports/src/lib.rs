@@ -13,6 +13,7 @@ pub mod playout;
 pub mod quality;
 pub mod render;
 pub mod schema;
+pub mod signals;
 pub mod trace;
 pub mod units;
 pub mod verdict;

@@ -132,7 +132,7 @@ fn objects(value: &Value) -> Vec<String> {
             _ => {}
         }
     }
-    const FREE: [&str; 11] = [
+    const FREE: [&str; 9] = [
         "/labels",
         "/network",
         "/asked",
@@ -142,8 +142,6 @@ fn objects(value: &Value) -> Vec<String> {
         "/sketches",
         "/verdict/uses",
         "/profile/uses",
-        "/microphones/0",
-        "/acoustic_loop",
     ];
     let mut found = Vec::new();
     walk(value, "", &mut found);

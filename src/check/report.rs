@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use greenroom_reports::assess::{Frame, Probed, Question, assemble, assess};
 use greenroom_reports::schema::{
-    AgentRef, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
+    AgentRef, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
 use greenroom_reports::trace::{Trace, encoding};
 use greenroom_reports::units::DataSize;
@@ -41,6 +41,7 @@ pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
         environment: environment(plan),
         profile: plan.profile.clone(),
         settings: settings(plan, at_cap),
+        devices: Devices::default(),
         trace: trace.as_ref().and_then(encoded),
     };
     assemble(frame, assessment)
@@ -72,6 +73,11 @@ fn settings(plan: &Plan, at_cap: bool) -> Settings {
             ("planned_bytes".to_owned(), json!(plan.bytes.bytes())),
             ("max_bytes".to_owned(), json!(plan.max_bytes.bytes())),
         ]),
-        judged: Judged { uses: plan.uses.iter().copied().collect(), mode: plan.mode, at_cap },
+        judged: Judged {
+            uses: plan.uses.iter().copied().collect(),
+            devices: Vec::new(),
+            mode: plan.mode,
+            at_cap,
+        },
     }
 }

@@ -14,8 +14,9 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, PhaseReport,
-    Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps, Use, Value,
+    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, Machine,
+    PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
+    Use, Value,
 };
 use crate::trace::{Direction, Media, PhaseKind, SearchEnd, StampSource, Trace};
 use crate::units::{Bitrate, Micros, Ratio};
@@ -117,6 +118,7 @@ pub(super) fn host(observed: Option<&Observed<'_>>) -> Host {
         },
         cpu_busy_ratio: share(told.map(|load| load.busy_ratio)),
         cpu_steal_ratio: share(told.map(|load| load.steal_ratio)),
+        machine: Machine::not_tested("the computer was not looked at"),
     }
 }
 

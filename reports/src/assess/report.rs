@@ -41,6 +41,8 @@ pub struct Frame {
     pub profile: Profile,
     /// What was asked for, and what was run.
     pub settings: Settings,
+    /// What was found and measured of the devices.
+    pub devices: Devices,
     /// The trace of the first endpoint that has one, as encoded.
     pub trace: Option<EncodedTrace>,
 }
@@ -61,6 +63,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         environment,
         profile,
         settings,
+        devices,
         trace,
     } = frame;
     let Assessment { targets, verdict, host, sketches, decided: _ } = assessment;
@@ -82,7 +85,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         settings,
         verdict,
         targets,
-        devices: Devices::default(),
+        devices,
         host,
         join: BTreeMap::new(),
         trace,
@@ -146,7 +149,9 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
     };
     let metas: Vec<TargetMeta> = report.targets.iter().map(meta_of).collect();
     let probed = |(i, meta)| Probed { meta, trace: (i == traced).then_some(&trace) };
-    let again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
+    let mut again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
+    // No sample tells of the machine.
+    again.host.machine = report.host.machine.clone();
     let mut differing = Vec::new();
     let as_json = |value: serde_json::Result<serde_json::Value>| value.unwrap_or(serde_json::Value::Null);
     for (name, theirs, ours) in [

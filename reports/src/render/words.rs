@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::number;
 use crate::schema::{
-    Cause, Devices, FaultDirection, Identity, Place, Report, State, Target, Timestamps, Use, UseVerdict,
-    Value,
+    Cause, DeviceInfo, DeviceKind, Devices, FaultDirection, Identity, Place, Report, State, Target,
+    Timestamps, Use, UseVerdict, Value,
 };
 use crate::trace::StampSource;
 
@@ -255,18 +255,21 @@ pub(super) fn unusable(path: &str) -> String {
     format!("{} is not usable: the measurement's own error is too large", metric(path))
 }
 
-/// Each device and what is known of it.
+/// Each device and how its test went.
 pub(super) fn devices(devices: &Devices) -> Vec<(String, String)> {
-    let kinds = [
-        ("Microphone", devices.microphones.as_slice()),
-        ("Speaker", devices.speakers.as_slice()),
-        ("Camera", devices.cameras.as_slice()),
-        ("Acoustic loop", devices.acoustic_loop.as_slice()),
-    ];
-    let named = |(kind, found): (&str, &[serde_json::Value])| -> Vec<(String, String)> {
-        found.iter().map(|device| (kind.to_owned(), json(device))).collect()
-    };
-    kinds.into_iter().flat_map(named).collect()
+    let name = |info: &DeviceInfo, kind: DeviceKind| clean(info.shown(kind)).into_owned();
+    fn state<T>(state: &Value<T>) -> String {
+        match state {
+            Value::Measured(_) => "tested".to_owned(),
+            Value::Failed { reason } => format!("failed: {}", prose(reason)),
+            Value::NotTested { reason } => format!("not tested: {}", prose(reason)),
+        }
+    }
+    let microphones =
+        devices.microphones.iter().map(|d| (name(&d.device, DeviceKind::Microphone), state(&d.state)));
+    let speakers = devices.speakers.iter().map(|d| (name(&d.device, DeviceKind::Speaker), state(&d.state)));
+    let cameras = devices.cameras.iter().map(|d| (name(&d.device, DeviceKind::Camera), state(&d.state)));
+    microphones.chain(speakers).chain(cameras).collect()
 }
 
 /// Where the run was made, and its labels.

@@ -4,6 +4,8 @@
 //! was not measured has a reason and no value. A reader knows every field or refuses the report: a new field is a new
 //! version of the schema.
 
+mod devices;
+mod machine;
 mod read;
 mod target;
 mod value;
@@ -16,6 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use devices::*;
+pub use machine::*;
 pub use read::{ReadError, json_schema, read, upgrade};
 pub use target::*;
 pub use value::*;
@@ -160,6 +164,8 @@ pub struct Settings {
 pub struct Judged {
     /// The uses that count.
     pub uses: Vec<Use>,
+    /// The kinds of devices asked for by name: one that is missing then counts.
+    pub devices: Vec<DeviceKind>,
     /// How long the run could be, and with it when a packet is lost.
     pub mode: Mode,
     /// Whether the run had its full time, so that point estimates decide what intervals leave open.
@@ -177,17 +183,6 @@ pub enum Mode {
     Deep,
 }
 
-/// Microphones, speakers, cameras.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "named for what they hold")]
-#[serde(deny_unknown_fields)]
-pub struct Devices {
-    pub microphones: Vec<serde_json::Value>,
-    pub speakers: Vec<serde_json::Value>,
-    pub cameras: Vec<serde_json::Value>,
-    pub acoustic_loop: Option<serde_json::Value>,
-}
-
 /// This computer while it ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +193,8 @@ pub struct Host {
     pub cpu_busy_ratio: Value<Estimate>,
     /// Share of time that a hypervisor took away.
     pub cpu_steal_ratio: Value<Estimate>,
+    /// What this computer is and what it can encode.
+    pub machine: Machine,
 }
 
 /// Raw samples, packed (`trace::encoding` says how).

@@ -41,6 +41,33 @@ impl<T> Value<T> {
     }
 }
 
+impl<T> Value<Exact<T>> {
+    /// A plain fact.
+    pub fn exact(value: T) -> Self {
+        Self::Measured(Exact { value })
+    }
+
+    /// The fact, if there is one.
+    pub fn fact(&self) -> Option<&T> {
+        self.measured().map(|exact| &exact.value)
+    }
+}
+
+impl Value<Estimate> {
+    /// A figure without an interval, from `n` samples.
+    pub fn estimate(value: f64, n: u64) -> Self {
+        Self::Measured(Estimate { value, low: None, high: None, n })
+    }
+}
+
+/// What is no estimate: it was told, counted or named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exact<T> {
+    /// The fact.
+    pub value: T,
+}
+
 /// A figure with its doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

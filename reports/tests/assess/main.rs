@@ -8,8 +8,8 @@ use greenroom_reports::assess::{
     Agreement, Assessment, Frame, Probed, Question, TargetMeta, assemble, assess, recompute,
 };
 use greenroom_reports::schema::{
-    AgentRef, Capacity, Environment, Estimate, FaultDirection, Judged, Kind, Mode, Place, Reached, Report,
-    Settings, Source, State, Tool, Use, Value, read,
+    AgentRef, Capacity, Devices, Environment, Estimate, FaultDirection, Judged, Kind, Mode, Place, Reached,
+    Report, Settings, Source, State, Tool, Use, Value, read,
 };
 use greenroom_reports::trace::{
     CapacityInterval, CapacitySearch, Direction, HostLoad, Media, Phase, PhaseKind, SearchEnd, StampSource,
@@ -537,9 +537,10 @@ fn report() -> Report {
         environment: Environment::default(),
         profile: Profile::default(),
         settings: Settings {
-            judged: Judged { uses: uses.to_vec(), mode: Mode::Quick, at_cap: true },
+            judged: Judged { uses: uses.to_vec(), mode: Mode::Quick, at_cap: true, ..Judged::default() },
             ..Settings::default()
         },
+        devices: Devices::default(),
         trace: Some(encoded),
     };
     assemble(frame, assessment)

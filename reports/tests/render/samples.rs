@@ -216,6 +216,7 @@ pub(crate) fn blocked() -> Report {
         delay_ms: Value::not_tested("no packet came back"),
         cpu_busy_ratio: Value::failed("/proc/stat cannot be read"),
         cpu_steal_ratio: Value::not_tested("not a virtual machine"),
+        machine: Machine::not_tested("the computer was not looked at"),
     };
     report
 }
@@ -231,7 +232,15 @@ pub(crate) fn hostile() -> Report {
     report.profile.name = bad.into();
     report.environment.os = Some(bad.into());
     report.environment.network = BTreeMap::from([(bad.into(), json!({ bad: [bad] }))]);
-    report.devices.microphones = vec![json!({ bad: bad })];
+    report.devices.microphones = vec![Microphone::failed(
+        DeviceInfo {
+            id: Some(bad.into()),
+            name: Some(bad.into()),
+            default: true,
+            connection: Value::not_tested(bad),
+        },
+        DeviceFailure::Busy { by: Some(bad.into()) },
+    )];
     let verdict = &mut report.verdict;
     verdict.say = bad.into();
     verdict.fix = Some(bad.into());
@@ -299,7 +308,7 @@ fn base() -> Report {
         settings: Settings {
             asked: BTreeMap::from([("for".into(), json!(["audio", "video_720p"]))]),
             run: BTreeMap::new(),
-            judged: Judged { uses: vec![Use::Audio, Use::Video720p], mode: Mode::Quick, at_cap: false },
+            judged: Judged { uses: vec![Use::Audio, Use::Video720p], ..Judged::default() },
         },
         verdict: Verdict {
             overall: State::Inconclusive,
@@ -312,16 +321,12 @@ fn base() -> Report {
             causes: vec![],
         },
         targets: vec![],
-        devices: Devices {
-            microphones: vec![
-                json!({ "name": "Built-in microphone", "state": "ready", "level_dbfs": -31.5 }),
-            ],
-            ..Devices::default()
-        },
+        devices: Devices::default(),
         host: Host {
             delay_ms: Value::Measured(distribution(&spread(265, 0.03, 0.05))),
             cpu_busy_ratio: measured(0.12, 0.1, 0.15, 53),
             cpu_steal_ratio: measured(0.0, 0.0, 0.0, 53),
+            machine: Machine::not_tested("the computer was not looked at"),
         },
         join: BTreeMap::new(),
         trace: None,
