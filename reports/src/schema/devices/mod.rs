@@ -174,7 +174,7 @@ pub struct DeviceInfo {
 
 impl DeviceInfo {
     /// Its name, or its kind where that was taken out.
-    pub fn shown<'a>(&'a self, kind: DeviceKind) -> &'a str {
+    pub fn shown(&self, kind: DeviceKind) -> &str {
         self.name.as_deref().unwrap_or(kind.name())
     }
 }

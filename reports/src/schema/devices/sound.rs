@@ -179,6 +179,8 @@ pub struct Dropouts {
     pub lost_ms: f64,
     /// Share of the time lost in both.
     pub ratio: f64,
+    /// Samples that were no number (NaN, infinite): a driver's fault.
+    pub damaged: u64,
 }
 
 /// One channel by itself.
@@ -274,6 +276,8 @@ pub struct LoopChannel {
     /// Whether the microphone heard it. `not_tested` or `failed`: it could not have, so that nothing is said of the
     /// speaker.
     pub heard: Value<Exact<bool>>,
+    /// The channel of the recording that heard it loudest; on a cable, another one than was played is swapped.
+    pub heard_on: Value<Exact<u16>>,
     /// How far the sweep's peak stands above the noise; 35 dB and more are sure.
     pub confidence_db: Value<Exact<f64>>,
     /// From sample played to sample heard, buffers included.
