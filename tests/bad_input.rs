@@ -95,6 +95,56 @@ fn a_name_with_both_families_is_measured_over_the_one_that_is_there() {
     }
 }
 
+/// What `check` says of an endpoint in the same network while this computer's firewall has these rules for what leaves.
+/// The endpoint's answers leave this computer too: the rules hold for what goes to its ports.
+fn behind_own_firewall(rules: &str) -> Ran {
+    isolated(&format!(
+        "$G respond --listen 127.0.0.1 --health off >/dev/null & respond=$!; trap 'kill $respond' EXIT
+         until ss -ulnH | grep -q :7444; do sleep 0.05; done
+         nft add table inet local
+         nft add chain inet local out '{{ type filter hook output priority 0; }}'
+         nft add rule inet local out '{rules}'
+         $G check 127.0.0.1 --for audio --json -"
+    ))
+}
+
+/// Whether nothing stands there but what the check is going to cost: no library's warnings.
+fn nothing_but_the_plan(err: &str) -> bool {
+    err.starts_with("Measuring against ") && err.lines().count() == 1
+}
+
+#[test]
+fn this_computers_own_firewall_is_named_and_the_other_ways_are_tried() {
+    for (rules, port, transport, works) in [
+        ("udp dport { 7443, 7444 } drop", 7443, "websocket", "tls/7443"),
+        ("udp dport { 7443, 7444 } reject", 7443, "websocket", "tls/7443"),
+        ("udp dport 7444 drop", 7444, "quic-datagram", "quic/7443"),
+        ("udp dport 7444 reject", 7444, "quic-datagram", "quic/7443"),
+    ] {
+        let ran = behind_own_firewall(rules);
+        assert_eq!((ran.code, nothing_but_the_plan(&ran.err)), (Some(1), true), "{rules} {ran:?}");
+        let report = ran.report();
+        let reached = &report["targets"][0]["state"];
+        assert_eq!(reached["transport"], transport, "{rules} {reached}");
+        let blocked = serde_json::json!({ "code": "udp_blocked_here", "port": port, "works": works });
+        assert_eq!(reached["instead_of_udp"], blocked, "{rules}");
+        let verdict = &report["verdict"];
+        assert_eq!((&verdict["overall"], &verdict["place"]), (&"degraded".into(), &"computer".into()));
+        assert!(verdict["say"].as_str().is_some_and(|say| say.contains("firewall on this computer")));
+        assert!(report["targets"][0]["up"]["on_time"].as_u64().is_some_and(|n| n >= 50), "{rules}");
+    }
+}
+
+#[test]
+fn a_firewall_here_that_lets_nothing_out_is_told_from_silence() {
+    let ran = behind_own_firewall("meta l4proto { tcp, udp } drop");
+    assert_eq!((ran.code, nothing_but_the_plan(&ran.err)), (Some(2), true), "{ran:?}");
+    let report = ran.report();
+    let failure = &report["targets"][0]["failure"];
+    assert_eq!((&failure["code"], &failure["works"]), (&"udp_blocked_here".into(), &Value::Null));
+    assert_eq!(report["verdict"]["place"], "computer");
+}
+
 /// The kernel takes stamps for everybody; nothing that only root may do is needed.
 #[test]
 fn whoever_is_not_root_gets_the_same_figures() {

@@ -3,6 +3,8 @@
 use std::io;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use super::args::Global;
 
@@ -15,12 +17,34 @@ pub(super) fn start(global: &Global) {
         (_, 2) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    // Whoever calls the library has perhaps set one up already; theirs stays.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(super::output::stderr_is_colored())
         .with_target(level >= LevelFilter::DEBUG)
-        .without_time()
-        .try_init();
+        .without_time();
+    // Whoever calls the library has perhaps set one up already; theirs stays.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter(level))).try_init();
+}
+
+/// What is logged at `level`: of the libraries below only errors, unless more was asked for. What they warn of stands in the
+/// verdict, in words.
+fn filter(level: LevelFilter) -> Targets {
+    let others = if level > LevelFilter::WARN { level } else { LevelFilter::ERROR };
+    Targets::new().with_default(others).with_target("greenroom", level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn a_library_warns_only_when_more_was_asked_for() {
+        let usual = filter(LevelFilter::WARN);
+        assert!(usual.would_enable("greenroom::net::quic", &Level::WARN));
+        assert!(!usual.would_enable("quinn_udp", &Level::WARN));
+        assert!(usual.would_enable("quinn_udp", &Level::ERROR));
+        assert!(filter(LevelFilter::INFO).would_enable("quinn_udp", &Level::WARN));
+        assert!(!filter(LevelFilter::ERROR).would_enable("greenroom::net::quic", &Level::WARN));
+    }
 }

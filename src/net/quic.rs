@@ -105,6 +105,12 @@ pub enum ConnectError {
         /// What the system said.
         reason: String,
     },
+    /// A firewall on this machine does not let this program send there.
+    #[error("this computer's firewall does not let this program send to {to}")]
+    Forbidden {
+        /// Where to.
+        to: SocketAddr,
+    },
     /// The host is there and nobody listens (ICMP, or a TCP reset).
     #[error(
         "{to} refuses: the host is there, but nothing listens on that port. Is `greenroom respond` running?"
@@ -231,6 +237,8 @@ async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> ConnectError {
     let Err(error) = outcome;
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ConnectError::Refused { to },
+        // What an OUTPUT rule drops or rejects, the system refuses to the sender (EPERM; EACCES where a route prohibits).
+        io::ErrorKind::PermissionDenied => ConnectError::Forbidden { to },
         _ => ConnectError::Local { to, reason: error.to_string() },
     }
 }

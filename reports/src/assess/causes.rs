@@ -88,6 +88,11 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         TargetFailure::UdpPortBlocked { port, works } => {
             vec![format!("{works} got through while nothing came back from UDP port {port}")]
         }
+        TargetFailure::UdpBlockedHere { port, works } => {
+            let refused = format!("the system refused to send to UDP port {port}");
+            let through = works.as_ref().map(|works| format!("{works} got through"));
+            [refused].into_iter().chain(through).collect()
+        }
         TargetFailure::AddressChanged => {
             vec!["answers were genuine, but came from another address than before".to_owned()]
         }

@@ -30,6 +30,13 @@ pub enum TargetFailure {
         /// What answered: `quic/7443`.
         works: String,
     },
+    /// A firewall on this computer does not let this program send UDP.
+    UdpBlockedHere {
+        /// The port that could not be sent to.
+        port: u16,
+        /// What gets through all the same: `tls/443`. `None` when nothing does.
+        works: Option<String>,
+    },
     /// The endpoint wants a token, and none was given.
     TokenRequired,
     /// The endpoint does not take this token.
@@ -91,6 +98,7 @@ impl TargetFailure {
             Self::Silent => "endpoint_unreachable",
             Self::UdpBlocked { .. } => "udp_blocked",
             Self::UdpPortBlocked { .. } => "udp_port_blocked",
+            Self::UdpBlockedHere { .. } => "udp_blocked_here",
             Self::TokenRequired => "token_required",
             Self::WrongToken => "wrong_token",
             Self::TokenWithheld => "token_withheld",
@@ -122,7 +130,7 @@ impl TargetFailure {
             | Self::Refused { .. } => Place::Service,
             Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } => Place::Relay,
             Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork => Place::LocalNetwork,
-            Self::Local { .. } => Place::Computer,
+            Self::UdpBlockedHere { .. } | Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
             | Self::TlsUnverified { .. }
@@ -143,6 +151,7 @@ impl TargetFailure {
             | Self::Silent
             | Self::UdpBlocked { .. }
             | Self::UdpPortBlocked { .. }
+            | Self::UdpBlockedHere { .. }
             | Self::NoIpv4
             | Self::NoIpv6
             | Self::NoNetwork => State::Blocked,

@@ -69,12 +69,13 @@ const UNKNOWN: Words = Words {
 };
 
 /// Code of a failure, a few words.
-const SHORT: [(&str, &str); 20] = [
+const SHORT: [(&str, &str); 21] = [
     ("unknown_host", "the endpoint's name was not found"),
     ("endpoint_refused", "nothing listens at the endpoint"),
     ("endpoint_unreachable", "the endpoint did not answer"),
     ("udp_blocked", "UDP does not get through"),
     ("udp_port_blocked", "UDP does not get through to the port for media"),
+    ("udp_blocked_here", "this computer's firewall blocks UDP"),
     ("token_required", "the endpoint asks for a token"),
     ("wrong_token", "the endpoint does not accept the token"),
     ("token_withheld", "the endpoint did not prove who it is"),
@@ -115,6 +116,11 @@ const TABLE: &[(&str, &str, &str)] = &[
         "udp_port_blocked",
         "Your network blocks UDP to port {port}, over which sound and picture would go.",
         "Try another network or a phone hotspot, or ask the network's administrator to allow UDP to port {port}.",
+    ),
+    (
+        "udp_blocked_here",
+        "A firewall on this computer blocks UDP, which calls use for sound and picture.",
+        "Allow UDP to port {port} in this computer's firewall or security software, or ask whoever manages the computer.",
     ),
     (
         "token_required",

@@ -399,6 +399,7 @@ fn every_failure_has_words_and_a_state() {
         TargetFailure::Silent,
         TargetFailure::UdpBlocked { works: Some("tls/443".into()) },
         TargetFailure::UdpPortBlocked { port: 7444, works: "quic/7443".into() },
+        TargetFailure::UdpBlockedHere { port: 7443, works: None },
         TargetFailure::TokenRequired,
         TargetFailure::WrongToken,
         TargetFailure::TokenWithheld,

@@ -87,6 +87,8 @@ pub struct SenderCounters {
     pub implausible: u64,
     /// Validation probes that were answered.
     pub probes_answered: u64,
+    /// The error number with which the system refused to send a validation probe, the latest one.
+    pub probe_error: Option<i32>,
 }
 
 /// Why a stream could not be started.

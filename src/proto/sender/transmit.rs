@@ -19,6 +19,12 @@ impl Machine for Sender {
     }
 
     fn handle_departure(&mut self, departure: &Departure) {
+        if departure.key.0 & PROBE_KEY != 0 {
+            if let DepartureEvent::Failed(error) = departure.event {
+                self.counters.probe_error = error;
+            }
+            return;
+        }
         let Some((stream, seq)) = split_key(departure.key.0) else {
             return;
         };

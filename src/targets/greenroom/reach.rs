@@ -1,5 +1,6 @@
 //! Reaching an endpoint: name, addresses, QUIC, consent, address validation; and when UDP gets nowhere, all of it over TCP.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -80,7 +81,11 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
     match attempt.connect(&addresses_of(endpoint).await?).await? {
         Contact::Quic(connected, address) => match attempt.over_udp(connected, address).await {
             // A firewall that lets single ports through: QUIC's and not that of the probes.
-            Err(Unreached { failure: blocked @ TargetFailure::UdpPortBlocked { .. }, identity }) => {
+            Err(Unreached {
+                failure:
+                    blocked @ (TargetFailure::UdpPortBlocked { .. } | TargetFailure::UdpBlockedHere { .. }),
+                identity,
+            }) => {
                 if let Some(session) = attempt.over_datagrams(address, &blocked).await {
                     return Ok(session);
                 }
@@ -183,7 +188,7 @@ impl Attempt<'_> {
             }
             if udp_settled || patience.is_elapsed() {
                 if let Some(opened) = fallback.take() {
-                    return Ok(self.instead(opened));
+                    return Ok(self.instead(opened, worst.as_ref()));
                 }
                 if udp_settled && tcp_settled {
                     return Err(worst.as_ref().map_or(TargetFailure::Silent, failure_of));
@@ -192,9 +197,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// The fallback instead of UDP.
-    fn instead(&self, opened: Opened) -> Contact {
-        let blocked = TargetFailure::UdpBlocked { works: Some(format!("tls/{}", self.port)) };
+    /// The fallback instead of UDP, which failed for this reason.
+    fn instead(&self, opened: Opened, udp: Option<&ConnectError>) -> Contact {
+        let works = Some(format!("tls/{}", self.port));
+        let blocked = match udp {
+            Some(ConnectError::Forbidden { to }) => TargetFailure::UdpBlockedHere { port: to.port(), works },
+            _ => TargetFailure::UdpBlocked { works },
+        };
         Contact::WebSocket(Box::new(opened), blocked)
     }
 
@@ -252,12 +261,15 @@ impl Attempt<'_> {
         let reflector = reflector_of(&accept, address, identity);
         let socket = self.open_udp(reflector).map_err(unreached)?;
         let mut driver = self.start_driver(&accept, reflector, socket).map_err(unreached)?;
-        if !validated(&mut driver).await.map_err(unreached)? {
+        let (port, works) = (reflector.port(), format!("quic/{}", self.port));
+        let blocked = match validated(&mut driver).await.map_err(unreached)? {
+            Validation::Done => None,
+            Validation::Unanswered => Some(TargetFailure::UdpPortBlocked { port, works }),
+            Validation::Forbidden => Some(TargetFailure::UdpBlockedHere { port, works: Some(works) }),
+        };
+        if let Some(blocked) = blocked {
             quic::close(&connected.connection);
-            return Err(unreached(TargetFailure::UdpPortBlocked {
-                port: reflector.port(),
-                works: format!("quic/{}", self.port),
-            }));
+            return Err(unreached(blocked));
         }
         let reached = self.reached("udp", address, None);
         let carrier = Carrier::Quic(connected.connection);
@@ -278,7 +290,7 @@ impl Attempt<'_> {
         let carried = connection.clone();
         tokio::spawn(async move { datagrams::carry(&carried, far).await });
         let mut driver = self.start_driver(&accept, address, Box::new(near)).ok()?;
-        if !validated(&mut driver).await.ok()? || !probes_fit(&connection).await {
+        if validated(&mut driver).await.ok()? != Validation::Done || !probes_fit(&connection).await {
             quic::close(&connection);
             return None;
         }
@@ -299,7 +311,7 @@ impl Attempt<'_> {
             },
             identity: Some(identity),
         };
-        let local = |error: std::io::Error| TargetFailure::Local { detail: error.to_string() };
+        let local = |error: io::Error| TargetFailure::Local { detail: error.to_string() };
         let (near, far) = tunnel(address, address, self.clock).map_err(local).map_err(unreached)?;
         let asked = self.clock.now();
         let carrier = link::Link::web_socket(socket, far);
@@ -307,7 +319,7 @@ impl Attempt<'_> {
             consent::ask(carrier, self.plan, identity, ProbeCarrier::OwnPort).await.map_err(unreached)?;
         let round_trip = self.clock.now() - asked;
         let mut driver = self.start_driver(&accept, address, Box::new(near)).map_err(unreached)?;
-        if !validated(&mut driver).await.map_err(unreached)? {
+        if validated(&mut driver).await.map_err(unreached)? != Validation::Done {
             return Err(unreached(TargetFailure::Died));
         }
         let reached = self.reached("websocket", address, Some(blocked.clone()));
@@ -403,19 +415,22 @@ fn identity_of(identity: &trust::Identity) -> Identity {
     if identity.is_verified() { Identity::Verified } else { Identity::Unverified }
 }
 
-/// Whether a firewall may be behind it: silence, or a refusal that it may have sent itself.
+/// Whether a firewall may be behind it: this computer's, silence, or a refusal that it may have sent itself.
 fn may_be_blocked(error: &ConnectError) -> bool {
-    matches!(error, ConnectError::Silent { .. } | ConnectError::Refused { .. })
+    use ConnectError::{Forbidden, Refused, Silent};
+    matches!(error, Silent { .. } | Refused { .. } | Forbidden { .. })
 }
 
-/// Of two reasons the one that says more: somebody who answers says more than silence.
+/// Of two reasons the one that says more: somebody who answers says more than this computer's firewall, and that more than
+/// silence or a refusal, which another firewall may have sent.
 fn most_telling(known: Option<ConnectError>, new: ConnectError) -> ConnectError {
     fn rank(error: &ConnectError) -> u8 {
         match error {
             ConnectError::Local { .. } => 0,
             ConnectError::Silent { .. } => 1,
             ConnectError::Refused { .. } => 2,
-            _ => 3,
+            ConnectError::Forbidden { .. } => 3,
+            _ => 4,
         }
     }
     match known {
@@ -429,6 +444,7 @@ fn failure_of(error: &ConnectError) -> TargetFailure {
     match error {
         ConnectError::Silent { .. } => TargetFailure::Silent,
         ConnectError::Refused { .. } => TargetFailure::PortClosed,
+        ConnectError::Forbidden { to } => TargetFailure::UdpBlockedHere { port: to.port(), works: None },
         ConnectError::Local { .. } => TargetFailure::Local { detail },
         ConnectError::Certificate(Refusal::Pin { .. } | Refusal::Untrusted { .. }) => {
             TargetFailure::TlsUnverified { detail }
@@ -449,14 +465,27 @@ fn random_phase() -> Micros {
     Micros::new(rand::rng().random_range(0..20_000))
 }
 
+/// How the validation of this end's address ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Validation {
+    /// The endpoint knows the address.
+    Done,
+    /// Nothing came back.
+    Unanswered,
+    /// This computer does not let the probes out.
+    Forbidden,
+}
+
 /// Waits until the endpoint has validated this end's address, or it is clear that it does not answer.
-async fn validated(driver: &mut Driver<Sender>) -> Result<bool, TargetFailure> {
+async fn validated(driver: &mut Driver<Sender>) -> Result<Validation, TargetFailure> {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     loop {
         tick.tick().await;
         match driver.call(|sender, _| sender.state()).await {
             Ok(SenderState::Validating) => {}
-            Ok(state) => return Ok(state != SenderState::Unreachable),
+            // Its thread ends by itself.
+            Ok(SenderState::Unreachable) => break,
+            Ok(_) => return Ok(Validation::Done),
             // The thread of a sender that has given up ends.
             Err(Ended) => break,
         }
@@ -464,7 +493,13 @@ async fn validated(driver: &mut Driver<Sender>) -> Result<bool, TargetFailure> {
     let local = |detail| TargetFailure::Local { detail };
     let outcome = driver.finished().await.map_err(|ended| local(ended.to_string()))?;
     match (outcome.machine.state(), outcome.end) {
-        (SenderState::Unreachable, _) => Ok(false),
+        (SenderState::Unreachable, _) => {
+            let refused = outcome.machine.counters().probe_error.map(io::Error::from_raw_os_error);
+            match refused.map(|error| error.kind()) {
+                Some(io::ErrorKind::PermissionDenied) => Ok(Validation::Forbidden),
+                _ => Ok(Validation::Unanswered),
+            }
+        }
         (_, End::SocketFailed(detail)) => Err(local(detail)),
         _ => Err(local(Ended.to_string())),
     }

@@ -92,8 +92,10 @@ impl Sender {
                     from = to;
                     tried = false;
                 }
-                // It may be the error of an earlier datagram that waited on the socket: having been returned, it is gone.
-                Err(error) if !tried && error != Errno::EAGAIN => {
+                // It may be the error of an earlier datagram that waited on the socket: having been returned, it is gone. A full
+                // buffer and a local firewall are about this datagram, and trying again would hide the firewall behind
+                // the ICMP message that it sends itself.
+                Err(error) if !tried && !matches!(error, Errno::EAGAIN | Errno::EPERM) => {
                     tried = true;
                     self.next = first;
                     self.recount(socket, stamp && batch.get(from).0.stamp);
