@@ -237,6 +237,46 @@ mod tests {
         assert_eq!(outlet.next().await.as_deref(), Some(&b"up"[..]));
     }
 
+    /// Notes when it is woken and holds whoever wakes it until the clock has moved on.
+    struct Woken {
+        clock: Clock,
+        at: Mutex<Option<Micros>>,
+    }
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            let at = self.clock.now();
+            *self.at.lock().expect("nobody panics with it") = Some(at);
+            while self.clock.now() == at {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// The other end is woken while the datagram is being handed over, and may answer at once.
+    #[test]
+    fn a_datagram_is_stamped_before_the_other_end_can_have_it() {
+        let clock = Clock::start();
+        let (mut socket, end) = tunnel(address(1), address(2), clock).expect("descriptors");
+        let (mut outlet, _inlet) = end.split();
+        let woken = Arc::new(Woken { clock, at: Mutex::new(None) });
+        let waker = Arc::clone(&woken).into();
+        let mut next = std::pin::pin!(outlet.next());
+        assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+
+        let mut batch = SendBatch::default();
+        let transmit =
+            Transmit { to: address(2), key: TransmitKey(0), intended: Micros::ZERO, tos: 0, stamp: true };
+        batch.push(transmit, b"up");
+        let mut handed = None;
+        socket.send(&batch, &mut |departure| handed = Some(departure.event));
+        let had = woken.at.lock().expect("nobody panics with it").expect("woken by what was sent");
+        match handed {
+            Some(DepartureEvent::Handed(handed)) => assert!(handed <= had, "{handed} {had}"),
+            other => panic!("not handed over: {other:?}"),
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_counted_as_dropped_here() {
         let (mut socket, end) = tunnel(address(1), address(2), Clock::start()).expect("descriptors");
