@@ -297,7 +297,9 @@ fn golden_reports_are_shown_validated_compared_and_merged() {
     assert_eq!(home.run(["report", "validate", own]).code, 0);
     let merged = home.run(["report", "merge", own, &unreached]);
     assert!(merged.out.starts_with("2 reports: "), "{} {}", merged.out, merged.err);
-    assert!(merged.out.contains("rtt: p50"), "{}", merged.out);
+    assert!(merged.out.contains("round trip: p50"), "{}", merged.out);
+    assert!(merged.out.contains("in 1 report: Your network blocks UDP"), "{}", merged.out);
+    assert!(!merged.out.contains("udp_blocked"), "words, not codes: {}", merged.out);
     let text = fs::read_to_string(own).expect("it was written");
     let mut report: serde_json::Value = serde_json::from_str(&text).expect("a report");
     report["targets"][0]["up"]["lost"] = 7.into();

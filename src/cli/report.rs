@@ -9,6 +9,7 @@ use greenroom_reports::compare;
 use greenroom_reports::merge::{self, MergeError, Merged};
 use greenroom_reports::render::comparison;
 use greenroom_reports::schema::{self, Report, State};
+use greenroom_reports::verdict::words;
 
 use super::args::{Global, ReportCommand};
 use super::exit::{CliError, Exit};
@@ -51,23 +52,38 @@ fn merged_text(merged: &Merged) -> String {
     let states = |states: &[(State, u64)]| {
         states.iter().map(|(state, n)| format!("{n} {}", name(*state))).collect::<Vec<_>>().join(", ")
     };
-    let mut text = format!("{} reports: {}\n", merged.reports, states(&merged.overall));
+    let reports = |n: u64| if n == 1 { "1 report".to_owned() } else { format!("{n} reports") };
+    let mut text = format!("{}: {}\n", reports(merged.reports), states(&merged.overall));
     for (use_, found) in &merged.uses {
         text += &format!("{}: {}\n", use_.short(), states(found));
     }
     for (way, counts) in [("up", &merged.up), ("down", &merged.down)] {
-        text += &format!("{way}: {} of {} packets lost\n", counts.lost, counts.sent);
+        text += &format!("audio {way}: {} of {} packets lost\n", counts.lost, counts.sent);
     }
-    for (title, found) in &merged.distributions {
+    for (name, found) in &merged.distributions {
         text += &format!(
-            "{title}: p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, n {}\n",
-            found.p50_ms, found.p95_ms, found.p99_ms, found.n
+            "{}: p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, n {}\n",
+            distribution_name(name),
+            found.p50_ms,
+            found.p95_ms,
+            found.p99_ms,
+            found.n
         );
     }
     for (code, n) in &merged.causes {
-        text += &format!("{code}: in {n} reports\n");
+        text += &format!("in {}: {}\n", reports(*n), words::general(code));
     }
     text
+}
+
+/// A merged distribution in words; one of a later version by its own name.
+fn distribution_name(name: &str) -> &str {
+    match name {
+        "rtt" => "round trip",
+        "pdv_up" => "delay variation up",
+        "pdv_down" => "delay variation down",
+        other => other,
+    }
 }
 
 /// Greatest report that is read: far above what any run writes, far below what would hurt.

@@ -40,6 +40,19 @@ pub fn fill(template: &str, params: &BTreeMap<String, Value>) -> String {
         .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), &plain(value)))
 }
 
+/// The sentence of a code for several reports at once, whose numbers differ: `…` stands where each has its own.
+pub fn general(code: &str) -> String {
+    let say = english(code).say;
+    let mut text = String::with_capacity(say.len());
+    for (at, part) in say.split('{').enumerate() {
+        match part.split_once('}') {
+            Some((_, rest)) if at > 0 => text.extend(["…", rest]),
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
+
 /// A parameter as a person reads it: numbers with as many digits as they are worth.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
@@ -343,3 +356,18 @@ const TABLE: &[(&str, &str, &str)] = &[
         "If it stays so in the call, close other programs.",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_general_sentence_leaves_room_for_each_number() {
+        assert_eq!(general("loss_up"), "About … % of what you send is lost on the way.");
+        assert_eq!(general("unknown_host"), "The name … was not found.");
+        assert_eq!(general("udp_blocked"), english("udp_blocked").say);
+        for code in codes() {
+            assert!(!general(code).contains(['{', '}']), "{code}");
+        }
+    }
+}
