@@ -19,6 +19,7 @@
 //!
 //! [`check::check_watched`] tells progress and can be ended early; `examples/check.rs` is a whole program.
 
+pub mod address;
 pub mod check;
 pub mod cli;
 pub mod conduct;
@@ -28,6 +29,7 @@ pub mod history;
 pub mod net;
 pub mod plan;
 pub mod proto;
+pub mod system;
 pub mod targets;
 
 pub use check::check;

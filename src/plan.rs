@@ -13,8 +13,7 @@ use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use greenroom_reports::verdict::Profile;
 use thiserror::Error;
 
-pub use crate::net::url::EndpointUrl;
-pub use crate::proto::control::Token;
+pub use crate::address::{EndpointUrl, Token};
 
 /// Byte cap of a quick check unless told otherwise.
 pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use greenroom::address::Fingerprint;
+use greenroom::address::{EndpointUrl, Host};
 use greenroom::check::{Progress, Watch, check, check_watched};
 use greenroom::endpoint::{self, Config, Running};
-use greenroom::net::fingerprint::Fingerprint;
 use greenroom::net::identity::ServerIdentity;
 use greenroom::net::link::Link;
 use greenroom::net::trust::Trust;
 use greenroom::net::udp::Interface;
-use greenroom::net::url::{EndpointUrl, Host};
 use greenroom::net::{quic, tls, ws};
 use greenroom::plan::{Against, Plan, PlannedSearch, Request, Token, Traffic, plan};
 use greenroom::proto::admission::{Access, TokenSet};

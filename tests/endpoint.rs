@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use greenroom::address::Token;
 use greenroom::endpoint::{self, BulkRequest, BulkResult, Config, Running};
 use greenroom::net::clock::Clock;
 use greenroom::net::link::Link;
@@ -14,7 +15,7 @@ use greenroom::proto::admission::{Access, TokenSet};
 use greenroom::proto::capacity::End;
 use greenroom::proto::control::{
     self, Accept, CapacityResult, ClientInfo, Finish, Frame, Hello, Limits, ProbeCarrier, RefuseCode,
-    StartStream, Token,
+    StartStream,
 };
 use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig};
 use greenroom::proto::stamp::WallAnchor;

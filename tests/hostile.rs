@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use greenroom::address::{EndpointUrl, Host};
 use greenroom::check::check;
 use greenroom::net::clock::Clock;
 use greenroom::net::identity::ServerIdentity;
@@ -14,7 +15,6 @@ use greenroom::net::link::Link;
 use greenroom::net::pacing::{Driver, DriverOptions};
 use greenroom::net::quic;
 use greenroom::net::udp::{self, DatagramSocket, SendBatch, SocketEvent, StampSources, UdpOptions};
-use greenroom::net::url::{EndpointUrl, Host};
 use greenroom::plan::{Against, Request, Traffic, plan};
 use greenroom::proto::control::{self, Accept, EndpointInfo, Finished, Frame};
 use greenroom::proto::machine::{Arrival, Departure, DepartureEvent, Machine, Transmit};

@@ -11,9 +11,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use greenroom::address::{EndpointUrl, Host};
 use greenroom::net::link::Link;
 use greenroom::net::trust::Trust;
-use greenroom::net::{clock::Clock, quic, url::EndpointUrl, url::Host};
+use greenroom::net::{clock::Clock, quic};
 use greenroom::proto::control::{self, ClientInfo, Finish, Frame, Hello, Limits};
 use greenroom_reports::units::{Bitrate, Micros};
 use nix::sys::signal::Signal;
@@ -149,7 +150,7 @@ fn files_that_are_no_use_are_66() {
         fails(66, &[&respond[..], args].concat(), words);
     }
     let endpoint = Respond::on("127.0.0.1:0", &["--cert", &cert, "--key", &key]);
-    let pin = greenroom::net::fingerprint::Fingerprint::of(made.cert.der()).to_string();
+    let pin = greenroom::address::Fingerprint::of(made.cert.der()).to_string();
     assert!(endpoint.url().ends_with(&pin), "{}", endpoint.told);
     assert!(endpoint.told.contains("Certificate yours"), "{}", endpoint.told);
 }

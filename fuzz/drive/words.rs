@@ -1,8 +1,8 @@
 use bytes::Bytes;
+use greenroom::address::EndpointUrl;
+use greenroom::address::Fingerprint;
 use greenroom::cli::values;
-use greenroom::net::fingerprint::Fingerprint;
 use greenroom::net::udp::Interface;
-use greenroom::net::url::EndpointUrl;
 use greenroom::net::ws;
 use greenroom::proto::admission::TokenSet;
 use greenroom::proto::stamp::SessionKey;

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::traffic::{Ending, Measured, bytes_of};
 use crate::net::clock::Clock;
-use crate::net::host;
 use crate::plan::Plan;
+use crate::system;
 
 /// Judges a run and puts its report together.
 pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
@@ -56,7 +56,7 @@ fn encoded(trace: &Trace) -> Option<EncodedTrace> {
 fn environment(plan: &Plan) -> Environment {
     let interface = plan.against.interface.as_ref().map(|name| ("interface".to_owned(), json!(name)));
     Environment {
-        os: Some(host::os_name()),
+        os: Some(system::os_name()),
         arch: Some(std::env::consts::ARCH.to_owned()),
         network: interface.into_iter().collect(),
     }

@@ -8,10 +8,10 @@ use greenroom_reports::units::{DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use super::{Figures, Progress, Watch};
+use crate::address::Host;
 use crate::conduct::{self, Conductor, Cue};
 use crate::endpoint;
 use crate::net::clock::Clock;
-use crate::net::url::Host;
 use crate::plan::{EndpointUrl, Plan, PlannedPhase, PlannedSearch};
 use crate::targets::greenroom::{self, Left, Session, Snapshot};
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::exit::CliError;
 use super::values;
+use crate::address::UrlError;
 use crate::history;
-use crate::net::url::UrlError;
 use crate::plan::{EndpointUrl, Token};
 
 /// What the commands that measure run with.

@@ -7,9 +7,6 @@ use crate::net::resolve;
 use crate::proto::admission::{Access, Capacity};
 use crate::proto::reflector::OpenStamp;
 
-/// The port on which an endpoint listens for control; STAMP is one above.
-pub const DEFAULT_PORT: u16 = 7443;
-
 /// What an endpoint is told.
 #[derive(Debug)]
 pub struct Config {

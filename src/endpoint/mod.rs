@@ -29,12 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use bulk::{BulkRequest, BulkResult};
-pub use config::{Config, DEFAULT_PORT, LOOPBACK, available_loopback};
+pub use config::{Config, LOOPBACK, available_loopback};
 pub use health::http;
 pub use stats::Stats;
 
+use crate::address::Fingerprint;
 use crate::net::clock::Clock;
-use crate::net::fingerprint::Fingerprint;
 use crate::net::identity::IdentityError;
 use crate::net::pacing::{Driver, DriverOptions};
 use crate::net::udp::{self, OpenError, StampMode, StampSources, UdpOptions};

@@ -27,7 +27,7 @@ use crate::proto::control::{
 };
 use crate::proto::media::MediaPlan;
 use crate::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig, SessionError};
-use crate::proto::stamp::{MediaKind, SessionKey, TimestampFormat, WallAnchor};
+use crate::proto::stamp::{SessionKey, TimestampFormat, WallAnchor};
 
 /// How long a client may take to say hello.
 const HELLO: Duration = Duration::from_secs(3);
@@ -371,7 +371,7 @@ impl Session<'_> {
             .call(move |reflector, now| {
                 let plan = MediaPlan {
                     stream: start.stream,
-                    kind: MediaKind::Stream(start.media),
+                    media: start.media,
                     rate: start.rate_bps,
                     from: now,
                     until: now + start.duration_us.min(most).max(Micros::ZERO),
@@ -472,7 +472,7 @@ impl Log {
         let added: Option<Half> =
             driver.call(move |reflector, now| reflector.drain_log(now, ssid, last)).await?;
         let Some(added) = added else { return Ok(()) };
-        let chunk = self.encoder.encode_added(&added);
+        let chunk = self.encoder.encode(&added);
         Ok(link.send(&Frame::HalfTrace(chunk)).await?)
     }
 }

@@ -9,8 +9,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::fingerprint::Fingerprint;
 use super::trust::provider;
+use crate::address::Fingerprint;
 
 /// A certificate chain and the key to its first certificate. Debug output shows the fingerprint alone.
 pub struct ServerIdentity {

@@ -3,8 +3,6 @@
 pub mod bulk;
 pub mod clock;
 pub mod datagrams;
-pub mod fingerprint;
-pub mod host;
 pub mod identity;
 pub mod link;
 pub mod pacing;
@@ -15,5 +13,4 @@ pub mod tls;
 pub mod trust;
 pub mod tunnel;
 pub mod udp;
-pub mod url;
 pub mod ws;

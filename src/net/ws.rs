@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_pin_is_refused_and_an_unknown_root_marked() {
         let identity = self_made();
-        let another = crate::net::fingerprint::Fingerprint::of(b"another");
+        let another = crate::address::Fingerprint::of(b"another");
         let at = start(&identity).await;
         let refused = connect(at, "localhost", &Trust::measuring(Some(another)), PATIENCE).await.unwrap_err();
         let found = identity.fingerprint();

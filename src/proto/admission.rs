@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use greenroom_reports::units::{Bitrate, Micros};
 use ring::digest;
 
-use super::control::{Limits, RefuseCode, SearchWish, Token};
+use super::control::{Limits, RefuseCode, SearchWish};
+use crate::address::Token;
 
 /// What an endpoint gives in all and to one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

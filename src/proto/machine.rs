@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use greenroom_reports::trace::{TxOutcome, TxRecord};
 use greenroom_reports::units::Micros;
 
 /// A sender, a reflector, or a receiver of media, driven from outside.
@@ -59,6 +60,18 @@ pub struct Departure {
     pub key: TransmitKey,
     /// What is known now.
     pub event: DepartureEvent,
+}
+
+impl DepartureEvent {
+    /// Enters what is known into a log that counts from `epoch`.
+    pub fn note(self, record: &mut TxRecord, epoch: Micros) {
+        match self {
+            Self::Handed(at) => record.user = Some(at - epoch),
+            Self::Failed(error) => record.outcome = TxOutcome::Failed(error),
+            Self::Queued(at) => record.sched = Some(at - epoch),
+            Self::Left(at) => record.kernel = Some(at - epoch),
+        }
+    }
 }
 
 /// What is known of a departure.

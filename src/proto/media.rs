@@ -2,12 +2,10 @@
 //!
 //! Video has 30 frames a second, the first of every 60 a key frame four times the size of the others; screen sharing has 5
 //! large frames a second. Delta frames vary by ± 20 %. A frame's packets leave at 2.5 × the stream's rate, so that they
-//! arrive in a burst, then silence, as they do in a call. A capacity stage sends evenly spaced packets.
+//! arrive in a burst, then silence, as they do in a call.
 
 use greenroom_reports::trace::{Media, StreamId};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
-
-use super::stamp::MediaKind;
 
 /// Greatest packet at the IP layer.
 pub const MAX_PACKET: u16 = 1_200;
@@ -25,7 +23,7 @@ pub struct MediaPlan {
     /// Which.
     pub stream: StreamId,
     /// What it imitates.
-    pub kind: MediaKind,
+    pub media: Media,
     /// Nominal rate at the IP layer, at least 1 kbit/s.
     pub rate: Bitrate,
     /// When its first frame is due.
@@ -98,7 +96,7 @@ impl MediaPacer {
         if self.left > 0 {
             self.packet_at += self.gap(ip_bytes);
         } else {
-            self.next_frame(ip_bytes);
+            self.next_frame();
         }
         Some(packet)
     }
@@ -117,59 +115,44 @@ impl MediaPacer {
         self.stopped = true;
     }
 
-    /// Changes the rate from the next frame on; the next packet of a capacity stage comes at the new rate.
-    pub const fn set_rate(&mut self, rate: Bitrate) {
-        self.plan.rate = rate;
-    }
-
-    fn next_frame(&mut self, last: u16) {
+    fn next_frame(&mut self) {
         self.frame = self.frame.saturating_add(1);
-        self.frame_at = match self.frames_per_sec() {
-            Some(fps) => self.plan.from + Micros::new(i64::from(self.frame) * 1_000_000 / fps),
-            None => self.packet_at + self.gap(last),
-        };
+        self.frame_at =
+            self.plan.from + Micros::new(i64::from(self.frame) * 1_000_000 / self.frames_per_sec());
         self.packet_at = self.frame_at.max(self.packet_at);
         self.left = self.frame_bytes();
         self.stopped = self.stopped || self.frame_at >= self.plan.until;
     }
 
-    /// `None` for a capacity stage, whose packets are frames.
-    const fn frames_per_sec(&self) -> Option<i64> {
-        match self.plan.kind {
-            MediaKind::Stream(Media::Video) => Some(30),
-            MediaKind::Stream(Media::Screen) => Some(5),
-            MediaKind::Stream(Media::Audio) => Some(50),
-            MediaKind::Capacity => None,
+    const fn frames_per_sec(&self) -> i64 {
+        match self.plan.media {
+            Media::Video => 30,
+            Media::Screen => 5,
+            Media::Audio => 50,
         }
     }
 
     fn is_key(&self) -> bool {
-        matches!(self.plan.kind, MediaKind::Stream(Media::Video)) && self.frame.is_multiple_of(KEY_INTERVAL)
+        self.plan.media == Media::Video && self.frame.is_multiple_of(KEY_INTERVAL)
     }
 
     fn frame_bytes(&mut self) -> u64 {
-        let Some(fps) = self.frames_per_sec() else {
-            return u64::from(MAX_PACKET);
-        };
-        let mean = self.plan.rate.bps() / 8 / fps.unsigned_abs();
-        match self.plan.kind {
-            MediaKind::Stream(Media::Video) => {
+        let mean = self.plan.rate.bps() / 8 / self.frames_per_sec().unsigned_abs();
+        match self.plan.media {
+            Media::Video => {
                 let cycle = u64::from(KEY_INTERVAL);
                 let delta = mean * cycle / (cycle - 1 + KEY_SIZE);
                 // 80 % to 120 %, 100 % on average.
                 let varied = delta * (800 + self.random.below(401)) / 1_000;
                 if self.is_key() { delta * KEY_SIZE } else { varied }
             }
-            _ => mean,
+            Media::Audio | Media::Screen => mean,
         }
     }
 
     /// Time that a packet takes at the pace within a frame.
     fn gap(&self, ip_bytes: u16) -> Micros {
-        let pace = match self.plan.kind {
-            MediaKind::Capacity => self.plan.rate,
-            MediaKind::Stream(_) => Bitrate::from_bps(self.plan.rate.bps().saturating_mul(5) / 2),
-        };
+        let pace = Bitrate::from_bps(self.plan.rate.bps().saturating_mul(5) / 2);
         pace.time_for(DataSize::from_bytes(u64::from(ip_bytes))).unwrap_or(Micros::from_secs(1))
     }
 }
@@ -200,7 +183,7 @@ mod tests {
     fn packets(media: Media, kbps: u64, secs: i64) -> Vec<MediaPacket> {
         let mut pacer = MediaPacer::new(MediaPlan {
             stream: StreamId(1),
-            kind: MediaKind::Stream(media),
+            media,
             rate: Bitrate::from_kbps(kbps),
             from: Micros::from_millis(7),
             until: Micros::from_millis(7) + Micros::from_secs(secs),
@@ -240,19 +223,5 @@ mod tests {
         // Mean frame 12,500 B, delta 60/63 of it.
         assert_eq!(size(0), 11_904 * 4);
         assert!((9_523..=14_284).contains(&size(1)), "{}", size(1));
-    }
-
-    #[test]
-    fn capacity_packets_are_evenly_spaced() {
-        let mut pacer = MediaPacer::new(MediaPlan {
-            stream: StreamId(9),
-            kind: MediaKind::Capacity,
-            rate: Bitrate::from_kbps(9_600),
-            from: Micros::ZERO,
-            until: Micros::from_millis(10),
-            seed: 0,
-        });
-        let at: Vec<_> = std::iter::from_fn(|| pacer.pop()).map(|p| p.at.get()).collect();
-        assert_eq!(at, (0..10).map(|n| n * 1_000).collect::<Vec<_>>());
     }
 }

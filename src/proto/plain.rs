@@ -6,12 +6,11 @@
 use std::net::SocketAddr;
 
 use greenroom_reports::trace::{
-    ClockInfo, Half, Media, QueueDrops, ReplyStamps, RxRecord, StreamId, StreamLog, StreamSpec, TxOutcome,
-    TxRecord,
+    ClockInfo, Half, Media, ReplyStamps, RxRecord, StreamId, StreamLog, StreamSpec, TxRecord,
 };
 use greenroom_reports::units::{Bitrate, Micros};
 
-use super::machine::{Arrival, Departure, DepartureEvent, Machine, Transmit, TransmitKey};
+use super::machine::{Arrival, Departure, Machine, Transmit, TransmitKey};
 use super::stamp::{
     ClassOfService, ErrorEstimate, FollowUp, Mode, ReflectorPacket, SenderPacket, Timestamp, TimestampFormat,
     TlvKind, TlvWriter, Tlvs, WallAnchor,
@@ -191,18 +190,11 @@ impl Machine for PlainSender {
         else {
             return;
         };
-        match departure.event {
-            DepartureEvent::Handed(at) => record.user = Some(at),
-            DepartureEvent::Failed(error) => record.outcome = TxOutcome::Failed(error),
-            DepartureEvent::Queued(at) => record.sched = Some(at),
-            DepartureEvent::Left(at) => record.kernel = Some(at),
-        }
+        departure.event.note(record, Micros::ZERO);
     }
 
     fn handle_drops(&mut self, now: Micros, total: u64) {
-        if self.half.queue_drops.last().map_or(0, |last| last.total) != total {
-            self.half.queue_drops.push(QueueDrops { at: now, total, shared: false });
-        }
+        self.half.note_drops(now, total);
     }
 
     fn poll_transmit(&mut self, now: Micros, payload: &mut Vec<u8>) -> Option<Transmit> {
@@ -216,16 +208,7 @@ impl Machine for PlainSender {
         payload.clear();
         self.write(now, seq, payload);
         let bytes = ip_bytes(self.config.reflector, payload.len());
-        self.log().tx.push(TxRecord {
-            seq,
-            intended: at,
-            user: None,
-            sched: None,
-            kernel: None,
-            bytes,
-            reply_to: None,
-            outcome: TxOutcome::Sent,
-        });
+        self.log().tx.push(TxRecord::planned(seq, at, bytes));
         let key = TransmitKey(u64::from(seq));
         Some(Transmit { to: self.config.reflector, key, intended: at, tos: self.config.tos, stamp: true })
     }
@@ -242,6 +225,7 @@ impl Machine for PlainSender {
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine::DepartureEvent;
     use super::super::reflector::OpenStamp;
     use super::super::testlink::{CLIENT, ENDPOINT, addr, clock, reflector};
     use super::*;

@@ -9,7 +9,7 @@ use super::machine::{Arrival, Machine, TransmitKey};
 use super::media::MediaPlan;
 use super::reflector::{OpenStamp, SessionError};
 use super::sender::{SenderError, SenderState};
-use super::stamp::{ErrorEstimate, MediaKind, Mode, SenderPacket, Timestamp, TimestampFormat};
+use super::stamp::{ErrorEstimate, Mode, SenderPacket, Timestamp, TimestampFormat};
 use super::testlink::{CLIENT, ENDPOINT, EPOCH, Path, SSID, Truth, World, addr, reflector, session};
 
 fn rough() -> Path {
@@ -26,7 +26,7 @@ fn rough() -> Path {
 fn video(stream: u16, from: Micros, secs: i64) -> MediaPlan {
     MediaPlan {
         stream: StreamId(stream),
-        kind: MediaKind::Stream(Media::Video),
+        media: Media::Video,
         rate: Bitrate::from_kbps(1_500),
         from,
         until: from + Micros::from_secs(secs),

@@ -16,14 +16,13 @@ use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use crate::net::clock::Clock;
-use crate::net::host::CpuTicks;
 use crate::net::pacing::{Driver, End, Outcome};
 use crate::net::quic;
 use crate::plan::{PlannedPhase, PlannedSearch, PlannedStream};
 use crate::proto::control::{Frame, Limits, StartStream, StopStream};
 use crate::proto::media::MediaPlan;
 use crate::proto::sender::{Sender, SenderState};
-use crate::proto::stamp::MediaKind;
+use crate::system::CpuTicks;
 
 pub use reach::{REACH, Unreached, reach};
 
@@ -143,7 +142,7 @@ impl Session {
         let (id, rate, media) = (stream.id, stream.spec.rate, stream.spec.media);
         match stream.spec.direction {
             Some(Direction::Up) => {
-                let plan = MediaPlan { stream: id, kind: MediaKind::Stream(media), rate, from, until, seed };
+                let plan = MediaPlan { stream: id, media, rate, from, until, seed };
                 let _ = self.driver.post(move |sender, now| {
                     if let Err(error) = sender.start_stream(now, plan) {
                         tracing::warn!("cannot start a stream: {error}");

@@ -55,6 +55,13 @@ pub struct Half {
 }
 
 impl Half {
+    /// Notes a reading of the drop counter of a socket that this run has for itself; one that says nothing new is left out.
+    pub fn note_drops(&mut self, at: Micros, total: u64) {
+        if self.queue_drops.last().map_or(0, |last| last.total) != total {
+            self.queue_drops.push(QueueDrops { at, total, shared: false });
+        }
+    }
+
     /// Adds a chunk of a growing half: the records since the chunk before, and the counts (`planned`, `corrupt`) since the
     /// beginning.
     pub fn append(&mut self, chunk: Self) {
@@ -230,6 +237,20 @@ pub struct TxRecord {
 }
 
 impl TxRecord {
+    /// A packet that is to leave at `intended`; nothing is known of it yet but that it will be tried.
+    pub const fn planned(seq: u32, intended: Micros, bytes: u16) -> Self {
+        Self {
+            seq,
+            intended,
+            user: None,
+            sched: None,
+            kernel: None,
+            bytes,
+            reply_to: None,
+            outcome: TxOutcome::Sent,
+        }
+    }
+
     /// The best point known for its departure: the kernel's, else the program's.
     pub fn departed(&self) -> Option<Micros> {
         self.kernel.or(self.user)

@@ -5,7 +5,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::*;
-use crate::net::fingerprint::Fingerprint;
+use crate::address::Fingerprint;
 use crate::net::trust::Anchor;
 
 /// A server that accepts connections until it is dropped.

@@ -1,6 +1,5 @@
 //! What the frames say: JSON, except chunks of a half trace, which are octets.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use greenroom_reports::trace::{Media, StampSource, StreamId};
@@ -9,32 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, FrameError, RawFrame};
+use crate::address::Token;
 use crate::proto::capacity::End;
 use crate::proto::stamp::{SessionKey, TimestampFormat, WallAnchor};
-
-/// A secret that lets a client in. Never shown by `Debug`; zero-length tokens do not exist.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Token(String);
-
-impl Token {
-    /// Wraps a token; `None` when it is empty.
-    pub fn new(secret: impl Into<String>) -> Option<Self> {
-        let secret = secret.into();
-        (!secret.is_empty()).then_some(Self(secret))
-    }
-
-    /// The secret itself, for the one comparison that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
 
 /// The client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

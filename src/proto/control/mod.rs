@@ -27,7 +27,7 @@ pub use frame::{Decoder, FrameError, MAX_FRAME_LEN, RawFrame};
 pub use message::{
     Accept, CapacityResult, ClientInfo, ControlError, EndpointInfo, Finish, Finished, Frame, Hello, Limits,
     MessageError, Ping, ProbeCarrier, Refuse, RefuseCode, SearchWish, StampSources, StartCapacity,
-    StartStream, StopStream, Token,
+    StartStream, StopStream,
 };
 
 /// The version that this code speaks.

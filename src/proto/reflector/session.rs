@@ -304,14 +304,11 @@ impl Session {
         if self.validated.is_none() {
             return Err(SessionError::NotValidated);
         }
-        let MediaKind::Stream(media) = plan.kind else {
-            return Err(SessionError::Rate);
-        };
         if (self.media_rate() + plan.rate).bps() > self.max_bitrate.bps() {
             return Err(SessionError::Rate);
         }
         let plan = MediaPlan { from: plan.from.max(now), until: plan.until.min(self.expires), ..plan };
-        let spec = StreamSpec { media, direction: Some(Direction::Down), rate: plan.rate };
+        let spec = StreamSpec { media: plan.media, direction: Some(Direction::Down), rate: plan.rate };
         let mut lane = Lane::new(plan.stream, spec);
         let pacer = MediaPacer::new(plan);
         lane.log.planned = pacer.clone().count();
@@ -391,7 +388,7 @@ impl Session {
         let mut tlvs = TlvWriter::new(payload);
         tlvs.media(MediaTlv {
             stream: plan.stream,
-            kind: plan.kind,
+            kind: MediaKind::Stream(plan.media),
             key_frame: packet.key_frame,
             frame: packet.frame,
             rate: plan.rate,

@@ -100,9 +100,6 @@ pub enum SenderError {
     /// The id is taken.
     #[error("stream {} exists already", .0.0)]
     StreamExists(StreamId),
-    /// A capacity stage is not started as a stream.
-    #[error("a capacity stage follows a search: it has no rate of its own")]
-    NotMedia,
     /// One search at a time.
     #[error("a capacity search is under way")]
     SearchRuns,

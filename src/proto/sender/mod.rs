@@ -27,7 +27,7 @@ pub use config::{AudioPlan, SenderConfig, SenderCounters, SenderError, SenderSta
 #[cfg(doc)]
 use super::machine::Machine;
 use super::media::{MediaPacer, MediaPlan};
-use super::stamp::{MacKey, MediaKind};
+use super::stamp::MacKey;
 use super::window::{CopyWindow, ip_bytes};
 
 /// UDP payload of an audio packet: what an encrypted Opus packet at 64 kbit/s has, and just what STAMP with Class of
@@ -185,13 +185,12 @@ impl Sender {
             return Err(SenderError::TooManyStreams);
         }
         let plan = MediaPlan { from: plan.from.max(now), ..plan };
-        let MediaKind::Stream(media) = plan.kind else {
-            return Err(SenderError::NotMedia);
-        };
         let pacer = MediaPacer::new(plan);
         let planned = pacer.clone().count();
-        let at = self
-            .insert_log(plan.stream, StreamSpec { media, direction: Some(Direction::Up), rate: plan.rate });
+        let at = self.insert_log(
+            plan.stream,
+            StreamSpec { media: plan.media, direction: Some(Direction::Up), rate: plan.rate },
+        );
         self.half.streams[at].planned = planned;
         self.lanes[at].pacer = Some(pacer);
         Ok(())

@@ -1,6 +1,6 @@
 //! What leaves: validation probes, the audio stream, media up.
 
-use greenroom_reports::trace::{QueueDrops, StreamId, TxOutcome, TxRecord};
+use greenroom_reports::trace::{StreamId, TxOutcome, TxRecord};
 use greenroom_reports::units::Micros;
 
 use super::receive::split_key;
@@ -8,7 +8,7 @@ use super::{AUDIO_PAYLOAD, FIRST_PROBE, MAX_LATENESS, PROBE_INTERVAL, PROBE_KEY,
 use crate::proto::machine::{Arrival, Departure, DepartureEvent, Machine, Transmit, TransmitKey};
 use crate::proto::media::MediaPacket;
 use crate::proto::stamp::{
-    ClassOfService, ErrorEstimate, MediaTlv, Mode, NonceKind, NonceTlv, SenderPacket, Timestamp,
+    ClassOfService, ErrorEstimate, MediaKind, MediaTlv, Mode, NonceKind, NonceTlv, SenderPacket, Timestamp,
     TimestampFormat, TlvWriter,
 };
 use crate::proto::window::{header_bytes, ip_bytes};
@@ -37,18 +37,11 @@ impl Machine for Sender {
         let Some(record) = self.half.streams[at].tx.get_mut(seq) else {
             return;
         };
-        match departure.event {
-            DepartureEvent::Handed(at) => record.user = Some(at),
-            DepartureEvent::Failed(error) => record.outcome = TxOutcome::Failed(error),
-            DepartureEvent::Queued(at) => record.sched = Some(at),
-            DepartureEvent::Left(at) => record.kernel = Some(at),
-        }
+        departure.event.note(record, Micros::ZERO);
     }
 
     fn handle_drops(&mut self, now: Micros, total: u64) {
-        if self.half.queue_drops.last().map_or(0, |last| last.total) != total {
-            self.half.queue_drops.push(QueueDrops { at: now, total, shared: false });
-        }
+        self.half.note_drops(now, total);
     }
 
     fn poll_transmit(&mut self, now: Micros, payload: &mut Vec<u8>) -> Option<Transmit> {
@@ -106,16 +99,8 @@ impl Sender {
             let log = &mut self.half.streams[lane];
             let seq = u32::try_from(log.tx.len()).ok()?;
             let (stream, late) = (log.id, now - at > MAX_LATENESS);
-            log.tx.push(TxRecord {
-                seq,
-                intended: at,
-                user: None,
-                sched: None,
-                kernel: None,
-                bytes,
-                reply_to: None,
-                outcome: if late { TxOutcome::NotSent } else { TxOutcome::Sent },
-            });
+            let outcome = if late { TxOutcome::NotSent } else { TxOutcome::Sent };
+            log.tx.push(TxRecord { outcome, ..TxRecord::planned(seq, at, bytes) });
             if late {
                 continue;
             }
@@ -161,7 +146,7 @@ impl Sender {
         };
         let tlv = MediaTlv {
             stream: plan.stream,
-            kind: plan.kind,
+            kind: MediaKind::Stream(plan.media),
             key_frame: media.key_frame,
             frame: media.frame,
             rate: plan.rate,

@@ -9,11 +9,12 @@ use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use super::link::Link;
+use crate::address::Token;
 use crate::net::link;
 use crate::plan::{Against, Plan};
 use crate::proto::capacity::packets_for;
 use crate::proto::control::{
-    Accept, ClientInfo, Frame, Hello, Limits, ProbeCarrier, Refuse, RefuseCode, SearchWish, Token, VERSION,
+    Accept, ClientInfo, Frame, Hello, Limits, ProbeCarrier, Refuse, RefuseCode, SearchWish, VERSION,
 };
 
 /// How long the endpoint may take to answer.

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::consent::{self, reflector_of};
 use super::link::Link;
 use super::{Carrier, Session};
+use crate::address::EndpointUrl;
 use crate::net::clock::Clock;
 use crate::net::datagrams;
-use crate::net::host::CpuTicks;
 use crate::net::link;
 use crate::net::pacing::{Driver, DriverOptions, End, Ended};
 use crate::net::quic::{self, ConnectError, Connected};
@@ -26,12 +26,12 @@ use crate::net::resolve::{self, Family, ResolveError};
 use crate::net::trust::{self, Refusal, Trust};
 use crate::net::tunnel::tunnel;
 use crate::net::udp::{self, DatagramSocket, Interface, StampMode, UdpOptions};
-use crate::net::url::EndpointUrl;
 use crate::net::ws::{self, FrameSocket};
 use crate::plan::Plan;
 use crate::proto::control::{Accept, Limits, ProbeCarrier, VERSION};
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use crate::proto::stamp::WallAnchor;
+use crate::system::CpuTicks;
 
 /// The longest that it takes until a silent endpoint is given up.
 pub const REACH: Duration = Duration::from_millis(2_900);

@@ -1,7 +1,6 @@
 //! In virtual time, what the metrics count equals what the links did: every scenario, many seeds.
 
 use greenroom::proto::sender::SenderState;
-use greenroom::proto::stamp::MediaKind;
 use greenroom_netlab::scenario::Scenario;
 use greenroom_netlab::sim::{Load, Plan, Run, simulate};
 use greenroom_netlab::truth::PacketTruth;
@@ -88,7 +87,7 @@ fn audio_counts_equal_the_truth_last_third() {
 fn media_counts_equal_the_truth() {
     let load = |direction, kbps, from, until| Load {
         direction,
-        kind: MediaKind::Stream(Media::Video),
+        media: Media::Video,
         rate: Bitrate::from_kbps(kbps),
         from: Micros::from_millis(from),
         until: Micros::from_millis(until),

@@ -3,13 +3,12 @@
 use super::half::{Starts, read_half, write_half};
 use super::wire::{Reader, Writer};
 use super::{DecodeError, MAX_RECORDS};
-use crate::trace::{Half, StreamLog};
-use crate::units::Micros;
+use crate::trace::Half;
 
 /// First byte of every chunk: the version of the packing.
 const CHUNK_VERSION: u8 = 1;
 
-/// Cuts a growing half into chunks, each with what was added since the one before.
+/// Packs a growing half as chunks, each with what was added since the one before.
 ///
 /// The half only ever grows at the ends of its lists. Chunks travel in order over a reliable stream; they are not
 /// compressed, so that the receiver's memory is bounded by the bytes it was sent.
@@ -26,47 +25,9 @@ impl ChunkEncoder {
         Self::default()
     }
 
-    /// Packs what `half` gained since the last call.
-    ///
-    /// Transmit records intended at `settled_before` or later are kept for a later chunk, because a kernel departure stamp
-    /// may still come for them; [`Micros::MAX`] packs all that there is.
-    pub fn encode(&mut self, half: &Half, settled_before: Micros) -> Vec<u8> {
-        let mut starts = Starts { drops: self.drops, streams: Vec::with_capacity(half.streams.len()) };
-        let mut delta = Half {
-            clock: half.clock.clone(),
-            streams: Vec::with_capacity(half.streams.len()),
-            queue_drops: half.queue_drops.get(self.drops..).unwrap_or_default().to_vec(),
-            covered_until: half.covered_until,
-            complete: half.complete,
-            host_load: half.host_load,
-        };
-        for stream in &half.streams {
-            let done = self.streams.entry(stream.id.0).or_default();
-            let added = stream.tx.get(done.0..).unwrap_or_default();
-            let settled = if settled_before == Micros::MAX {
-                added.len()
-            } else {
-                added.iter().take_while(|record| record.intended < settled_before).count()
-            };
-            let rx = stream.rx.get(done.1..).unwrap_or_default();
-            starts.streams.push(*done);
-            delta.streams.push(StreamLog {
-                id: stream.id,
-                spec: stream.spec.clone(),
-                planned: stream.planned,
-                tx: added[..settled].to_vec(),
-                rx: rx.to_vec(),
-                corrupt: stream.corrupt,
-            });
-            *done = (done.0 + settled, done.1 + rx.len());
-        }
-        self.drops += delta.queue_drops.len();
-        pack(&delta, &starts)
-    }
-
-    /// Packs `added`, which holds the records since the last call and the counts since the beginning: for a log that is
-    /// emptied as it is sent.
-    pub fn encode_added(&mut self, added: &Half) -> Vec<u8> {
+    /// Packs `added`, which holds the records since the last call and the counts since the beginning: the log is emptied as
+    /// it is sent.
+    pub fn encode(&mut self, added: &Half) -> Vec<u8> {
         let mut starts = Starts { drops: self.drops, streams: Vec::with_capacity(added.streams.len()) };
         for stream in &added.streams {
             let done = self.streams.entry(stream.id.0).or_default();

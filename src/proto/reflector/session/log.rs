@@ -35,12 +35,7 @@ impl Session {
             return;
         };
         let record = &mut tx[at];
-        match departure.event {
-            DepartureEvent::Handed(at) => record.user = Some(at - epoch),
-            DepartureEvent::Failed(error) => record.outcome = TxOutcome::Failed(error),
-            DepartureEvent::Queued(at) => record.sched = Some(at - epoch),
-            DepartureEvent::Left(at) => record.kernel = Some(at - epoch),
-        }
+        departure.event.note(record, epoch);
     }
 
     pub(in crate::proto::reflector) fn queue_drops(&mut self, now: Micros, total: u64) {
@@ -127,16 +122,8 @@ impl Session {
         }
         self.records += 1;
         let intended = intended - self.epoch;
-        self.lanes[lane].log.tx.push(TxRecord {
-            seq,
-            intended,
-            user: None,
-            sched: None,
-            kernel: None,
-            bytes,
-            reply_to,
-            outcome,
-        });
+        let record = TxRecord { reply_to, outcome, ..TxRecord::planned(seq, intended, bytes) };
+        self.lanes[lane].log.tx.push(record);
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use greenroom::net::url::DEFAULT_PORT;
+use greenroom::address::DEFAULT_PORT;
 use greenroom_reports::trace::Direction;
 
 use super::system::{self, Waker};

@@ -11,7 +11,7 @@ use greenroom::proto::machine::{Arrival, Departure, Machine, Transmit, TransmitK
 use greenroom::proto::media::MediaPlan;
 use greenroom::proto::reflector::Reflector;
 use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
-use greenroom::proto::stamp::{MediaKind, TimestampFormat};
+use greenroom::proto::stamp::TimestampFormat;
 use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::schema::{Identity, Reached, Verdict};
 use greenroom_reports::trace::{Direction, Half, Phase, StreamId, Trace};
@@ -241,7 +241,7 @@ impl<'p> Agent<'p> {
             let (from, until) = (start + stream.from, start + stream.to);
             let media = MediaPlan {
                 stream: stream.id,
-                kind: MediaKind::Stream(stream.spec.media),
+                media: stream.spec.media,
                 rate: stream.spec.rate,
                 from,
                 until,

@@ -9,10 +9,9 @@ use greenroom::proto::media::MediaPlan;
 use greenroom::proto::reflector::{OpenStamp, Reflector, ReflectorConfig, SessionConfig};
 use greenroom::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use greenroom::proto::stamp::{
-    MediaKind, MediaTlv, Mode, ReflectorPacket, SenderPacket, SessionKey, TimestampFormat, TlvKind, Tlvs,
-    WallAnchor,
+    MediaTlv, Mode, ReflectorPacket, SenderPacket, SessionKey, TimestampFormat, TlvKind, Tlvs, WallAnchor,
 };
-use greenroom_reports::trace::{ClockInfo, Direction, Half, PhaseKind, StampSource, StreamId, Trace};
+use greenroom_reports::trace::{ClockInfo, Direction, Half, Media, PhaseKind, StampSource, StreamId, Trace};
 use greenroom_reports::units::{Bitrate, Micros};
 
 use super::{End, Sim, host::Computer};
@@ -44,7 +43,7 @@ pub struct Load {
     /// Which way.
     pub direction: Direction,
     /// What it imitates.
-    pub kind: MediaKind,
+    pub media: Media,
     /// Nominal rate.
     pub rate: Bitrate,
     /// When it begins.
@@ -114,9 +113,9 @@ impl Plan {
     /// Numbers the streams from 1 on, in the order of the plan.
     fn streams(&self, seed: u64) -> Vec<(Direction, MediaPlan)> {
         let number = |(stream, load): (u16, &Load)| {
-            let Load { direction, kind, rate, from, until } = *load;
+            let Load { direction, media, rate, from, until } = *load;
             let seed = seed.wrapping_add(u64::from(stream));
-            (direction, MediaPlan { stream: StreamId(stream), kind, rate, from, until, seed })
+            (direction, MediaPlan { stream: StreamId(stream), media, rate, from, until, seed })
         };
         (1..).zip(&self.loads).map(number).collect()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::fingerprint::Fingerprint;
+use super::Fingerprint;
 
 /// The scheme of an endpoint.
 pub const SCHEME: &str = "greenroom";

@@ -1,0 +1,10 @@
+//! What names an endpoint and lets a client in: its address, the fingerprint of its certificate, a token. The bottom of the
+//! house: text in, values out.
+
+mod fingerprint;
+mod token;
+mod url;
+
+pub use fingerprint::{Fingerprint, NoFingerprint};
+pub use token::Token;
+pub use url::{DEFAULT_PORT, EndpointUrl, Host, SCHEME, UrlError};
