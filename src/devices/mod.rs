@@ -5,6 +5,7 @@
 //! | [`error`] | the one kind of error of every device, with its fix per system |
 //! | [`clock`] | time for the tests of devices: real, or virtual in the fakes |
 //! | [`audio`] | the traits [`AudioInput`](audio::AudioInput) and [`AudioOutput`](audio::AudioOutput), their real and fake implementations, the tests of a microphone, a speaker and both together |
+//! | `camera` | the trait `Camera`, V4L2, nokhwa and a fake behind it, the test of a camera, its picture in the terminal |
 //!
 //! Nothing here waits without a bound: a call that has not returned after [`LONGEST_WAIT`] gives
 //! [`Fault::Stalled`](error::Fault::Stalled), whatever the driver below does.
@@ -12,6 +13,8 @@
 use greenroom_reports::units::Micros;
 
 pub mod audio;
+#[cfg(feature = "camera")]
+pub mod camera;
 pub mod clock;
 pub mod error;
 

@@ -1,0 +1,82 @@
+//! Cameras on Linux by the kernel's own interface, V4L2: kernel timestamps, sequence numbers, error flags, bounded waits.
+
+mod holders;
+mod node;
+mod stream;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::devices::{Clock, DeviceError, Fault};
+
+use super::{Asked, Camera, CameraSystem, Listed, mode};
+
+/// The kernel's cameras.
+#[derive(Debug, Clone, Copy)]
+pub struct V4l2 {
+    clock: Clock,
+}
+
+impl V4l2 {
+    /// Cameras whose frames are stamped on `clock`.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock }
+    }
+}
+
+impl CameraSystem for V4l2 {
+    fn list(&self) -> Result<Vec<Listed>, DeviceError> {
+        let mut cameras: Vec<Listed> = nodes().iter().filter_map(|path| node::describe(path)).collect();
+        // Linux has no default camera; programs take the first that works.
+        if let Some(first) = cameras.iter_mut().find(|camera| camera.offers.is_ok()) {
+            first.default = true;
+        }
+        Ok(cameras)
+    }
+
+    fn open(&self, id: &str, asked: &Asked) -> Result<Box<dyn Camera>, DeviceError> {
+        start(&path_of(id)?, asked, self.clock).map_err(|error| match error.fault {
+            // It was never in use: it went between being listed and being opened.
+            Fault::Disconnected => DeviceError { fault: Fault::NotFound, ..error },
+            _ => error,
+        })
+    }
+}
+
+fn start(path: &Path, asked: &Asked, clock: Clock) -> Result<Box<dyn Camera>, DeviceError> {
+    let node = node::Node::open(path)?;
+    let mode = mode::choose(&node.offers(), asked)
+        .ok_or_else(|| DeviceError::new(Fault::Unsupported { asked: asked.to_string() }, node.called()))?;
+    Ok(Box::new(stream::Stream::start(node, mode, clock)?))
+}
+
+/// The video nodes in the order of their numbers, cameras or not.
+fn nodes() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir("/dev") else { return Vec::new() };
+    let mut nodes: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.strip_prefix("video")?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    nodes.sort();
+    nodes.into_iter().map(|(_, path)| path).collect()
+}
+
+/// The name of a node that survives replugging and restarting, made by udev from maker, model and serial number; else the
+/// node itself.
+fn stable_id(path: &Path) -> String {
+    let by_id = fs::read_dir("/dev/v4l/by-id").into_iter().flatten().flatten().map(|entry| entry.path());
+    by_id
+        .filter(|link| fs::canonicalize(link).is_ok_and(|target| target == path))
+        .find_map(|link| Some(link.file_name()?.to_str()?.to_owned()))
+        .unwrap_or_else(|| path.display().to_string())
+}
+
+/// The node that an id names.
+fn path_of(id: &str) -> Result<PathBuf, DeviceError> {
+    let path = if id.starts_with('/') { PathBuf::from(id) } else { Path::new("/dev/v4l/by-id").join(id) };
+    fs::canonicalize(&path)
+        .map_err(|error| DeviceError::new(Fault::NotFound, format!("the camera {id}")).with_detail(error))
+}
