@@ -16,9 +16,9 @@ fn goldens() -> impl Iterator<Item = (&'static str, Value)> {
 #[test]
 fn the_checked_in_schema_is_the_generated_one() {
     let checked_in: Value = serde_json::from_str(CHECKED_IN).unwrap();
-    assert_eq!(
-        checked_in,
-        json_schema(),
+    // Both are thousands of lines: to print them helps nobody.
+    assert!(
+        checked_in == json_schema(),
         "regenerate: cargo run -p greenroom-reports --example report_schema > reports/schema/report-1.schema.json"
     );
 }
