@@ -32,6 +32,8 @@ const LOG: Micros = Micros::from_millis(1_500);
 const VALIDATE: Micros = Micros::from_millis(1_500);
 /// A stream down lasts at least this, however long the round trip.
 const SHORTEST_STREAM: Micros = Micros::from_millis(100);
+/// QUIC's first datagrams have at least 1,200 octets (RFC 9000 section 14.1), here with headers of IPv4 and UDP.
+const LEAST_QUIC: u32 = 1_228;
 /// No check takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Names control packets in departures; no machine gives this key.
@@ -79,8 +81,12 @@ pub fn check(scenario: &Scenario, seed: u64, plan: &Plan) -> Checked {
         agent: SocketAddr::new(addresses[0].ip(), 7_443),
         endpoint: SocketAddr::new(addresses[1].ip(), 7_443),
     };
-    let mut endpoint =
-        Endpoint { line: line.other_end(), reflector: measure::reflector(zero_there), next_chunk: None };
+    let mut endpoint = Endpoint {
+        line: line.other_end(),
+        reflector: measure::reflector(zero_there),
+        next_chunk: None,
+        finished: false,
+    };
     let config = SenderConfig {
         reflector: addresses[1],
         ssid: SSID,
@@ -94,6 +100,9 @@ pub fn check(scenario: &Scenario, seed: u64, plan: &Plan) -> Checked {
         straggler_wait: plan.drain,
     };
     let mut agent = Agent::new(plan, Sender::new(config, zero_here), line);
+    agent.carries_quic = Direction::BOTH.iter().all(|direction| {
+        scenario.schedule(*direction).at(Duration::ZERO).mtu_bytes.is_none_or(|mtu| mtu >= LEAST_QUIC)
+    });
     let here = End { machine: &mut agent, address: addresses[0] };
     let there = End { machine: &mut endpoint, address: addresses[1] };
     let (truth, [end_here, _]) = Sim::new(scenario, seed, here, there).run(LIMIT, stream_of);
@@ -149,6 +158,8 @@ struct Agent<'p> {
     wait: Option<Micros>,
     stage: Stage,
     decided_at: Option<Micros>,
+    /// Whether a handshake would get through.
+    carries_quic: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,7 +189,8 @@ impl<'p> Agent<'p> {
         };
         let (conductor, there) = (None, Half::default());
         let (wait, stage, decided_at) = (None, Stage::Offering, None);
-        Self { plan, sender, line, meta, conductor, there, wait, stage, decided_at }
+        let carries_quic = true;
+        Self { plan, sender, line, meta, conductor, there, wait, stage, decided_at, carries_quic }
     }
 
     /// Does what is due, as `greenroom::check` does.
@@ -202,7 +214,7 @@ impl<'p> Agent<'p> {
     }
 
     fn offer(&mut self, now: Micros) {
-        if self.sender.state() == SenderState::Unreachable {
+        if self.sender.state() == SenderState::Unreachable || !self.carries_quic {
             self.fail(TargetFailure::UdpBlocked { works: Some("tls/7443".to_owned()) }, now);
             return;
         }
@@ -221,6 +233,7 @@ impl<'p> Agent<'p> {
                         self.end(now, Ending::Decided);
                         break;
                     }
+                    conductor.rest(now, &assessment);
                 }
                 Cue::Wait(until) => {
                     self.wait = Some(until.max(now + Micros::from_millis(1)));
@@ -354,6 +367,8 @@ struct Endpoint {
     line: Line,
     reflector: Reflector,
     next_chunk: Option<Micros>,
+    /// Whether the rest of the log is sent.
+    finished: bool,
 }
 
 impl Endpoint {
@@ -366,11 +381,15 @@ impl Endpoint {
                     self.reflector.start_stream(now, SSID, media).expect("validated, few streams");
                 }
                 Request::Stop(stream) => self.reflector.stop_stream(SSID, stream),
-                Request::Finish => self.send_log(now, true),
+                Request::Finish => {
+                    self.send_log(now, true);
+                    self.finished = true;
+                }
             }
         }
         let validated = self.reflector.session(SSID).is_some_and(|session| session.validated.is_some());
         match self.next_chunk {
+            _ if self.finished => self.next_chunk = None,
             None if validated => self.next_chunk = Some(now + CHUNK),
             Some(due) if due <= now => {
                 self.send_log(now, false);
