@@ -17,7 +17,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_bytes: None,
     };
     let plan = plan(&request)?;
-    println!("This takes up to {:.0} s and {}.", plan.longest().as_secs(), plan.bytes);
+    println!(
+        "This takes {} to {} s and up to {}.",
+        plan.usual().as_secs(),
+        plan.longest().as_secs(),
+        plan.bytes
+    );
 
     let report = greenroom::check(plan).await;
     print!("{}", terminal::render(&report, terminal::Options::default()));

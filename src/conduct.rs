@@ -12,6 +12,11 @@ use crate::plan::{Plan, PlannedPhase, PlannedStream};
 
 /// How often the trace so far is looked at.
 pub const LOOK: Micros = Micros::from_millis(100);
+/// How often it is looked at once a run goes on beyond what is usually enough: then nothing changes fast.
+pub const LATER_LOOK: Micros = Micros::from_millis(500);
+/// How often a run that goes on beyond what is usually enough may end without a certain answer. Seldom: to stop at the first look at
+/// which chance has it decided would favor what is wrong.
+pub const REST: Micros = Micros::from_millis(1_500);
 /// Phases and streams are announced so long before they are due.
 pub const AHEAD: Micros = Micros::from_millis(20);
 /// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
@@ -37,6 +42,9 @@ pub struct Conductor<'p> {
     end: Micros,
     upcoming: Peekable<slice::Iter<'p, PlannedPhase>>,
     next_look: Micros,
+    enough: Micros,
+    /// When it is next asked whether what there is will do.
+    next_rest: Micros,
     phase: PhaseKind,
 }
 
@@ -48,6 +56,8 @@ impl<'p> Conductor<'p> {
             end: start + plan.traffic_ends(),
             upcoming: plan.phases.iter().peekable(),
             next_look: start + LOOK,
+            enough: start + plan.enough,
+            next_rest: start + plan.enough,
             phase: PhaseKind::Idle,
         }
     }
@@ -73,11 +83,22 @@ impl<'p> Conductor<'p> {
             return Cue::Over;
         }
         if now >= self.next_look {
-            self.next_look = now + LOOK;
+            self.next_look = now + if now < self.enough { LOOK } else { LATER_LOOK };
             return Cue::Look;
         }
         let phase = self.upcoming.peek().map_or(self.end, |phase| start + phase.from - AHEAD);
         Cue::Wait(phase.min(self.next_look))
+    }
+
+    /// Takes in what a look has shown: where it will do and the time for that has come, nothing more is offered.
+    pub fn rest(&mut self, now: Micros, so_far: &Assessment) {
+        if now < self.next_rest {
+            return;
+        }
+        self.next_rest = now + REST;
+        if so_far.settled {
+            self.end = now;
+        }
     }
 
     /// Whether the endpoint has been silent for too long, given when it was last heard.
@@ -140,9 +161,38 @@ mod tests {
         assert_eq!(begun, [0, 1_480]);
         let looks: Vec<_> =
             cues.iter().filter(|(_, cue)| *cue == Cue::Look).map(|(at, _)| at.get() / 1_000).collect();
-        let expected: Vec<_> = (1..=44).map(|look| look * 100).collect();
+        let expected: Vec<_> =
+            (1..=45).map(|look| look * 100).chain((10..36).map(|look| look * 500)).collect();
         assert_eq!(looks, expected);
         assert_eq!(cues.last(), Some(&(plan.traffic_ends(), Cue::Over)));
+    }
+
+    #[test]
+    fn a_run_rests_only_where_it_will_do_and_then_seldom() {
+        let plan = quick();
+        let mut conductor = Conductor::new(&plan, Micros::ZERO);
+        let so_far = |settled| Assessment { settled, ..judge(&plan, &meta(), None, false) };
+        let (hangs, will_do) = (so_far(false), so_far(true));
+        let ends = |conductor: &Conductor<'_>| conductor.end.get() / 1_000;
+        conductor.rest(Micros::from_millis(4_400), &will_do);
+        assert_eq!(ends(&conductor), 18_000, "too soon");
+        conductor.rest(Micros::from_millis(4_500), &hangs);
+        conductor.rest(Micros::from_millis(5_000), &will_do);
+        assert_eq!(ends(&conductor), 18_000, "not asked again so soon");
+        conductor.rest(Micros::from_millis(6_000), &will_do);
+        assert_eq!(ends(&conductor), 6_000);
+        assert_eq!(conductor.cue(Micros::from_millis(1)), Cue::Begin(plan.phases[0]));
+    }
+
+    fn meta() -> TargetMeta {
+        TargetMeta {
+            url: "greenroom://probe.example".to_owned(),
+            kind: "greenroom".to_owned(),
+            reached: None,
+            identity: None,
+            failure: None,
+            in_process: false,
+        }
     }
 
     #[test]

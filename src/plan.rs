@@ -121,6 +121,8 @@ pub struct Plan {
     pub max_bytes: DataSize,
     /// Whether the run ends as soon as every use asked for is decided.
     pub stop_early: bool,
+    /// When it ends if what was seen until then gives an answer that more of it would hardly change.
+    pub enough: Micros,
 }
 
 impl Plan {
@@ -129,7 +131,12 @@ impl Plan {
         self.phases.last().map_or(Micros::ZERO, |phase| phase.to)
     }
 
-    /// The longest that the whole run takes: reaching the endpoint, traffic, stragglers.
+    /// How long the whole run takes unless the answer hangs: reaching the endpoint, traffic, stragglers.
+    pub fn usual(&self) -> Micros {
+        self.reach + self.enough + self.drain
+    }
+
+    /// The longest that the whole run takes.
     pub fn longest(&self) -> Micros {
         self.reach + self.traffic_ends() + self.drain
     }
@@ -272,12 +279,14 @@ struct Timing {
     settle: Micros,
     /// All phases together.
     traffic: Micros,
+    /// How much longer the last rung may go on where the answer hangs.
+    more: Micros,
     max_bytes: DataSize,
 }
 
 const fn timing(mode: Mode) -> Timing {
     match mode {
-        // 1 + 4.5 + 0.5 = 6 s. 225 audio packets without a loss bound the loss below 2 % with 95 % confidence, which takes
+        // 1 + 4.5 + 0.5 = 6 s, and up to 13.5 s more where the answer hangs. 225 audio packets without a loss bound the loss below 2 % with 95 % confidence, which takes
         // 183 of them; 75 before any load bound a 95th percentile, which takes 72. A straggler is lost after 300 ms at the earliest.
         Mode::Quick => Timing {
             reach: Micros::from_secs(1),
@@ -287,6 +296,7 @@ const fn timing(mode: Mode) -> Timing {
             search: false,
             settle: Micros::ZERO,
             traffic: Micros::from_millis(4_500),
+            more: Micros::from_millis(13_500),
             max_bytes: QUICK_MAX_BYTES,
         },
         // 3 + 23.5 + 3.5 = 30 s. A straggler is lost after Tmax = 3 s.
@@ -298,6 +308,7 @@ const fn timing(mode: Mode) -> Timing {
             search: true,
             settle: Micros::from_millis(1_500),
             traffic: Micros::from_millis(23_500),
+            more: Micros::ZERO,
             max_bytes: DEEP_MAX_BYTES,
         },
     }
@@ -333,14 +344,18 @@ fn plan_rungs(uses: &BTreeSet<Use>, mode: Mode, timing: &Timing, request: &Reque
     if timing.settle > Micros::ZERO && (timing.search || !rungs.is_empty()) {
         builder.phase(PhaseKind::Settle, timing.settle, Bitrate::default());
     }
+    let enough = builder.now();
+    let max_bytes = request.max_bytes.unwrap_or(timing.max_bytes);
+    builder.prolong(timing.more, max_bytes);
     let frame = Frame {
         kind: Kind::Check,
         mode,
         uses: uses.clone(),
         reach: timing.reach,
         drain: timing.drain,
-        max_bytes: request.max_bytes.unwrap_or(timing.max_bytes),
+        max_bytes,
         stop_early: mode == Mode::Quick,
+        enough,
     };
     builder.finish(frame, request)
 }
@@ -383,6 +398,7 @@ fn plan_chosen(media: &[ChosenMedia], duration: Micros, request: &Request) -> Re
             drain: deep.drain,
             max_bytes: request.max_bytes.unwrap_or(deep.max_bytes),
             stop_early: false,
+            enough: duration,
         },
         request,
     ))
@@ -437,6 +453,7 @@ struct Frame {
     drain: Micros,
     max_bytes: DataSize,
     stop_early: bool,
+    enough: Micros,
 }
 
 impl Builder {
@@ -462,6 +479,23 @@ impl Builder {
         for direction in Direction::BOTH {
             let chosen = ChosenMedia { media: use_.media(), direction, rate };
             self.stream(chosen, Some(use_), (from, from + lasting));
+        }
+    }
+
+    /// Lets the last phase and its streams last longer, by `most` or as far as the bytes go.
+    fn prolong(&mut self, most: Micros, max_bytes: DataSize) {
+        let end = self.now();
+        let last: Bitrate = self.media.iter().filter(|stream| stream.to == end).map(|s| s.spec.rate).sum();
+        let rate = last + AUDIO_RATE + AUDIO_RATE;
+        let left = max_bytes.bytes().saturating_sub(self.bytes().bytes());
+        // In tenths of a second: plans are read by people.
+        let affordable = i64::try_from(left * 80 / rate.bps().max(1)).unwrap_or(i64::MAX / 100_000);
+        let more = most.min(Micros::from_millis(affordable.min(1_000_000) * 100));
+        for stream in self.media.iter_mut().filter(|stream| stream.to == end) {
+            stream.to = end + more;
+        }
+        if let Some(last) = self.phases.last_mut() {
+            last.to = end + more;
         }
     }
 
@@ -501,17 +535,25 @@ impl Builder {
         self.media.push(PlannedStream { id, spec, rung, from, to });
     }
 
-    fn finish(self, frame: Frame, request: &Request) -> Plan {
-        let to = self.now();
-        let audio = PlannedStream {
+    /// The stream that runs through all of it.
+    fn audio(&self) -> PlannedStream {
+        PlannedStream {
             id: StreamId::AUDIO,
             spec: StreamSpec { media: Media::Audio, direction: None, rate: AUDIO_RATE },
             rung: Some(Use::Audio),
             from: Micros::ZERO,
-            to,
-        };
+            to: self.now(),
+        }
+    }
+
+    /// All but capacity searches, at the IP layer.
+    fn bytes(&self) -> DataSize {
         let media: DataSize = self.media.iter().map(PlannedStream::bytes).sum();
-        let bytes = audio.bytes() + media + CONTROL_BYTES;
+        self.audio().bytes() + media + CONTROL_BYTES
+    }
+
+    fn finish(self, frame: Frame, request: &Request) -> Plan {
+        let (audio, bytes) = (self.audio(), self.bytes());
         let left = DataSize::from_bytes(frame.max_bytes.bytes().saturating_sub(bytes.bytes()));
         let search = self.planned_search(left);
         let bytes = bytes + search.map_or(DataSize::default(), |search| search.budget + search.budget);
@@ -530,6 +572,7 @@ impl Builder {
             bytes,
             max_bytes: frame.max_bytes,
             stop_early: frame.stop_early,
+            enough: frame.enough,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom_reports::assess::TargetMeta;
+use greenroom_reports::assess::{Assessment, TargetMeta};
 use greenroom_reports::trace::{Direction, Half, PhaseKind, StreamId, Trace};
 use greenroom_reports::units::{DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
@@ -172,9 +172,11 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
                 if silent && snapshot.moved >= MOVED.0 {
                     return Ending::Failed(TargetFailure::AddressChanged);
                 }
-                if look(&snapshot, plan, meta, watch, (now - start, conductor.phase())) {
+                let assessment = look(&snapshot, plan, meta, watch, (now - start, conductor.phase()));
+                if conduct::may_stop(plan, &assessment) {
                     return Ending::Decided;
                 }
+                conductor.rest(now, &assessment);
                 continue;
             }
             Cue::Wait(until) => until,
@@ -206,14 +208,14 @@ async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, start: M
     }
 }
 
-/// Looks at what there is so far: tells it, and says whether all is decided.
+/// Looks at what there is so far, and tells it.
 fn look(
     snapshot: &Snapshot,
     plan: &Plan,
     meta: &TargetMeta,
     watch: &Watch,
     (at, phase): (Micros, PhaseKind),
-) -> bool {
+) -> Assessment {
     let assessment = conduct::judge(plan, meta, Some(&snapshot.trace), false);
     let target = assessment.targets.first();
     watch.tell(Progress::Figures(Figures {
@@ -224,7 +226,7 @@ fn look(
         loss_down: target.and_then(|t| t.down.loss_ratio.measured()).map(|loss| loss.value),
         bytes: bytes_of(&snapshot.trace.here) + snapshot.search_bytes,
     }));
-    conduct::may_stop(plan, &assessment)
+    assessment
 }
 
 /// Bytes that this end sent and received at the IP layer.

@@ -57,12 +57,16 @@ fn announcement(plan: &Plan) -> String {
         None => "Testing this computer alone: no endpoint was given, so this says nothing about the internet"
             .to_owned(),
     };
-    format!(
-        "{what}. This takes up to {} s and uses up to {} (limit {}).",
-        whole_seconds(plan.longest()),
-        plan.bytes,
-        plan.max_bytes
-    )
+    format!("{what}. This {} and uses up to {} (limit {}).", how_long(plan), plan.bytes, plan.max_bytes)
+}
+
+fn how_long(plan: &Plan) -> String {
+    let [usual, longest] = [plan.usual(), plan.longest()].map(whole_seconds);
+    if usual == longest {
+        format!("takes up to {longest} s")
+    } else {
+        format!("takes {usual} s, up to {longest} s if the answer hangs,")
+    }
 }
 
 fn whole_seconds(time: Micros) -> i64 {

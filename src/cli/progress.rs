@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use greenroom_reports::trace::PhaseKind;
+use greenroom_reports::units::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::check::{Figures, Progress};
@@ -12,6 +13,7 @@ use crate::plan::Plan;
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     bar: ProgressBar,
+    enough: Micros,
 }
 
 impl Live {
@@ -19,13 +21,13 @@ impl Live {
     pub(super) fn start(plan: &Plan, watched: bool) -> Self {
         let target =
             if watched { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let length = u64::try_from(plan.traffic_ends().get()).unwrap_or(0);
+        let length = u64::try_from(plan.enough.get()).unwrap_or(0);
         let bar = ProgressBar::with_draw_target(Some(length), target);
         let style = ProgressStyle::with_template("{spinner} {bar:20} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar }
+        Self { bar, enough: plan.enough }
     }
 
     /// Shows what is new.
@@ -38,7 +40,8 @@ impl Live {
             }
             Progress::Figures(figures) => {
                 self.bar.set_position(u64::try_from(figures.at.get()).unwrap_or(0));
-                self.bar.set_message(line(figures));
+                let hangs = if figures.at > self.enough { "the answer hangs, listening on · " } else { "" };
+                self.bar.set_message(format!("{hangs}{}", line(figures)));
             }
             Progress::Finishing => self.bar.set_message("waiting for stragglers"),
         }
@@ -73,7 +76,7 @@ fn line(figures: &Figures) -> String {
 
 #[cfg(test)]
 mod tests {
-    use greenroom_reports::units::{DataSize, Micros};
+    use greenroom_reports::units::DataSize;
 
     use super::*;
 

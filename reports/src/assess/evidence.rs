@@ -3,11 +3,15 @@
 //! speaks for the load being why.
 
 use crate::confidence::loss::{self, LossRuns, Side};
-use crate::confidence::{self, LEVEL};
+use crate::confidence::{self, FINAL_LEVEL, LEVEL};
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::schema::State;
 use crate::units::Micros;
 use crate::verdict::{Band, Judgement, Reach};
+
+/// Level of the interval that has to lie within good for a share of packets to be called ready where nothing else decides: half a
+/// standard error beside the estimate. Chosen by simulation: see docs/accuracy/verdicts.md.
+const LEAN: f64 = 0.38;
 
 /// A figure's samples, in order of sending.
 #[derive(Debug, Clone)]
@@ -83,6 +87,22 @@ impl Sample {
                 let sorted: Sorted = values.iter().copied().collect();
                 Some((sorted.at(*q)? - less[1]).as_ms())
             }
+        }
+    }
+
+    /// The state to go by where intervals leave ready and degraded open; `None` of nothing.
+    ///
+    /// Between two that are about as likely it is the worse: who was promised a good call and gets a bad one is worse off than who was
+    /// warned for nothing.
+    fn likely(&self, band: &Band) -> Option<State> {
+        let state = state_of(self.value()?, band);
+        match self {
+            Self::Share(marks) if state == State::Ready => {
+                let runs: LossRuns = marks.iter().copied().collect();
+                let nearly = loss::displayed_bursty(&runs, LEAN).high <= band.good;
+                Some(if nearly { State::Ready } else { State::Degraded })
+            }
+            _ => Some(state),
         }
     }
 
@@ -195,12 +215,12 @@ struct Ends {
 
 impl Against {
     fn of([cautious, generous]: &[LossRuns; 2], share: f64) -> Self {
-        let ends = |side: fn(&LossRuns, f64, f64) -> Side| {
-            let low = side(cautious, LEVEL, share);
-            let high = if cautious == generous { low } else { side(generous, LEVEL, share) };
+        let ends = |side: fn(&LossRuns, f64, f64) -> Side, level| {
+            let low = side(cautious, level, share);
+            let high = if cautious == generous { low } else { side(generous, level, share) };
             Ends { beyond: low == Side::Beyond, within: high == Side::Within }
         };
-        Self { always: ends(loss::verdict_side), once: ends(loss::final_side) }
+        Self { always: ends(loss::verdict_side, LEVEL), once: ends(loss::final_side, FINAL_LEVEL) }
     }
 }
 
@@ -218,7 +238,7 @@ impl Evidence {
         if let Some(within) = within {
             reaches.blame(within.reach(band));
         }
-        let mut point = own.and_then(Sample::value).map(|value| state_of(value, band));
+        let mut point = own.and_then(|own| own.likely(band));
         for Heavier { sample, .. } in &heavier {
             reaches.clear(sample.reach(band));
             if own.is_none() && sample.value().is_some_and(|value| value <= band.good) {
@@ -228,7 +248,7 @@ impl Evidence {
         let pooled = own.and_then(|own| pooled(own, &heavier, band));
         if let Some(pooled) = pooled {
             reaches.once = reaches.once.at_best(pooled.reach(band).once.best);
-            point = pooled.value().map(|value| state_of(value, band));
+            point = pooled.likely(band);
         }
         let told = pooled.or(own);
         let shown = told.or(within);

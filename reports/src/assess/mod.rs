@@ -77,6 +77,9 @@ pub struct Assessment {
     /// Whether a longer run would not change the verdict, so that it may stop: every use asked for is certain; or the verdict is
     /// blocked for certain, and of the others there is something to say.
     pub decided: bool,
+    /// Whether the answer at the cap would come from intervals alone: of every use asked for, those for a single look tell ready from
+    /// not ready.
+    pub settled: bool,
 }
 
 /// Judges a run: figures, findings, causes, verdict.
@@ -96,7 +99,7 @@ pub struct Assessment {
 /// intervals for a single look, which are narrower.
 pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
     let judged: Vec<Judged<'_>> = probed.iter().map(|probed| Judged::of(probed, question)).collect();
-    let (verdict, decided) = verdict(&judged, question);
+    let (verdict, Progress { decided, settled }) = verdict(&judged, question);
     let first = judged.iter().find_map(|judged| judged.observed.as_ref());
     let host = figures::host(first);
     let sketches = first.map(figures::sketches).unwrap_or_default();
@@ -105,6 +108,7 @@ pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
         verdict,
         host,
         decided,
+        settled,
         sketches: sketches.into_iter().map(|(name, sketch)| (name, sketch.encode())).collect(),
     }
 }
@@ -257,12 +261,18 @@ fn worst(found: &UseFindings, at_cap: bool) -> (Option<Judgement>, Option<String
     (judged, reason)
 }
 
-/// The verdict over all endpoints, per use and overall the worst; and whether it is [decided](Assessment::decided).
-fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, bool) {
+/// How far a verdict has come: see [`Assessment`].
+struct Progress {
+    decided: bool,
+    settled: bool,
+}
+
+/// The verdict over all endpoints, per use and overall the worst.
+fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress) {
     let in_process = !judged.is_empty() && judged.iter().all(|judged| judged.target.in_process);
     let mut uses: BTreeMap<Use, UseVerdict> = BTreeMap::new();
     let mut overall: Option<Judgement> = None;
-    let (mut certain, mut answered) = (true, true);
+    let (mut certain, mut answered, mut settled) = (true, true, true);
     for use_ in Use::ALL {
         let asked = question.asked.contains(&use_);
         let found = judged.iter().filter_map(|judged| judged.uses.get(&use_));
@@ -281,6 +291,7 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, bool) {
             overall = Some(overall.map_or(worst, |overall| overall.worsened_by(worst)));
             certain &= worst.certain();
             answered &= worst.answers();
+            settled &= worst.settled();
         }
     }
     let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
@@ -310,7 +321,7 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, bool) {
         uses,
         causes,
     };
-    (verdict, decided)
+    (verdict, Progress { decided, settled })
 }
 
 /// The worst cause that bears on a use asked for and is as bad as the verdict.

@@ -66,7 +66,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         devices,
         trace,
     } = frame;
-    let Assessment { targets, verdict, host, sketches, decided: _ } = assessment;
+    let Assessment { targets, verdict, host, sketches, decided: _, settled: _ } = assessment;
     Report {
         schema: SCHEMA.to_owned(),
         id,

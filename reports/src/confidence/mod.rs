@@ -16,6 +16,9 @@ pub mod sprt;
 
 /// The confidence level of every interval in a report.
 pub const LEVEL: f64 = 0.95;
+/// Level of the intervals for a single look that give a run its answer when it ends without a certain one: one chance in twenty on
+/// each side.
+pub const FINAL_LEVEL: f64 = 0.9;
 
 /// Where a share probably lies.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -67,6 +67,8 @@ pub struct Judgement {
     best: State,
     /// The worst state that the evidence allows.
     worst: State,
+    /// What an interval for a single look allows.
+    once: Reach,
 }
 
 impl Judgement {
@@ -82,10 +84,11 @@ impl Judgement {
         at_cap: State::Inconclusive,
         best: State::Ready,
         worst: State::Blocked,
+        once: Reach::ALL,
     };
 
     const fn certainly(state: State) -> Self {
-        Self { state, at_cap: state, best: state, worst: state }
+        Self { state, at_cap: state, best: state, worst: state, once: Reach { best: state, worst: state } }
     }
 
     /// Judges a figure against what is good and where the limit is (`None`: it can degrade, never block).
@@ -109,12 +112,17 @@ impl Judgement {
             State::Blocked => State::Degraded,
             state => worse(state, best),
         };
-        Self { state: if at_cap { finally } else { always.state(None) }, at_cap: finally, best, worst }
+        Self { state: if at_cap { finally } else { always.state(None) }, at_cap: finally, best, worst, once }
     }
 
     /// Whether there would be an answer, were this all there is to come.
     pub fn answers(self) -> bool {
         self.at_cap != State::Inconclusive
+    }
+
+    /// Whether intervals for a single look tell ready from not ready, so that no point estimate has to.
+    pub fn settled(self) -> bool {
+        self.once.best != State::Ready || self.once.worst == State::Ready
     }
 
     /// Whether the intervals decided it: nothing that the evidence allows is better or worse.
@@ -140,6 +148,10 @@ impl Judgement {
             at_cap: worse(self.at_cap, other.at_cap),
             best: worse(self.best, other.best),
             worst: worse(self.worst, other.worst),
+            once: Reach {
+                best: worse(self.once.best, other.once.best),
+                worst: worse(self.once.worst, other.once.worst),
+            },
         }
     }
 }

@@ -26,6 +26,14 @@ fn a_clean_link_is_ready_within_its_time() {
     assert!(percentile(&tally.took_ms, 100).is_some_and(|ms| ms <= 6_000.0), "{:?}", tally.took_ms);
 }
 
+#[test]
+fn losses_in_bursts_are_listened_to_for_longer() {
+    let plan = quick_check(&[Use::Audio, Use::Video720p]);
+    let tally = tally(&named("weak_4g"), &plan, 0..8);
+    assert!(tally.inconclusive <= 1, "{tally:?}");
+    assert!(percentile(&tally.took_ms, 50).is_some_and(|ms| ms > 6_000.0), "{:?}", tally.took_ms);
+}
+
 /// Never ready above 5 %: not once.
 #[test]
 fn heavy_loss_is_never_ready_and_seen_soon() {
