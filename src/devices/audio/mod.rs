@@ -12,6 +12,10 @@ use serde::Serialize;
 
 use super::error::DeviceError;
 
+pub mod choose;
+#[cfg(feature = "audio")]
+pub mod native;
+
 /// The block that tests ask for: 40 ms. Shorter ones drop out on a loaded machine, longer ones only cost time.
 pub const BLOCK: Micros = Micros::from_millis(40);
 
@@ -180,15 +184,10 @@ pub struct Played {
     pub of: u64,
     /// When its first frame was due at the speaker, as the driver has it. `None`: the driver has not asked for it yet.
     pub started: Option<Micros>,
+    /// Whether all was handed over and had the time to sound.
+    pub over: bool,
     /// Underruns that the driver reported.
     pub underruns: u32,
-}
-
-impl Played {
-    /// Whether all was handed over and had the time to sound.
-    pub fn is_over(&self) -> bool {
-        self.frames >= self.of
-    }
 }
 
 impl Role {
