@@ -88,7 +88,7 @@ mod tests {
             attached: None,
             format: None,
             muted: None,
-            volume_db: None,
+            volume_ratio: None,
         }
     }
 

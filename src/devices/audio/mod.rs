@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::DeviceError;
 
 pub mod choose;
+pub mod fake;
 #[cfg(feature = "audio")]
 pub mod native;
 
@@ -49,8 +50,8 @@ pub trait AudioSystem: Send + Sync {
 
 /// A microphone that is open and captures.
 pub trait AudioInput: Send {
-    /// What is delivered.
-    fn format(&self) -> Format;
+    /// As what it was opened.
+    fn opened(&self) -> Opened;
 
     /// Waits up to `wait` for the next block.
     ///
@@ -66,10 +67,10 @@ pub trait AudioInput: Send {
 
 /// A speaker that is open.
 pub trait AudioOutput: Send {
-    /// What is taken.
-    fn format(&self) -> Format;
+    /// As what it was opened.
+    fn opened(&self) -> Opened;
 
-    /// Begins to play `sound` (interleaved in [`AudioOutput::format`]'s channels); what was playing ends.
+    /// Begins to play `sound` (interleaved in the channels of [`AudioOutput::opened`]); what was playing ends.
     ///
     /// # Errors
     ///
@@ -116,8 +117,8 @@ pub struct AudioDevice {
     pub format: Option<Format>,
     /// Whether it is muted in the system's mixer. `None`: there is none, or it does not tell.
     pub muted: Option<bool>,
-    /// Its volume in the system's mixer, in dB, 0 = unchanged; the loudest channel. `None`: as for `muted`.
-    pub volume_db: Option<f64>,
+    /// Where its slider stands in the system's mixer, 0..1, beyond 1 it amplifies; the loudest channel. `None`: as for `muted`.
+    pub volume_ratio: Option<f64>,
 }
 
 /// How a device is attached.
@@ -143,6 +144,17 @@ pub struct Format {
     pub rate_hz: u32,
     /// Samples per frame.
     pub channels: u16,
+}
+
+/// As what a device was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The form of samples on this side.
+    pub format: Format,
+    /// The form of one sample on the device's side: `f32`, `i16`.
+    pub form: &'static str,
+    /// Frames a block.
+    pub block_frames: u32,
 }
 
 /// The form of samples that is wanted. What is left open is the device's own.
@@ -182,7 +194,9 @@ pub struct Played {
     pub frames: u64,
     /// Frames of the sound.
     pub of: u64,
-    /// When its first frame was due at the speaker, as the driver has it. `None`: the driver has not asked for it yet.
+    /// When its first frame was handed to the driver. `None`: the driver has not asked for it yet.
+    pub handed: Option<Micros>,
+    /// When that frame was due at the speaker, as the driver has it.
     pub started: Option<Micros>,
     /// Whether all was handed over and had the time to sound.
     pub over: bool,

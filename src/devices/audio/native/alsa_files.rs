@@ -104,7 +104,7 @@ impl Files {
                 attached: Some(attached),
                 format: None,
                 muted: None,
-                volume_db: None,
+                volume_ratio: None,
             })
             .collect();
         Some(devices)

@@ -43,6 +43,22 @@ macro_rules! with_type {
     }};
 }
 
+/// What a form of samples is called.
+pub(super) fn name(form: SampleFormat) -> &'static str {
+    match form {
+        SampleFormat::F32 => "f32",
+        SampleFormat::F64 => "f64",
+        SampleFormat::I32 => "i32",
+        SampleFormat::U32 => "u32",
+        SampleFormat::I24 => "i24",
+        SampleFormat::I16 => "i16",
+        SampleFormat::U16 => "u16",
+        SampleFormat::I8 => "i8",
+        SampleFormat::U8 => "u8",
+        _ => "unknown",
+    }
+}
+
 /// What a driver handed over, as float. Empty for forms that are never asked for.
 pub(super) fn to_float(data: &Data) -> Vec<f32> {
     with_type!(data.sample_format(), T => {

@@ -89,7 +89,7 @@ mod elsewhere {
                 attached: description.and_then(|description| attached(description.interface_type())),
                 format: own.ok().map(|own| Format { rate_hz: own.sample_rate(), channels: own.channels() }),
                 muted: None,
-                volume_db: None,
+                volume_ratio: None,
             })
         });
         Ok(devices.collect())

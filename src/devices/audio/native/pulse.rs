@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::Mutex;
 
-use pulseaudio::protocol::{ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SourceFlags};
+use pulseaudio::protocol::{ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SourceFlags, Volume};
 use pulseaudio::{Client, ClientError};
 
 use super::bounded::{LISTING, bounded};
@@ -128,7 +128,7 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             ),
             format: Some(format_of(&source.sample_spec)),
             muted: Some(source.muted),
-            volume_db: volume_db(&source.cvolume),
+            volume_ratio: volume_ratio(&source.cvolume),
         },
         card: card(&source.props),
     });
@@ -146,7 +146,7 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             ),
             format: Some(format_of(&sink.sample_spec)),
             muted: Some(sink.muted),
-            volume_db: volume_db(&sink.cvolume),
+            volume_ratio: volume_ratio(&sink.cvolume),
         },
         card: card(&sink.props),
     });
@@ -185,11 +185,10 @@ fn format_of(spec: &SampleSpec) -> Format {
     Format { rate_hz: spec.sample_rate, channels: u16::from(spec.channels) }
 }
 
-fn volume_db(volume: &ChannelVolume) -> Option<f64> {
-    let loudest = volume.channels().iter().map(|volume| volume.as_u32()).max()?;
-    let db = pulseaudio::protocol::Volume::from_u32_clamped(loudest).to_db();
-    // At 0 % it is minus infinity, which no report can hold; nothing is left of a signal below -120 dB.
-    Some(f64::from(db).max(-120.0))
+/// The mixer's slider, as mixers show it: 1 is 100 %.
+fn volume_ratio(volume: &ChannelVolume) -> Option<f64> {
+    let loudest = volume.channels().iter().map(Volume::as_u32).max()?;
+    Some(f64::from(loudest) / f64::from(Volume::NORM.as_u32()))
 }
 
 fn attached(props: &Props, is_hardware: bool, is_network: bool) -> Option<Attached> {

@@ -13,7 +13,9 @@ use greenroom_reports::units::Micros;
 use super::bounded::{OPENING, quietly};
 use super::{NativeAudio, convert, fault};
 use crate::devices::LONGEST_WAIT;
-use crate::devices::audio::{AudioDevice, AudioInput, AudioOutput, Block, Format, Played, Role, Want};
+use crate::devices::audio::{
+    AudioDevice, AudioInput, AudioOutput, Block, Format, Opened, Played, Role, Want,
+};
 use crate::devices::clock::Clock;
 use crate::devices::error::{DeviceError, Fault};
 
@@ -26,7 +28,7 @@ const NO_CALL: Micros = Micros::from_secs(2);
 pub(super) struct Capture {
     system: NativeAudio,
     device: AudioDevice,
-    format: Format,
+    opened: Opened,
     heard: Arc<Heard>,
     last: Micros,
     keeper: Keeper,
@@ -50,11 +52,11 @@ impl Capture {
     pub(super) fn open(system: &NativeAudio, device: &AudioDevice, want: Want) -> Result<Self, DeviceError> {
         let heard = Arc::new(Heard::default());
         let (clock, shared) = (system.clock, Arc::clone(&heard));
-        let (keeper, format) = Keeper::open(system, device, move |device| {
+        let (keeper, opened) = Keeper::open(system, device, move |device| {
             let offered: Vec<_> = device.supported_input_configs()?.collect();
             let own = device.default_input_config()?;
             let (config, form) = chosen(&offered, &own, want)?;
-            let format = Format { rate_hz: config.sample_rate, channels: config.channels };
+            let opened = opened(&config, form);
             let (on_data, on_error) = (Arc::clone(&shared), shared);
             let stream = device.build_input_stream_raw(
                 config,
@@ -63,16 +65,16 @@ impl Capture {
                 move |error| on_error.fail(error),
                 Some(OPENING.to_duration()),
             )?;
-            Ok((stream, format))
+            Ok((stream, opened))
         })?;
         let last = system.clock.now();
-        Ok(Self { system: system.clone(), device: device.clone(), format, heard, last, keeper })
+        Ok(Self { system: system.clone(), device: device.clone(), opened, heard, last, keeper })
     }
 }
 
 impl AudioInput for Capture {
-    fn format(&self) -> Format {
-        self.format
+    fn opened(&self) -> Opened {
+        self.opened
     }
 
     fn next(&mut self, wait: Micros) -> Result<Block, DeviceError> {
@@ -137,7 +139,7 @@ impl Heard {
 pub(super) struct Playback {
     system: NativeAudio,
     device: AudioDevice,
-    format: Format,
+    opened: Opened,
     playing: Arc<Playing>,
     keeper: Keeper,
 }
@@ -154,7 +156,9 @@ struct PlayingState {
     sound: Option<Arc<[f32]>>,
     /// Samples handed over.
     position: usize,
-    /// When its first sample is due at the speaker.
+    /// When its first sample was handed over.
+    handed: Option<Micros>,
+    /// When that sample is due at the speaker.
     started: Option<Micros>,
     /// When its last sample is, once it was handed over.
     ends: Option<Micros>,
@@ -166,29 +170,31 @@ impl Playback {
     pub(super) fn open(system: &NativeAudio, device: &AudioDevice, want: Want) -> Result<Self, DeviceError> {
         let playing = Arc::new(Playing::default());
         let (clock, shared) = (system.clock, Arc::clone(&playing));
-        let (keeper, format) = Keeper::open(system, device, move |device| {
+        let (keeper, opened) = Keeper::open(system, device, move |device| {
             let offered: Vec<_> = device.supported_output_configs()?.collect();
             let own = device.default_output_config()?;
             let (config, form) = chosen(&offered, &own, want)?;
-            let format = Format { rate_hz: config.sample_rate, channels: config.channels };
+            let opened = opened(&config, form);
             let (on_data, on_error) = (Arc::clone(&shared), shared);
             let stream = device.build_output_stream_raw(
                 config,
                 form,
-                move |data: &mut Data, info: &OutputCallbackInfo| on_data.fill(data, info, clock, format),
+                move |data: &mut Data, info: &OutputCallbackInfo| {
+                    on_data.fill(data, info, clock, opened.format)
+                },
                 move |error| on_error.fail(error),
                 Some(OPENING.to_duration()),
             )?;
-            Ok((stream, format))
+            Ok((stream, opened))
         })?;
         lock(&playing.state).last_call = Some(system.clock.now());
-        Ok(Self { system: system.clone(), device: device.clone(), format, playing, keeper })
+        Ok(Self { system: system.clone(), device: device.clone(), opened, playing, keeper })
     }
 }
 
 impl AudioOutput for Playback {
-    fn format(&self) -> Format {
-        self.format
+    fn opened(&self) -> Opened {
+        self.opened
     }
 
     fn play(&mut self, sound: Arc<[f32]>) -> Result<(), DeviceError> {
@@ -233,11 +239,12 @@ impl AudioOutput for Playback {
 
 impl Playback {
     fn played(&self, state: &PlayingState, over: bool) -> Played {
-        let channels = usize::from(self.format.channels.max(1));
+        let channels = usize::from(self.opened.format.channels.max(1));
         let frames = |samples: usize| u64::try_from(samples / channels).unwrap_or(u64::MAX);
         Played {
             frames: frames(state.position),
             of: state.sound.as_ref().map_or(0, |sound| frames(sound.len())),
+            handed: state.handed,
             started: state.started,
             over,
             underruns: self.playing.underruns.load(Ordering::Relaxed),
@@ -261,6 +268,7 @@ impl Playing {
         let is_last = !rest.is_empty() && taken == rest.len();
         state.position += taken;
         if taken > 0 {
+            state.handed.get_or_insert(now);
             state.started.get_or_insert(due);
         }
         if is_last {
@@ -301,8 +309,8 @@ impl Keeper {
     fn open(
         system: &NativeAudio,
         device: &AudioDevice,
-        open: impl FnOnce(&cpal::Device) -> Result<(cpal::Stream, Format), cpal::Error> + Send + 'static,
-    ) -> Result<(Self, Format), DeviceError> {
+        open: impl FnOnce(&cpal::Device) -> Result<(cpal::Stream, Opened), cpal::Error> + Send + 'static,
+    ) -> Result<(Self, Opened), DeviceError> {
         let (stop, stopped) = mpsc::channel::<()>();
         let (tell, told) = mpsc::channel();
         let starting = Arc::new(Starting::default());
@@ -310,9 +318,9 @@ impl Keeper {
         let keep = move || {
             quietly();
             let stream = match hosts.device(&wanted).and_then(|device| open(&device)) {
-                Ok((stream, format)) => {
+                Ok((stream, opened)) => {
                     // The opener has given up when nobody takes it.
-                    if tell.send(Ok(format)).is_err() {
+                    if tell.send(Ok(opened)).is_err() {
                         return;
                     }
                     stream
@@ -334,7 +342,7 @@ impl Keeper {
             .spawn(keep)
             .map_err(|error| DeviceError::new(Fault::Unknown, device.title()).with_detail(error))?;
         match told.recv_timeout(OPENING.to_duration()) {
-            Ok(Ok(format)) => Ok((Self { stop: Some(stop), starting }, format)),
+            Ok(Ok(opened)) => Ok((Self { stop: Some(stop), starting }, opened)),
             Ok(Err(error)) => Err(fault::on_opening(device, &error)),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(system.diagnose(device, OPENING)),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -360,7 +368,7 @@ impl Keeper {
 /// The libraries' connections to the system's sound. Kept: not all of them end their threads when they are dropped.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts {
-    kept: Arc<Mutex<Vec<(cpal::HostId, Arc<KeptHost>)>>>,
+    kept: Arc<Mutex<Vec<Arc<KeptHost>>>>,
 }
 
 struct KeptHost(cpal::Host);
@@ -375,16 +383,15 @@ impl Hosts {
     /// The library's own handle of `device`.
     fn device(&self, device: &AudioDevice) -> Result<cpal::Device, cpal::Error> {
         let id: cpal::DeviceId = device.id.parse()?;
-        let kept =
-            lock(&self.kept).iter().find(|(host, _)| *host == id.host()).map(|(_, kept)| Arc::clone(kept));
+        let kept = lock(&self.kept).iter().find(|kept| kept.0.id() == id.host()).map(Arc::clone);
         if let Some(found) = kept.and_then(|kept| find(&kept.0, &id, device.role)) {
             return Ok(found);
         }
         // None was kept, or its server was restarted since.
         let host = Arc::new(KeptHost(cpal::host_from_id(id.host())?));
         let mut hosts = lock(&self.kept);
-        hosts.retain(|(other, _)| *other != id.host());
-        hosts.push((id.host(), Arc::clone(&host)));
+        hosts.retain(|other| other.0.id() != id.host());
+        hosts.push(Arc::clone(&host));
         drop(hosts);
         find(&host.0, &id, device.role).ok_or_else(|| cpal::Error::new(ErrorKind::DeviceNotAvailable))
     }
@@ -413,6 +420,17 @@ fn chosen(
 ) -> Result<(cpal::StreamConfig, cpal::SampleFormat), cpal::Error> {
     convert::choose(offered, own, want)
         .map_err(|asked| cpal::Error::with_message(ErrorKind::UnsupportedConfig, asked.to_string()))
+}
+
+fn opened(config: &cpal::StreamConfig, form: cpal::SampleFormat) -> Opened {
+    Opened {
+        format: Format { rate_hz: config.sample_rate, channels: config.channels },
+        form: convert::name(form),
+        block_frames: match config.buffer_size {
+            cpal::BufferSize::Fixed(frames) => frames,
+            cpal::BufferSize::Default => 0,
+        },
+    }
 }
 
 fn bounded_wait(wait: Micros) -> Duration {
