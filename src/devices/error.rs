@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use greenroom_reports::schema::{self, DeviceFailure};
 use greenroom_reports::units::Micros;
 use thiserror::Error;
 
@@ -126,6 +127,21 @@ impl DeviceError {
         self
     }
 
+    /// The same for a report: what is wrong, without the device's name, which stands beside it there.
+    pub fn failure(&self) -> DeviceFailure {
+        let after_ms = |after: Micros| u64::try_from(after.get() / 1_000).unwrap_or(0);
+        match &self.fault {
+            Fault::NotFound => DeviceFailure::NotFound { wanted: Some(self.device.clone()) },
+            Fault::Busy { by } => DeviceFailure::Busy { by: by.as_ref().map(ToString::to_string) },
+            Fault::Permission(permission) => permission.failure(),
+            Fault::Disconnected => DeviceFailure::Disconnected { after_ms: None },
+            Fault::Unsupported { asked } => DeviceFailure::UnsupportedFormat { detail: asked.clone() },
+            Fault::Stalled { after } => DeviceFailure::Stalled { after_ms: after_ms(*after) },
+            Fault::ServerDown { server } => DeviceFailure::SoundServerDown { server: server.clone() },
+            Fault::Unknown => DeviceFailure::Unknown { detail: self.detail.clone() },
+        }
+    }
+
     /// A stable name of the fault for reports and scripts.
     pub fn code(&self) -> &'static str {
         match &self.fault {
@@ -183,6 +199,18 @@ impl DeviceError {
 }
 
 impl Permission {
+    fn failure(&self) -> DeviceFailure {
+        let (which, detail) = match self {
+            Self::Group { group, .. } => (schema::Permission::Group, Some(group.clone())),
+            Self::Portal => (schema::Permission::Portal, None),
+            Self::Privacy => (schema::Permission::PrivacySetting, None),
+            Self::File { file } => (schema::Permission::Unknown, Some(file.clone())),
+            Self::Server { server } => (schema::Permission::Unknown, Some(server.clone())),
+            Self::Unknown => (schema::Permission::Unknown, None),
+        };
+        DeviceFailure::Permission { which, detail }
+    }
+
     fn fix(&self, os: Os) -> String {
         match (self, os) {
             (Self::Group { group, .. }, _) => {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use greenroom_reports::schema::{Connection, DeviceKind};
 use greenroom_reports::units::Micros;
 use serde::Serialize;
 
@@ -112,29 +113,13 @@ pub struct AudioDevice {
     /// Whether it is no microphone but hears what a speaker is sent.
     pub is_monitor: bool,
     /// How it is attached. `None`: the system does not tell.
-    pub attached: Option<Attached>,
+    pub attached: Option<Connection>,
     /// Its own format. `None`: known only when it is open.
     pub format: Option<Format>,
     /// Whether it is muted in the system's mixer. `None`: there is none, or it does not tell.
     pub muted: Option<bool>,
     /// Where its slider stands in the system's mixer, 0..1, beyond 1 it amplifies; the loudest channel. `None`: as for `muted`.
     pub volume_ratio: Option<f64>,
-}
-
-/// How a device is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attached {
-    /// Part of the computer, or in one of its slots.
-    BuiltIn,
-    /// By USB.
-    Usb,
-    /// By Bluetooth.
-    Bluetooth,
-    /// Over the network.
-    Network,
-    /// Made by a program.
-    Virtual,
 }
 
 /// The form of samples on the way to or from a device.
@@ -205,12 +190,17 @@ pub struct Played {
 }
 
 impl Role {
+    /// The kind of device that has it.
+    pub fn kind(self) -> DeviceKind {
+        match self {
+            Self::Microphone => DeviceKind::Microphone,
+            Self::Speaker => DeviceKind::Speaker,
+        }
+    }
+
     /// The word for it: "microphone".
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Microphone => "microphone",
-            Self::Speaker => "speaker",
-        }
+        self.kind().name()
     }
 }
 

@@ -7,9 +7,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use greenroom_reports::schema::Connection;
 use nix::unistd::{AccessFlags, Gid, Group, access};
 
-use crate::devices::audio::{Attached, AudioDevice, Role};
+use crate::devices::audio::{AudioDevice, Role};
 use crate::devices::error::{Permission, Who};
 
 /// Where the kernel's files are.
@@ -85,11 +86,11 @@ impl Files {
         let parts: Vec<&str> = rest.split(':').map(str::trim).collect();
         let pcm_name = parts.first().copied().filter(|name| !name.is_empty()).unwrap_or("sound");
         let attached = if self.proc.join(format!("asound/card{card}/usbid")).exists() {
-            Attached::Usb
+            Connection::Usb
         } else if card_id.starts_with("Loopback") || card_id.starts_with("Dummy") {
-            Attached::Virtual
+            Connection::Virtual
         } else {
-            Attached::BuiltIn
+            Connection::BuiltIn
         };
         let roles = [("capture", Role::Microphone), ("playback", Role::Speaker)];
         let devices = roles
@@ -204,7 +205,7 @@ mod tests {
                 "speaker alsa:hw:CARD=Headset,DEV=0 (Jabra Evolve2, USB Audio)",
             ]
         );
-        assert_eq!(files.devices()[3].attached, Some(Attached::Usb));
+        assert_eq!(files.devices()[3].attached, Some(Connection::Usb));
         assert_eq!(files.number_of(&files.devices()[2].id), Some((0, 3)));
         assert_eq!(files.number_of("alsa:hw:CARD=Gone,DEV=0"), None);
     }

@@ -57,7 +57,9 @@ pub(super) fn devices(_system: &NativeAudio) -> Result<Vec<AudioDevice>, DeviceE
 mod elsewhere {
     use cpal::traits::{DeviceTrait as _, HostTrait as _};
 
-    use crate::devices::audio::{Attached, AudioDevice, Format, Role};
+    use greenroom_reports::schema::Connection;
+
+    use crate::devices::audio::{AudioDevice, Format, Role};
     use crate::devices::error::{DeviceError, Fault};
 
     pub(super) fn devices() -> Result<Vec<AudioDevice>, DeviceError> {
@@ -95,13 +97,13 @@ mod elsewhere {
         Ok(devices.collect())
     }
 
-    fn attached(interface: cpal::InterfaceType) -> Option<Attached> {
+    fn attached(interface: cpal::InterfaceType) -> Option<Connection> {
         match interface {
-            cpal::InterfaceType::BuiltIn => Some(Attached::BuiltIn),
-            cpal::InterfaceType::Usb => Some(Attached::Usb),
-            cpal::InterfaceType::Bluetooth => Some(Attached::Bluetooth),
-            cpal::InterfaceType::Network => Some(Attached::Network),
-            cpal::InterfaceType::Virtual => Some(Attached::Virtual),
+            cpal::InterfaceType::BuiltIn => Some(Connection::BuiltIn),
+            cpal::InterfaceType::Usb => Some(Connection::Usb),
+            cpal::InterfaceType::Bluetooth => Some(Connection::Bluetooth),
+            cpal::InterfaceType::Network => Some(Connection::Network),
+            cpal::InterfaceType::Virtual => Some(Connection::Virtual),
             _ => None,
         }
     }

@@ -29,7 +29,7 @@ pub struct NativeAudio {
     clock: Clock,
     hosts: stream::Hosts,
     #[cfg(target_os = "linux")]
-    pulse: Arc<pulse::Connection>,
+    pulse: Arc<pulse::Server>,
 }
 
 impl NativeAudio {

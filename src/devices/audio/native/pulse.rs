@@ -3,11 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::sync::Mutex;
 
+use greenroom_reports::schema::Connection;
 use pulseaudio::protocol::{ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SourceFlags, Volume};
 use pulseaudio::{Client, ClientError};
 
 use super::bounded::{LISTING, bounded};
-use crate::devices::audio::{Attached, AudioDevice, Format, Role};
+use crate::devices::audio::{AudioDevice, Format, Role};
 use crate::devices::error::{DeviceError, Fault, Permission};
 
 const SERVER: &str = "PulseAudio";
@@ -16,7 +17,7 @@ const DEVICES: &str = "the sound devices";
 
 /// A connection that is kept: the client library never ends the thread of one that is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
+pub(super) struct Server {
     client: Mutex<Option<Client>>,
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Served {
     pub(super) card: Option<(u32, u32)>,
 }
 
-impl Connection {
+impl Server {
     /// The devices of the server; `None` without a server.
     ///
     /// # Errors
@@ -191,13 +192,13 @@ fn volume_ratio(volume: &ChannelVolume) -> Option<f64> {
     Some(f64::from(loudest) / f64::from(Volume::NORM.as_u32()))
 }
 
-fn attached(props: &Props, is_hardware: bool, is_network: bool) -> Option<Attached> {
+fn attached(props: &Props, is_hardware: bool, is_network: bool) -> Option<Connection> {
     match (property(props, Prop::DeviceBus.to_c_str()).as_deref(), is_hardware, is_network) {
-        (Some("usb"), ..) => Some(Attached::Usb),
-        (Some("bluetooth"), ..) => Some(Attached::Bluetooth),
-        (Some(_), ..) => Some(Attached::BuiltIn),
-        (None, _, true) => Some(Attached::Network),
-        (None, false, false) => Some(Attached::Virtual),
+        (Some("usb"), ..) => Some(Connection::Usb),
+        (Some("bluetooth"), ..) => Some(Connection::Bluetooth),
+        (Some(_), ..) => Some(Connection::BuiltIn),
+        (None, _, true) => Some(Connection::Network),
+        (None, false, false) => Some(Connection::Virtual),
         (None, true, false) => None,
     }
 }

@@ -180,7 +180,7 @@ impl Playback {
                 config,
                 form,
                 move |data: &mut Data, info: &OutputCallbackInfo| {
-                    on_data.fill(data, info, clock, opened.format)
+                    on_data.fill(data, info, clock, opened.format);
                 },
                 move |error| on_error.fail(error),
                 Some(OPENING.to_duration()),
