@@ -1,5 +1,6 @@
 //! One run: plan, endpoint, traffic, verdict, report.
 
+pub mod devices;
 mod report;
 mod traffic;
 

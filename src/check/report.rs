@@ -33,11 +33,7 @@ pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
         bytes_used: used.bytes(),
         labels: BTreeMap::new(),
         agent: AgentRef::default(),
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            source: Source::Cli,
-        },
+        tool: tool(),
         environment: environment(plan),
         profile: plan.profile.clone(),
         settings: settings(plan, at_cap),
@@ -45,6 +41,15 @@ pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
         trace: trace.as_ref().and_then(encoded),
     };
     assemble(frame, assessment)
+}
+
+/// This program.
+pub(super) fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        source: Source::Cli,
+    }
 }
 
 fn encoded(trace: &Trace) -> Option<EncodedTrace> {

@@ -2,6 +2,14 @@
 
 mod camera;
 mod host;
+#[cfg(feature = "audio")]
+mod list;
+#[cfg(feature = "audio")]
+mod report;
+#[cfg(feature = "audio")]
+mod speaker;
+#[cfg(feature = "audio")]
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -16,16 +24,31 @@ pub(crate) struct DevicesArgs {
 
 #[derive(Debug, Subcommand)]
 enum DevicesCommand {
+    /// Show what there is, without touching it
+    #[cfg(feature = "audio")]
+    List(list::ListArgs),
+    /// Test a speaker: a sound on each channel
+    #[cfg(feature = "audio")]
+    Speaker(speaker::SpeakerArgs),
     /// Test a camera
     Camera(camera::CameraArgs),
     /// Test this computer: processors, memory, power, how fast it encodes
     Host(host::HostArgs),
+    /// Tell when something is plugged in or out, until Ctrl-C
+    #[cfg(feature = "audio")]
+    Watch(watch::WatchArgs),
 }
 
 pub(super) fn run(args: &DevicesArgs, global: &Global) -> Result<Exit, CliError> {
     match &args.command {
+        #[cfg(feature = "audio")]
+        Some(DevicesCommand::List(args)) => list::run(args, global),
+        #[cfg(feature = "audio")]
+        Some(DevicesCommand::Speaker(args)) => speaker::run(args, global),
         Some(DevicesCommand::Camera(args)) => camera::run(args, global),
         Some(DevicesCommand::Host(args)) => host::run(args, global),
-        None => Err(CliError::Unavailable("choose what to test: greenroom devices --help".to_owned())),
+        #[cfg(feature = "audio")]
+        Some(DevicesCommand::Watch(args)) => watch::run(args, global),
+        None => Err(CliError::Usage("choose what to test: greenroom devices --help".to_owned())),
     }
 }

@@ -13,10 +13,15 @@ use serde::Serialize;
 
 use super::error::DeviceError;
 
+pub mod changes;
 pub mod choose;
 pub mod fake;
+pub mod listen;
 #[cfg(feature = "audio")]
 pub mod native;
+pub mod speaker;
+#[cfg(feature = "audio")]
+pub mod wav;
 
 /// The block that tests ask for: 40 ms. Shorter ones drop out on a loaded machine, longer ones only cost time.
 pub const BLOCK: Micros = Micros::from_millis(40);
