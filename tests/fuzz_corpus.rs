@@ -27,9 +27,9 @@ use std::path::Path;
 /// Mutations per target.
 const MUTATIONS: u64 = 5_000;
 
-/// The corpus of a target, in the order of names.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+/// The files of a folder, in the order of names.
+fn files(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("a readable folder").path())
@@ -73,8 +73,11 @@ impl Random {
 }
 
 fn run(target: &str, drive: fn(&[u8])) {
-    let corpus = corpus(target);
-    for input in &corpus {
+    run_with(target, &files(&format!("fuzz/corpus/{target}")), drive);
+}
+
+fn run_with(target: &str, corpus: &[Vec<u8>], drive: fn(&[u8])) {
+    for input in corpus {
         drive(input);
     }
     for seed in 0..MUTATIONS {
@@ -118,7 +121,14 @@ fn sketch_corpus() {
 
 #[test]
 fn report_corpus() {
-    run("report", report::drive);
+    // Whole reports are those of the other tests: copies would go stale with the next field.
+    let whole = [files("reports/tests/golden"), files("reports/tests/data")].concat();
+    for text in &whole {
+        let text = std::str::from_utf8(text).expect("JSON");
+        greenroom_reports::schema::read(text)
+            .expect("a report of this version, which reaches all that reads one");
+    }
+    run_with("report", &[files("fuzz/corpus/report"), whole].concat(), report::drive);
 }
 
 #[test]
