@@ -12,6 +12,7 @@ use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio_util::sync::CancellationToken;
 
+use crate::devices::host as machine;
 use crate::net::clock::Clock;
 use crate::plan::Plan;
 
@@ -25,8 +26,11 @@ pub async fn check(plan: Plan) -> Report {
 /// Like [`check`], telling its progress, and ending early when told to; the report then holds what was measured.
 pub async fn check_watched(plan: Plan, watch: Watch) -> Report {
     let clock = Clock::start();
+    // A driver that is slow to answer delays nobody.
+    let looking = tokio::task::spawn_blocking(|| machine::Watch::start(machine::here()));
     let measured = traffic::measure(&plan, clock, &watch).await;
-    report::of(&plan, clock, measured)
+    let seen = looking.await.ok().map(machine::Watch::end);
+    report::of(&plan, clock, measured, seen)
 }
 
 /// Who watches a run and may end it.
@@ -34,24 +38,36 @@ pub async fn check_watched(plan: Plan, watch: Watch) -> Report {
 pub struct Watch {
     /// Ends the run early.
     pub stop: CancellationToken,
-    tell: Arc<dyn Fn(Progress) + Send + Sync>,
+    tell: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }
 
 impl Watch {
     /// Tells progress to `tell`, which must not block.
     pub fn new(stop: CancellationToken, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self { stop, tell: Arc::new(tell) }
+        Self { stop, tell: Some(Arc::new(tell)) }
+    }
+
+    /// Only ends the run. What nobody wants to see is not computed.
+    pub const fn unseen(stop: CancellationToken) -> Self {
+        Self { stop, tell: None }
     }
 
     fn tell(&self, progress: Progress) {
-        (self.tell)(progress);
+        if let Some(tell) = &self.tell {
+            tell(progress);
+        }
+    }
+
+    /// Whether somebody wants to see figures while they settle.
+    const fn is_seen(&self) -> bool {
+        self.tell.is_some()
     }
 }
 
 impl Default for Watch {
     /// Nobody watches and nobody ends it.
     fn default() -> Self {
-        Self::new(CancellationToken::new(), |_| ())
+        Self::unseen(CancellationToken::new())
     }
 }
 

@@ -35,6 +35,11 @@ impl CpuTicks {
         })
     }
 
+    /// How many cores there are, as the system counts them.
+    pub const fn cores(&self) -> u16 {
+        self.cores
+    }
+
     /// The load since `earlier`; `None` when no tick passed.
     #[expect(clippy::cast_precision_loss, reason = "ticks of a run stay far below 2^53")]
     pub fn since(&self, earlier: &Self) -> Option<HostLoad> {

@@ -102,6 +102,10 @@ async fn a_quick_check_has_both_halves_and_follows_from_its_samples() {
         assert!(stream.figures.counts.on_time > 20, "{stream:?}");
     }
     assert_eq!(recompute(&report).expect("it has its samples"), Agreement::Agrees);
+    #[cfg(target_os = "linux")]
+    assert!(
+        report.host.machine.processor.measured().is_some() && report.host.machine.memory.measured().is_some()
+    );
     assert!(report.bytes_used > 20_000 && report.bytes_used <= 10_000_000, "{}", report.bytes_used);
 }
 

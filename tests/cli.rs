@@ -308,3 +308,19 @@ fn golden_reports_are_shown_validated_compared_and_merged() {
     assert_eq!(forged.code, 66);
     assert!(forged.out.contains("/targets/0/up/lost"), "{}", forged.out);
 }
+
+#[test]
+fn this_computer_is_described_in_words_and_as_a_report() {
+    let home = Home::new();
+    let words = home.run(["devices", "host", "--no-encode"]);
+    assert_eq!(words.code, 0, "{}", words.err);
+    for about in ["Processor ", "Busy ", "Memory ", "Screen sharing ", "Clock "] {
+        assert!(words.out.lines().any(|line| line.starts_with(about)), "{about}: {}", words.out);
+    }
+    let told = home.run(["devices", "host", "--no-encode", "--json", "-"]);
+    let report = greenroom_reports::schema::read(&told.out).expect("a report of this version");
+    assert_eq!(report.kind, greenroom_reports::schema::Kind::Devices);
+    assert!(report.host.machine.processor.measured().is_some_and(|it| it.threads > 0), "{}", told.out);
+    assert!(report.host.machine.encode.is_empty(), "it was left out");
+    assert!(report.complete && report.targets.is_empty());
+}

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use greenroom_reports::assess::{Frame, Question, assemble, assess};
 use greenroom_reports::schema::{
-    AgentRef, DeviceKind, Devices, Environment, Judged, Kind, Mode, Report, Settings, System,
+    AgentRef, DeviceKind, Devices, Environment, Judged, Kind, Mode, Report, Settings, System, Value,
 };
 use greenroom_reports::verdict::Profile;
 use serde_json::json;
 
 use super::report::tool;
 use crate::devices::Os;
+use crate::devices::host::Watched;
 use crate::net::clock::Clock;
 use crate::system;
 
@@ -21,6 +22,17 @@ pub fn this_system() -> System {
         Os::MacOs => System::Macos,
         Os::Windows => System::Windows,
     }
+}
+
+/// The report of a look at this machine alone, begun when `clock` was started.
+pub fn report_of_machine(clock: Clock, seen: Watched) -> Report {
+    let mut report = report_of(clock, Devices::default(), &[], true);
+    report.host.machine = seen.machine;
+    if let Some(load) = seen.load {
+        report.host.cpu_busy_ratio = Value::estimate(load.busy_ratio, 1);
+        report.host.cpu_steal_ratio = Value::estimate(load.steal_ratio, 1);
+    }
+    report
 }
 
 /// Judges devices by themselves, without any network. `asked` are the kinds that were tested by name: one that is missing

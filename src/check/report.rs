@@ -11,17 +11,21 @@ use greenroom_reports::units::DataSize;
 use serde_json::json;
 
 use super::traffic::{Ending, Measured, bytes_of};
+use crate::devices::host::Watched;
 use crate::net::clock::Clock;
 use crate::plan::Plan;
 use crate::system;
 
 /// Judges a run and puts its report together.
-pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured) -> Report {
+pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured, seen: Option<Watched>) -> Report {
     let Measured { target, trace, ending, search_bytes } = measured;
     let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
-    let assessment = assess(&probed, &question);
+    let mut assessment = assess(&probed, &question);
+    if let Some(Watched { machine, .. }) = seen {
+        assessment.host.machine = machine;
+    }
     let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here)) + search_bytes;
     let frame = Frame {
         id: clock.new_id(),

@@ -160,18 +160,24 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
                 continue;
             }
             Cue::Look => {
-                let Some(snapshot) = session.snapshot().await else {
-                    return Ending::Failed(TargetFailure::Local {
-                        detail: "the measuring thread broke off".to_owned(),
-                    });
+                let broken = || TargetFailure::Local { detail: "the measuring thread broke off".to_owned() };
+                let Some(pulse) = session.pulse().await else {
+                    return Ending::Failed(broken());
                 };
-                if conductor.is_dead(now, snapshot.last_heard) {
+                if conductor.is_dead(now, pulse.last_heard) {
                     return Ending::Failed(TargetFailure::Died);
                 }
-                let silent = snapshot.last_heard.is_none_or(|heard| now - heard > MOVED.1);
-                if silent && snapshot.moved >= MOVED.0 {
+                let silent = pulse.last_heard.is_none_or(|heard| now - heard > MOVED.1);
+                if silent && pulse.moved >= MOVED.0 {
                     return Ending::Failed(TargetFailure::AddressChanged);
                 }
+                // A copy of all samples, judged: only where it is seen or may end the run.
+                if !plan.stop_early && !watch.is_seen() {
+                    continue;
+                }
+                let Some(snapshot) = session.snapshot().await else {
+                    return Ending::Failed(broken());
+                };
                 let assessment = look(&snapshot, plan, meta, watch, (now - start, conductor.phase()));
                 if conduct::may_stop(plan, &assessment) {
                     return Ending::Decided;

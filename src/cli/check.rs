@@ -77,10 +77,14 @@ fn whole_seconds(time: Micros) -> i64 {
 ///
 /// Says whether it was ended so. A second Ctrl-C ends the program at once.
 pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool), CliError> {
-    let live = Live::start(&plan, output::somebody_watches(global));
+    let seen = output::somebody_watches(global);
+    let live = Live::start(&plan, seen);
     let stop = CancellationToken::new();
     let teller = live.clone();
-    let watch = Watch::new(stop.clone(), move |progress| teller.tell(&progress));
+    let watch = match seen {
+        true => Watch::new(stop.clone(), move |progress| teller.tell(&progress)),
+        false => Watch::unseen(stop.clone()),
+    };
     let ended = block_on(async {
         let stopped = stop.clone();
         let interrupts = tokio::spawn(async move {

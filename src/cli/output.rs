@@ -70,13 +70,17 @@ impl OutputArgs {
     ///
     /// `notes` follow the text for people.
     pub(super) fn write(&self, report: &Report, notes: &str, global: &Global) -> Result<(), CliError> {
+        self.write_with(report, || terminal::render(report, terminal_options(global)) + notes)
+    }
+
+    /// As [`Self::write`], with another text for people.
+    pub(super) fn write_with(&self, report: &Report, text: impl FnOnce() -> String) -> Result<(), CliError> {
         let json = self.json.as_deref().map(|path| (path, to_json(report)));
         let html = self.html.as_deref().map(|path| (path, Ok(html::render(report))));
         let stdout_taken = self.json.iter().chain(&self.html).any(|path| is_stdout(path));
         let mut first_error = None;
         if !stdout_taken {
-            let text = terminal::render(report, terminal_options(global));
-            first_error = to_stdout(&(text + notes)).err();
+            first_error = to_stdout(&text()).err();
         }
         for (path, text) in [json, html].into_iter().flatten() {
             let written = text.and_then(|text: String| match is_stdout(path) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`error`] | the one kind of error of every device, with its fix per system |
 //! | [`clock`] | time for the tests of devices: real, or virtual in the fakes |
+//! | [`host`] | the machine itself: what it is, how it does while a test runs, what it can encode |
 //! | [`audio`] | the traits [`AudioInput`](audio::AudioInput) and [`AudioOutput`](audio::AudioOutput), their real and fake implementations, the tests of a microphone, a speaker and both together |
 //! | `camera` | the trait `Camera`, V4L2, nokhwa and a fake behind it, the test of a camera, its picture in the terminal |
 //!
@@ -17,6 +18,7 @@ pub mod audio;
 pub mod camera;
 pub mod clock;
 pub mod error;
+pub mod host;
 
 pub use clock::Clock;
 pub use error::{DeviceError, Fault, Os, Permission, Who};

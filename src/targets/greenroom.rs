@@ -21,7 +21,7 @@ use crate::net::quic;
 use crate::plan::{PlannedPhase, PlannedSearch, PlannedStream};
 use crate::proto::control::{Frame, Limits, StartStream, StopStream};
 use crate::proto::media::MediaPlan;
-use crate::proto::sender::{Sender, SenderState};
+use crate::proto::sender::Sender;
 use crate::system::CpuTicks;
 
 pub use reach::{REACH, Unreached, reach};
@@ -63,17 +63,20 @@ impl Carrier {
     }
 }
 
+/// Whether a session lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulse {
+    /// When an authenticated packet last arrived.
+    pub last_heard: Option<Micros>,
+    /// Authenticated packets that came from another address than the endpoint's: they do not count.
+    pub moved: u64,
+}
+
 /// What has been measured so far.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Both halves and the phases.
     pub trace: Trace,
-    /// When an authenticated packet last arrived.
-    pub last_heard: Option<Micros>,
-    /// Authenticated packets that came from another address than the endpoint's: they do not count.
-    pub moved: u64,
-    /// Whether everything was sent and stragglers were awaited.
-    pub done: bool,
     /// Bytes at the IP layer that capacity searches have sent and received at this end.
     pub search_bytes: DataSize,
 }
@@ -170,6 +173,15 @@ impl Session {
         self.link.failure.as_ref()
     }
 
+    /// Whether it lives. `None`: the measuring thread has ended.
+    pub async fn pulse(&self) -> Option<Pulse> {
+        let pulse = |sender: &mut Sender, _| Pulse {
+            last_heard: sender.last_heard(),
+            moved: sender.counters().moved,
+        };
+        self.driver.call(pulse).await.ok()
+    }
+
     /// Copies what has been measured so far. `None`: the measuring thread has ended.
     pub async fn snapshot(&self) -> Option<Snapshot> {
         let there = known(self.link.there.half().clone());
@@ -189,9 +201,6 @@ impl Session {
                         searches: Vec::new(),
                     },
                     search_bytes: sender.capacity_bytes(),
-                    last_heard: sender.last_heard(),
-                    moved: sender.counters().moved,
-                    done: sender.state() == SenderState::Finished,
                 }
             })
             .await

@@ -6,6 +6,7 @@
 pub mod comparison;
 pub mod html;
 pub mod json;
+pub mod machine;
 pub mod terminal;
 
 mod figures;

@@ -1,13 +1,39 @@
 //! `greenroom devices host`.
 
 use clap::Args;
+use greenroom_reports::render::machine;
+use greenroom_reports::schema::Report;
 
-use crate::cli::args::Global;
+use crate::check;
+use crate::cli::args::{Global, OutputArgs};
 use crate::cli::exit::{CliError, Exit};
+use crate::devices::Clock;
+use crate::devices::host::{self, Watch, encode};
 
 #[derive(Debug, Args)]
-pub(crate) struct HostArgs {}
+pub(crate) struct HostArgs {
+    /// Leave out how fast it encodes, which keeps one core busy for about a second
+    #[arg(long)]
+    no_encode: bool,
 
-pub(super) fn run(_args: &HostArgs, _global: &Global) -> Result<Exit, CliError> {
-    Err(CliError::Unavailable("not in this build".to_owned()))
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) fn run(args: &HostArgs, _global: &Global) -> Result<Exit, CliError> {
+    args.output.check_writable()?;
+    let from = crate::net::clock::Clock::start();
+    let watch = Watch::start(host::here());
+    let times = if args.no_encode { Vec::new() } else { encode::headroom(Clock::start()) };
+    let mut seen = watch.end();
+    seen.machine.encode = times;
+    let report = check::devices::report_of_machine(from, seen);
+    args.output.write_with(&report, || text_of(&report))?;
+    Ok(Exit::Ready)
+}
+
+fn text_of(report: &Report) -> String {
+    let lines = machine::lines(&report.host);
+    let width = lines.iter().map(|(about, _)| about.len()).max().unwrap_or(0);
+    lines.iter().map(|(about, text)| format!("{about:width$}  {}\n", text.replace('\u{a0}', " "))).collect()
 }

@@ -1,6 +1,7 @@
 //! How fast and how frugal: one file per subject.
 
 mod bulk;
+mod devices;
 mod duration;
 mod floor;
 pub(crate) mod memory;
@@ -22,4 +23,5 @@ pub(crate) const JOBS: &[Job] = &[
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("quick-check", duration::measure),
+    ("devices", devices::measure),
 ];
