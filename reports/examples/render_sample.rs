@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("blocked") => samples::blocked(),
         Some("hostile") => samples::hostile(),
         Some("loss") => samples::loss_15(),
+        Some("devices") => samples::devices(),
         Some("narrow") => samples::narrow_upload(),
         _ => samples::bufferbloat(),
     };

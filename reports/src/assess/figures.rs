@@ -14,9 +14,9 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Bounds, Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, Machine,
-    PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
-    Use, Value,
+    Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, Machine, PhaseReport,
+    Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps, Use, Value,
+    tidy,
 };
 use crate::trace::{Direction, Media, PhaseKind, SearchEnd, StampSource, Trace};
 use crate::units::{Bitrate, Micros, Ratio};
@@ -498,36 +498,13 @@ fn estimate(value: f64, bounds: Option<(f64, f64)>, n: usize) -> Value<Estimate>
 
 /// Exact percentiles with their distribution-free intervals; those that so few samples do not bound are left out.
 fn distribution(sorted: &Sorted, none: &str) -> Value<Distribution> {
-    let at = |q| sorted.at(q).map(|value| tidy(value.as_ms()));
-    let (Some(min), Some(p50), Some(max)) = (sorted.min(), at(Quantile::P50), sorted.max()) else {
-        return Value::not_tested(none);
-    };
-    let bounds = |q: Quantile| {
-        let found = quantile::bounds(sorted.as_slice(), q.share(), LEVEL);
-        Some(Bounds { low: tidy(found.low?.as_ms()), high: found.high.map(|high| tidy(high.as_ms())) })
-    };
-    let n = u64::try_from(sorted.len()).unwrap_or(u64::MAX);
-    let enough = |q: Quantile| quantile::least_samples(q.share(), LEVEL).is_some_and(|least| n >= least);
-    Value::Measured(Distribution {
-        n,
-        min: tidy(min.as_ms()),
-        p50,
-        p95: at(Quantile::P95).filter(|_| enough(Quantile::P95)),
-        p99: at(Quantile::P99).filter(|_| enough(Quantile::P99)),
-        max: tidy(max.as_ms()),
-        p50_bounds: bounds(Quantile::P50),
-        p95_bounds: bounds(Quantile::P95),
-    })
-}
-
-/// Six digits behind the point: a millionth of a share, a nanosecond.
-fn tidy(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    Distribution::of(sorted).map_or_else(|| Value::not_tested(none), Value::Measured)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Bounds;
 
     #[test]
     fn few_samples_have_no_far_percentiles() {

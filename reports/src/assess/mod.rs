@@ -1,6 +1,7 @@
 //! A run judged: from traces to targets, verdict and host figures.
 
 mod causes;
+mod devices;
 mod evidence;
 mod figures;
 mod observed;
@@ -10,6 +11,7 @@ mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use devices::{Equipment, uses_of, with_devices};
 pub use report::{Agreement, Frame, RecomputeError, assemble, recompute};
 
 use self::causes::UseContext;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Assessment, Probed, Question, TargetMeta, assess};
+use super::{Assessment, Equipment, Probed, Question, TargetMeta, assess, with_devices};
 use crate::schema::{
     AgentRef, Devices, EncodedTrace, Environment, Kind, Report, SCHEMA, Settings, Target, Tool, Value,
 };
@@ -149,9 +149,14 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
     };
     let metas: Vec<TargetMeta> = report.targets.iter().map(meta_of).collect();
     let probed = |(i, meta)| Probed { meta, trace: (i == traced).then_some(&trace) };
-    let mut again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
-    // No sample tells of the machine.
-    again.host.machine = report.host.machine.clone();
+    let again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
+    // Of devices and computer there are figures, and no samples.
+    let equipment = Equipment {
+        devices: &report.devices,
+        machine: &report.host.machine,
+        asked: &report.settings.judged.devices,
+    };
+    let again = with_devices(again, equipment, &question);
     let mut differing = Vec::new();
     let as_json = |value: serde_json::Result<serde_json::Value>| value.unwrap_or(serde_json::Value::Null);
     for (name, theirs, ours) in [

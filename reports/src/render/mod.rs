@@ -9,6 +9,7 @@ pub mod json;
 pub mod machine;
 pub mod terminal;
 
+mod devices;
 mod figures;
 mod number;
 mod words;

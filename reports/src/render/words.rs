@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::number;
 use crate::schema::{
-    Cause, DeviceInfo, DeviceKind, Devices, FaultDirection, Identity, Place, Report, State, Target,
-    Timestamps, Use, UseVerdict, Value,
+    Cause, FaultDirection, Identity, Place, Report, State, Target, Timestamps, Use, UseVerdict, Value,
 };
 use crate::trace::StampSource;
 
@@ -145,7 +144,7 @@ pub(super) fn stamps(source: StampSource) -> &'static str {
 
 /// A figure's name in plain words, from its path in the report (`up.loss_ratio`); the path itself when it has none.
 pub(super) fn metric(path: &str) -> Cow<'_, str> {
-    const NAMES: [(&str, &str); 17] = [
+    const NAMES: [(&str, &str); 36] = [
         ("burst_loss_200ms_ratio", "lost within 200 ms"),
         ("host_loss_ratio", "dropped by a computer"),
         ("late_loss_ratio", "lost or too late to play"),
@@ -163,20 +162,49 @@ pub(super) fn metric(path: &str) -> Cow<'_, str> {
         ("capacity_bps", "capacity"),
         ("cpu_busy_ratio", "processor busy"),
         ("duplicate_ratio", "duplicated"),
+        ("speech_level_dbfs", "speech level"),
+        ("noise_floor_dbfs", "noise"),
+        ("snr_db", "above the noise"),
+        ("dc_offset_ratio", "off center"),
+        ("runs_per_s", "cut-off peaks a second"),
+        ("clipping", "cut off"),
+        ("hum", "hum"),
+        ("bandwidth_hz", "upper end of the sound"),
+        ("dropouts", "missing"),
+        ("clock_drift_ppm", "clock drift"),
+        ("delay_ms", "delay"),
+        ("return_db", "coming back"),
+        ("distortion_ratio", "distortion"),
+        ("rate_ratio", "of the claimed rate"),
+        ("interval_spread_ratio", "unevenness"),
+        ("lost_ratio", "pictures lost"),
+        ("damaged_ratio", "pictures damaged"),
+        ("first_ms", "to the first picture"),
+        ("encode", "times real time"),
     ];
     let known = NAMES.iter().find(|(name, _)| path.split(['.', '[', ']', '/']).any(|part| part == *name));
     known.map_or_else(|| clean(path), |(_, words)| Cow::Borrowed(*words))
 }
 
+/// Units of devices, by the end of a figure's name.
+const UNITS: [(&str, &str); 4] = [("_dbfs", "dBFS"), ("_db", "dB"), ("_hz", "Hz"), ("_ppm", "ppm")];
+
+/// Figures of which more is better, beside rates.
+const MORE_IS_BETTER: [&str; 5] =
+    ["speech_level_dbfs", "snr_db", "bandwidth_hz", "rate_ratio", "machine.encode"];
+
 /// A figure in the unit that its path's name carries.
 pub(super) fn metric_value(path: &str, value: f64) -> String {
     let has = |suffix: &str| path.split(['.', '[', ']', '/']).any(|part| part.ends_with(suffix));
-    if has("_ratio") || has("late_loss") {
+    let share_of_a_device = path.starts_with("devices.") && path.ends_with(".ratio");
+    if has("_ratio") || has("late_loss") || share_of_a_device {
         number::percent(value)
     } else if has("_ms") {
         number::ms(value)
     } else if has("_bps") {
         number::rate(value)
+    } else if let Some((_, unit)) = UNITS.iter().find(|(suffix, _)| has(suffix)) {
+        format!("{}{}{unit}", number::plain(value, 0), number::GLUE)
     } else {
         number::plain(value, 2)
     }
@@ -255,23 +283,6 @@ pub(super) fn unusable(path: &str) -> String {
     format!("{} is not usable: the measurement's own error is too large", metric(path))
 }
 
-/// Each device and how its test went.
-pub(super) fn devices(devices: &Devices) -> Vec<(String, String)> {
-    let name = |info: &DeviceInfo, kind: DeviceKind| clean(info.shown(kind)).into_owned();
-    fn state<T>(state: &Value<T>) -> String {
-        match state {
-            Value::Measured(_) => "tested".to_owned(),
-            Value::Failed { reason } => format!("failed: {}", prose(reason)),
-            Value::NotTested { reason } => format!("not tested: {}", prose(reason)),
-        }
-    }
-    let microphones =
-        devices.microphones.iter().map(|d| (name(&d.device, DeviceKind::Microphone), state(&d.state)));
-    let speakers = devices.speakers.iter().map(|d| (name(&d.device, DeviceKind::Speaker), state(&d.state)));
-    let cameras = devices.cameras.iter().map(|d| (name(&d.device, DeviceKind::Camera), state(&d.state)));
-    microphones.chain(speakers).chain(cameras).collect()
-}
-
 /// Where the run was made, and its labels.
 pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
     let environment = &report.environment;
@@ -284,8 +295,10 @@ pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
 
 /// Free text made safe to show, with each number glued to its unit.
 pub(super) fn prose(text: &str) -> String {
-    const UNITS: [&str; 14] =
-        ["%", "ms", "s", "min", "kbit/s", "Mbit/s", "Gbit/s", "B", "kB", "MB", "kHz", "dB", "dBm", "ppm"];
+    const UNITS: [&str; 16] = [
+        "%", "ms", "s", "min", "kbit/s", "Mbit/s", "Gbit/s", "B", "kB", "MB", "Hz", "kHz", "dB", "dBm",
+        "dBFS", "ppm",
+    ];
     let text = clean(text);
     let mut words = text.split(' ').peekable();
     let mut out = String::with_capacity(text.len());
@@ -308,8 +321,9 @@ pub(super) fn measured(cause: &Cause) -> Option<String> {
 /// The bounds that a cause's figure was held against: `good up to 2.0 %, limit 10 %`.
 pub(super) fn bounds(cause: &Cause) -> Option<String> {
     let path = cause.metric.as_deref()?;
-    // A rate is good from its bound upward, everything else up to it.
-    let good_word = if path.contains("_bps") { "good from" } else { "good up to" };
+    // A rate is good from its bound upward, most else up to it.
+    let from = path.contains("_bps") || MORE_IS_BETTER.iter().any(|name| path.ends_with(name));
+    let good_word = if from { "good from" } else { "good up to" };
     let good = cause.good.map(|good| format!("{good_word} {}", metric_value(path, good)));
     let limit = cause.limit.map(|limit| format!("limit {}", metric_value(path, limit)));
     let parts: Vec<String> = good.into_iter().chain(limit).collect();

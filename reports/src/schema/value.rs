@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::confidence::{LEVEL, quantile};
+use crate::metrics::percentile::{Quantile, Sorted};
+
 /// What was looked at, or why it was not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
@@ -104,6 +107,30 @@ pub struct Distribution {
     pub p95_bounds: Option<Bounds>,
 }
 
+impl Distribution {
+    /// Exact percentiles with their distribution-free intervals; those that so few samples do not bound are left out. `None`
+    /// for an empty sample.
+    pub fn of(sorted: &Sorted) -> Option<Self> {
+        let at = |q| sorted.at(q).map(|value| tidy(value.as_ms()));
+        let bounds = |q: Quantile| {
+            let found = quantile::bounds(sorted.as_slice(), q.share(), LEVEL);
+            Some(Bounds { low: tidy(found.low?.as_ms()), high: found.high.map(|high| tidy(high.as_ms())) })
+        };
+        let n = u64::try_from(sorted.len()).unwrap_or(u64::MAX);
+        let enough = |q: Quantile| quantile::least_samples(q.share(), LEVEL).is_some_and(|least| n >= least);
+        Some(Self {
+            n,
+            min: tidy(sorted.min()?.as_ms()),
+            p50: at(Quantile::P50)?,
+            p95: at(Quantile::P95).filter(|_| enough(Quantile::P95)),
+            p99: at(Quantile::P99).filter(|_| enough(Quantile::P99)),
+            max: tidy(sorted.max()?.as_ms()),
+            p50_bounds: bounds(Quantile::P50),
+            p95_bounds: bounds(Quantile::P95),
+        })
+    }
+}
+
 /// An interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -112,4 +139,9 @@ pub struct Bounds {
     pub low: f64,
     /// Upper end; `None` when the sample does not bound it.
     pub high: Option<f64>,
+}
+
+/// Six digits behind the point: a millionth of a share, a nanosecond.
+pub(crate) fn tidy(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }

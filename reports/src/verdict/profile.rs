@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::devices::DeviceLimits;
 use crate::schema::Use;
 use crate::units::Bitrate;
 
@@ -29,6 +30,9 @@ pub struct Profile {
     pub title: String,
     /// What each use wants. A use that is absent is not judged.
     pub uses: BTreeMap<Use, Limits>,
+    /// What devices want. `None`: what `default/1` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<DeviceLimits>,
 }
 
 /// What one use wants. A figure that is absent is not judged.
@@ -175,7 +179,18 @@ impl Profile {
                 }
             }
         }
+        for (figure, edge) in self.devices.iter().flatten() {
+            if let Some(problem) = edge.problem(*figure) {
+                return Err(invalid(format!("devices.{figure:?}"), problem));
+            }
+        }
         Ok(())
+    }
+
+    /// The limits of devices: its own, else those of `default/1`.
+    pub fn device_limits(&self) -> DeviceLimits {
+        let default = || Self::default().devices.unwrap_or_default();
+        self.devices.clone().unwrap_or_else(default)
     }
 }
 

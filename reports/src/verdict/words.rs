@@ -17,10 +17,10 @@ pub struct Words {
 
 /// Finds the English sentences of a code. A code without any gets a sentence that admits it.
 pub fn english(code: &str) -> Words {
-    TABLE
-        .iter()
-        .find(|(known, ..)| *known == code)
-        .map_or(UNKNOWN, |&(_, say, fix)| Words { say, fix: (!fix.is_empty()).then_some(fix) })
+    let own = TABLE.iter().find(|(known, ..)| *known == code);
+    own.map(|&(_, say, fix)| Words { say, fix: (!fix.is_empty()).then_some(fix) })
+        .or_else(|| super::device_words::english(code, crate::schema::System::Other))
+        .unwrap_or(UNKNOWN)
 }
 
 /// Why a use could not be judged, in a few words beside its state, from the failure's code.

@@ -79,6 +79,17 @@ fn what_is_missing_says_why() {
 }
 
 #[test]
+fn devices_have_their_figures_and_what_is_missing_its_reason() {
+    let page = render(&samples::devices());
+    let devices = between(&page, "<h2>Devices</h2>", "</table>");
+    assert!(devices.contains("Microphone Headset") && devices.contains("Webcam"));
+    assert!(devices.contains("channel 2: not heard"), "{devices}");
+    assert!(devices.contains("failed: it is in use by obs (4711)"), "{devices}");
+    assert!(devices.contains("not tested (it ran too short to tell)"), "{devices}");
+    assert!(page.contains("openh264 2.6"));
+}
+
+#[test]
 fn size_stays_bounded_however_long_the_run() {
     let mut report: Report = samples::bufferbloat();
     let packets = 180_000_u32;

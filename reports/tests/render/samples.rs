@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_reports::assess::{Probed, Question, TargetMeta, assess};
+use greenroom_reports::assess::{Equipment, Probed, Question, TargetMeta, assess, with_devices};
 use greenroom_reports::render::terminal::{Detail, Options, render};
 use greenroom_reports::schema::*;
 use greenroom_reports::trace::{Direction, PhaseKind, StampSource, encoding};
@@ -219,6 +219,153 @@ pub(crate) fn blocked() -> Report {
         machine: Machine::not_tested("the computer was not looked at"),
     };
     report
+}
+
+/// Devices without a network: a noisy, humming headset in its call mode, a speaker with one silent channel, a camera that is
+/// slow in the dark and another one in use.
+pub(crate) fn devices() -> Report {
+    let mut report = base();
+    report.kind = Kind::Devices;
+    report.devices = sample_devices();
+    report.host.machine.processor = Value::Measured(Processor {
+        model: Some("AMD Ryzen 5 7640U".into()),
+        cores: Some(6),
+        threads: 12,
+        virtual_machine: Some(false),
+    });
+    report.host.machine.encode = vec![EncodeHeadroom {
+        use_: Use::Video720p,
+        codec: "h264".into(),
+        encoder: "openh264 2.6".into(),
+        times_real_time: measured(6.1, 5.8, 6.4, 3),
+    }];
+    let asked = [Use::Audio, Use::Video720p].into();
+    let question = Question { profile: &report.profile, asked: &asked, mode: Mode::Quick, at_cap: true };
+    let equipment = Equipment { devices: &report.devices, machine: &report.host.machine, asked: &[] };
+    report.verdict = with_devices(assess(&[], &question), equipment, &question).verdict;
+    report
+}
+
+fn sample_devices() -> Devices {
+    let of = |value: f64| Value::estimate(value, 144_000);
+    let stream = SoundStream {
+        backend: "pulseaudio".into(),
+        rate_hz: 48_000,
+        channels: 1,
+        format: "f32".into(),
+        buffer_frames: Some(1_920),
+        first_ms: Some(140.0),
+        ran_ms: 3_000.0,
+        xruns: 0,
+    };
+    let headset = || DeviceInfo {
+        id: Some("pulseaudio:bluez_input.headset".into()),
+        name: Some("Headset".into()),
+        default: true,
+        connection: Value::exact(Connection::Bluetooth),
+    };
+    let sound = SoundFigures {
+        heard: Value::exact(Heard::Speech),
+        peak_dbfs: of(-9.4),
+        rms_dbfs: of(-31.0),
+        speech_level_dbfs: of(-28.2),
+        speech_ratio: of(0.55),
+        noise_floor_dbfs: of(-41.0),
+        snr_db: of(12.8),
+        dc_offset_ratio: of(0.0004),
+        clipping: Value::Measured(Clipping { ratio: 0.0, runs: 0, runs_per_s: 0.0 }),
+        hum: Value::Measured(Hum { mains_hz: Some(50), level_dbfs: Some(-45.2) }),
+        bandwidth_hz: of(4_000.0),
+        dropouts: Value::Measured(Dropouts { gaps: 0, repeats: 0, lost_ms: 0.0, ratio: 0.0, damaged: 0 }),
+        channels: Value::exact(vec![]),
+        clock_drift_ppm: Value::not_tested("it ran too short to tell"),
+    };
+    let channel = |channel: u16, heard: bool| LoopChannel {
+        channel,
+        heard: Value::exact(heard),
+        heard_on: Value::not_tested("there is one channel"),
+        confidence_db: Value::exact(if heard { 61.0 } else { 12.0 }),
+        delay_ms: if heard {
+            measured(212.4, 212.3, 212.5, 1)
+        } else {
+            Value::not_tested("it was not heard")
+        },
+        return_db: if heard {
+            measured(-21.5, -22.0, -21.0, 1)
+        } else {
+            Value::not_tested("it was not heard")
+        },
+        response: Value::not_tested("it was not heard"),
+        distortion_ratio: Value::not_tested("it was not heard"),
+    };
+    let format = CameraFormat { fourcc: "YUYV".into(), width: 1_280, height: 720, fps: Some(30.0) };
+    let webcam = |name: &str| DeviceInfo {
+        id: Some("/dev/video0".into()),
+        name: Some(name.into()),
+        default: name == "Webcam",
+        connection: Value::exact(Connection::Usb),
+    };
+    let seen = |value: f64| Value::estimate(value, 20);
+    Devices {
+        system: System::Linux,
+        sound: Listing {
+            state: Value::Measured(Listed { backend: "pulseaudio".into(), left_out: 9 }),
+            failure: None,
+        },
+        pictures: Listing {
+            state: Value::Measured(Listed { backend: "v4l2".into(), left_out: 1 }),
+            failure: None,
+        },
+        microphones: vec![Microphone {
+            state: Value::Measured(stream.clone()),
+            muted: Value::exact(false),
+            volume_ratio: Value::exact(0.8),
+            sound,
+            ..Microphone::not_tested(headset(), "")
+        }],
+        speakers: vec![Speaker {
+            state: Value::Measured(SoundStream { channels: 2, ran_ms: 2_500.0, ..stream }),
+            volume_ratio: Value::exact(0.6),
+            ..Speaker::not_tested(headset(), "it ran too short to tell")
+        }],
+        cameras: vec![
+            Camera {
+                state: Value::Measured(CameraStream {
+                    backend: "v4l2".into(),
+                    asked: format.clone(),
+                    given: format,
+                    ran_ms: 2_000.0,
+                }),
+                frames: FrameFigures {
+                    count: Value::exact(20),
+                    rate_fps: measured(10.0, 9.9, 10.1, 20),
+                    rate_ratio: measured(0.333, 0.33, 0.337, 20),
+                    interval_ms: Value::Measured(distribution(&spread(20, 98.0, 102.0))),
+                    interval_spread_ratio: measured(0.02, 0.02, 0.02, 19),
+                    lost_ratio: measured(0.0, 0.0, 0.16, 20),
+                    damaged_ratio: measured(0.0, 0.0, 0.16, 20),
+                    first_ms: Value::exact(412.0),
+                    stalls: Value::exact(0),
+                    longest_wait_ms: Value::exact(102.0),
+                },
+                picture: PictureFigures {
+                    seen: Value::exact(Seen::Dark),
+                    luma_mean_ratio: seen(0.11),
+                    luma_spread_ratio: seen(0.08),
+                    overexposed_ratio: seen(0.0),
+                    sharpness: seen(0.04),
+                    identical_run: Value::exact(1),
+                },
+                ..Camera::not_tested(webcam("Webcam"), "")
+            },
+            Camera::failed(webcam("Capture card"), DeviceFailure::Busy { by: Some("obs (4711)".into()) }),
+        ],
+        acoustic_loop: AcousticLoop {
+            state: Value::Measured(LoopPair { speaker: 0, microphone: 0 }),
+            failure: None,
+            channels: vec![channel(0, true), channel(1, false)],
+        },
+    }
 }
 
 /// Every free text holds what a terminal or a browser would obey.

@@ -5,8 +5,15 @@ use unicode_width::UnicodeWidthStr;
 
 use super::samples;
 
-fn all() -> [Report; 5] {
-    [samples::bufferbloat(), samples::ready(), samples::blocked(), samples::hostile(), samples::loss_15()]
+fn all() -> [Report; 6] {
+    [
+        samples::bufferbloat(),
+        samples::ready(),
+        samples::blocked(),
+        samples::hostile(),
+        samples::loss_15(),
+        samples::devices(),
+    ]
 }
 
 fn golden(name: &str, report: &Report, options: Options) {
@@ -28,6 +35,8 @@ fn looks_as_agreed() {
     golden("ready_80", &samples::ready(), options);
     golden("loss_15_80", &samples::loss_15(), options);
     golden("narrow_upload_80", &samples::narrow_upload(), options);
+    golden("devices_80", &samples::devices(), options);
+    golden("devices_full_100", &samples::devices(), Options { width: 100, detail: Detail::Full, ..options });
     golden("blocked_80", &samples::blocked(), options);
     golden("blocked_80_ascii", &samples::blocked(), Options { ascii: true, ..options });
 }
@@ -50,8 +59,8 @@ fn no_line_is_wider_than_the_terminal() {
 
 #[test]
 fn a_number_is_never_torn_from_its_unit() {
-    let units = ["ms", "%", "s", "Mbit/s", "kbit/s", "ppm", "MB", "kB"];
-    for report in [samples::bufferbloat(), samples::ready()] {
+    let units = ["ms", "%", "s", "Mbit/s", "kbit/s", "ppm", "MB", "kB", "dB", "dBFS", "Hz", "kHz"];
+    for report in [samples::bufferbloat(), samples::ready(), samples::devices()] {
         for width in 40..=120 {
             let text = render(&report, Options { width, detail: Detail::Full, ..Options::default() });
             for line in text.lines() {

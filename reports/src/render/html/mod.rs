@@ -8,6 +8,7 @@ mod points;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::devices;
 use super::figures::{self, Cell, Found, Row};
 use super::words;
 use crate::schema::{Cause, Report, State, Target, Value, Verdict};
@@ -199,10 +200,12 @@ fn cell(cell: &Cell) -> Markup {
 
 /// This computer, the devices, and what the run was told.
 fn surroundings(report: &Report) -> Markup {
-    let devices = words::devices(&report.devices);
+    let (devices, machine) =
+        (devices::devices(&report.devices, true), devices::machine(&report.host.machine));
     html! {
         h2 { "This computer" }
         (figure_table(&figures::host_rows(&report.host)))
+        @if !machine.is_empty() { (pairs(&machine)) }
         @if !devices.is_empty() { h2 { "Devices" } (pairs(&devices)) }
         @let facts = words::facts(report);
         @if !facts.is_empty() { h2 { "About this run" } (pairs(&facts)) }

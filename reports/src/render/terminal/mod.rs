@@ -5,7 +5,7 @@ mod text;
 
 use self::text::{Line, Look};
 use super::number::GLUE;
-use super::{figures, words};
+use super::{devices, figures, words};
 use crate::schema::{Cause, Report, State, Target, Verdict};
 
 /// Narrowest terminal that is laid out for; a narrower one gets this width.
@@ -52,13 +52,14 @@ pub fn render(report: &Report, options: Options) -> String {
     uses(&mut page, &report.verdict);
     if options.detail >= Detail::Normal {
         causes(&mut page, &report.verdict);
+        let full = options.detail == Detail::Full;
+        facts(&mut page, "Devices", &devices::devices(&report.devices, full));
         for target in &report.targets {
             self::target(&mut page, target, &report.verdict);
         }
     }
     if options.detail == Detail::Full {
         host(&mut page, report);
-        facts(&mut page, "Devices", &words::devices(&report.devices));
         facts(&mut page, "About this run", &words::facts(report));
     }
     footer(&mut page, report);
@@ -270,6 +271,9 @@ fn streams(page: &mut Page, target: &Target) {
 fn host(page: &mut Page, report: &Report) {
     page.heading("This computer");
     table::rows(page, &figures::host_rows(&report.host));
+    for (name, value) in devices::machine(&report.host.machine) {
+        fact(page, &name, &value);
+    }
 }
 
 /// Named facts, one below the other.
@@ -279,9 +283,13 @@ fn facts(page: &mut Page, title: &str, facts: &[(String, String)]) {
     }
     page.heading(title);
     for (name, value) in facts {
-        let name = Line::new().with(Look::Quiet, format!("{name}:"));
-        page.paragraph(&Line::new(), 0, name.with(Look::Plain, format!(" {value}")));
+        fact(page, name, value);
     }
+}
+
+fn fact(page: &mut Page, name: &str, value: &str) {
+    let name = Line::new().with(Look::Quiet, format!("{name}:"));
+    page.paragraph(&Line::new(), 0, name.with(Look::Plain, format!(" {value}")));
 }
 
 fn footer(page: &mut Page, report: &Report) {

@@ -185,6 +185,7 @@ fn to_ascii(text: &str) -> String {
             '→' | '≥' => out.push('>'),
             '≤' => out.push('<'),
             '×' => out.push('x'),
+            '°' => out.push_str("deg "),
             '’' | '‘' => out.push('\''),
             '“' | '”' => out.push('"'),
             '…' => out.push('~'),

@@ -179,7 +179,7 @@ pub struct Dropouts {
     pub lost_ms: f64,
     /// Share of the time lost in both.
     pub ratio: f64,
-    /// Samples that were no number (NaN, infinite): a driver's fault.
+    /// Samples that were none (NaN, infinite, far beyond full scale): a driver's fault.
     pub damaged: u64,
 }
 

@@ -1,0 +1,637 @@
+//! Devices judged: which of them stand in the way of which use, and the verdict over network and devices together.
+//!
+//! Audio needs a microphone and a speaker, video a camera, and a computer that encodes fast enough. What was not tested
+//! counts neither as good nor as bad, unless it was asked for by name. Of several devices of a kind, the system's default
+//! counts, or the first one that was tried.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value as Json, json};
+
+use super::{Assessment, Question, causes};
+use crate::schema::{
+    Camera, Cause, DeviceFailure, DeviceInfo, DeviceKind, Devices, Estimate, Heard, Listing, LoopChannel,
+    Machine, Microphone, Place, Seen, Speaker, State, Use, UseVerdict, Value, Verdict,
+};
+use crate::verdict::{DeviceFigure, DeviceLimits, Interval, Judgement, device_words, rank, words, worse};
+
+/// What was found and measured of a computer's devices, and what was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Equipment<'a> {
+    /// Microphones, speakers, cameras.
+    pub devices: &'a Devices,
+    /// The computer.
+    pub machine: &'a Machine,
+    /// The kinds asked for by name: one that is missing or not tested then counts.
+    pub asked: &'a [DeviceKind],
+}
+
+/// The uses that need a kind of device.
+pub fn uses_of(kind: DeviceKind) -> &'static [Use] {
+    match kind {
+        DeviceKind::Microphone | DeviceKind::Speaker => &[Use::Audio],
+        DeviceKind::Camera => &[Use::Video360p, Use::Video720p, Use::Video1080p],
+    }
+}
+
+/// Joins what the devices say into the verdict over the network, worst of both per use, and keeps the computer's figures.
+pub fn with_devices(
+    mut assessment: Assessment,
+    equipment: Equipment<'_>,
+    question: &Question<'_>,
+) -> Assessment {
+    let found = judge(equipment, &question.profile.device_limits());
+    join(&mut assessment.verdict, found, question.asked);
+    assessment.host.machine = equipment.machine.clone();
+    assessment
+}
+
+/// What the devices say.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Per kind that counts: how bad it is, and in a few words why.
+    kinds: BTreeMap<DeviceKind, (State, Option<String>)>,
+    /// What the computer is too slow for.
+    slow: BTreeMap<Use, State>,
+    causes: Vec<Cause>,
+}
+
+fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
+    let Equipment { devices, machine, asked } = equipment;
+    let mut judge = Judge { devices, limits, causes: Vec::new() };
+    let mut findings = Findings::default();
+    for kind in DeviceKind::ALL {
+        let before = judge.causes.len();
+        let tried = judge.kind(kind, asked.contains(&kind));
+        let causes = &judge.causes[before..];
+        let worst = causes.iter().map(|cause| cause.state).fold(State::Ready, worse);
+        let found = match tried {
+            Tried::Yes => Some((worst, None)),
+            Tried::No(reason) if asked.contains(&kind) => {
+                Some((worse(State::Inconclusive, worst), Some(format!("{}: {reason}", kind.name()))))
+            }
+            // What is wrong with it counts, however little could be tested.
+            Tried::No(_) if rank(worst) > rank(State::Ready) => Some((worst, None)),
+            Tried::No(_) => None,
+        };
+        findings.kinds.extend(found.map(|found| (kind, found)));
+    }
+    for headroom in &machine.encode {
+        let Some(estimate) = headroom.times_real_time.measured() else { continue };
+        let numbers = |value: f64| vec![("use", json!(headroom.use_.short())), ("times", json!(value))];
+        let place = ("encode_slow", &[headroom.use_][..], "host.machine.encode".to_owned());
+        if let Some(cause) = judge.beyond(DeviceFigure::EncodeTimesRealTime, estimate, place, numbers) {
+            let slow = findings.slow.entry(headroom.use_).or_insert(State::Ready);
+            *slow = worse(*slow, cause.state);
+            judge.causes.push(Cause { place: Place::Computer, ..cause });
+        } else {
+            findings.slow.entry(headroom.use_).or_insert(State::Ready);
+        }
+    }
+    findings.causes = judge.causes;
+    findings
+}
+
+/// Whether a kind of device was tried, or why not.
+enum Tried {
+    Yes,
+    No(String),
+}
+
+/// Collects causes.
+struct Judge<'a> {
+    devices: &'a Devices,
+    limits: &'a DeviceLimits,
+    causes: Vec<Cause>,
+}
+
+impl Judge<'_> {
+    fn kind(&mut self, kind: DeviceKind, asked: bool) -> Tried {
+        let devices = self.devices;
+        match kind {
+            DeviceKind::Microphone => {
+                match chosen(&devices.microphones, |d| (&d.device, tried(&d.state, d.failure.as_ref()))) {
+                    Some((at, microphone)) => self.microphone(at, microphone),
+                    None => self.absent(kind, asked, devices.microphones.len(), &devices.sound),
+                }
+            }
+            DeviceKind::Speaker => {
+                match chosen(&devices.speakers, |d| (&d.device, tried(&d.state, d.failure.as_ref()))) {
+                    Some((at, speaker)) => self.speaker(at, speaker),
+                    None => self.absent(kind, asked, devices.speakers.len(), &devices.sound),
+                }
+            }
+            DeviceKind::Camera => {
+                match chosen(&devices.cameras, |d| (&d.device, tried(&d.state, d.failure.as_ref()))) {
+                    Some((at, camera)) => self.camera(at, camera),
+                    None => self.absent(kind, asked, devices.cameras.len(), &devices.pictures),
+                }
+            }
+        }
+    }
+
+    /// Nothing of a kind was tried: for want of it, or because nobody looked.
+    fn absent(&mut self, kind: DeviceKind, asked: bool, found: usize, listing: &Listing) -> Tried {
+        if let Some(failure) = listing.failure.as_ref().filter(|_| asked) {
+            self.failed(kind, failure, None);
+            return Tried::Yes;
+        }
+        match &listing.state {
+            Value::Measured(_) if found > 0 => Tried::No("it was not tried".to_owned()),
+            Value::Measured(_) if asked => {
+                self.failed(kind, &DeviceFailure::NotFound { wanted: None }, None);
+                Tried::Yes
+            }
+            Value::Measured(_) => {
+                // Worth knowing, and nobody's verdict.
+                let mut note = self.cause("device_not_found", kind, kind_params(kind));
+                note.state = State::Ready;
+                note.uses = Vec::new();
+                self.causes.push(note);
+                Tried::No("there is none".to_owned())
+            }
+            Value::Failed { reason } | Value::NotTested { reason } => Tried::No(reason.clone()),
+        }
+    }
+
+    fn failed(&mut self, kind: DeviceKind, failure: &DeviceFailure, info: Option<&DeviceInfo>) {
+        let mut params = kind_params(kind);
+        match failure {
+            DeviceFailure::Busy { by } => {
+                let by = by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
+                params.insert("by".to_owned(), json!(by));
+            }
+            DeviceFailure::Permission { detail, .. } => {
+                let usual = if kind == DeviceKind::Camera { "video" } else { "audio" };
+                params.insert("group".to_owned(), json!(detail.as_deref().unwrap_or(usual)));
+            }
+            DeviceFailure::SoundServerDown { server } => {
+                params.insert("server".to_owned(), json!(server));
+            }
+            _ => {}
+        }
+        let name = info.and_then(|info| info.name.as_ref()).map(|name| format!("{}: {name}", kind.name()));
+        let mut cause = self.cause(&format!("device_{}", failure.code()), kind, params);
+        cause.state = failure.state();
+        cause.place = failure.place();
+        cause.evidence = name.into_iter().chain(std::iter::once(failure.reason())).collect();
+        self.causes.push(cause);
+    }
+
+    fn microphone(&mut self, at: usize, microphone: &Microphone) -> Tried {
+        let kind = DeviceKind::Microphone;
+        if let Some(failure) = &microphone.failure {
+            self.failed(kind, failure, Some(&microphone.device));
+        }
+        let sound = &microphone.sound;
+        let heard = sound.heard.fact().copied();
+        let silence = match heard {
+            Some(Heard::NoPermission) => {
+                Some(("mic_no_permission", State::PermissionDenied, Place::Computer))
+            }
+            Some(Heard::MutedInSoftware) => Some(("mic_muted_in_software", State::Blocked, Place::Computer)),
+            Some(Heard::MutedInHardware) => Some(("mic_muted_in_hardware", State::Blocked, Place::Device)),
+            Some(Heard::Stuck) => Some(("mic_stuck", State::Blocked, Place::Device)),
+            Some(Heard::NobodySpoke) => Some(("mic_nobody_spoke", State::Ready, Place::Device)),
+            Some(Heard::Speech | Heard::TooQuiet) | None => None,
+        };
+        if let Some((code, state, place)) = silence {
+            let mut cause = self.cause(code, kind, BTreeMap::new());
+            (cause.state, cause.place) = (state, place);
+            cause.metric = Some(format!("devices.microphones.{at}.sound.heard"));
+            if heard == Some(Heard::NobodySpoke) {
+                cause.uses = Vec::new();
+            }
+            self.causes.push(cause);
+        }
+        // Of a silence, no figure says more than its name.
+        if matches!(heard, Some(Heard::Speech | Heard::TooQuiet | Heard::NobodySpoke)) {
+            self.sound(at, microphone);
+        }
+        match (heard, &microphone.failure) {
+            (None, None) => Tried::No("nothing was recorded".to_owned()),
+            (Some(Heard::NobodySpoke), None) => Tried::No("nobody spoke".to_owned()),
+            _ => Tried::Yes,
+        }
+    }
+
+    fn sound(&mut self, at: usize, microphone: &Microphone) {
+        use DeviceFigure as Figure;
+        let sound = &microphone.sound;
+        let path = |name: &str| format!("devices.microphones.{at}.sound.{name}");
+        let percent = |value: f64| vec![("percent", json!(value * 100.0))];
+        let level = |value: f64| vec![("level", json!(value.round()))];
+        let of = |value: Option<f64>| value.map(exactly);
+        let clipping = sound.clipping.measured();
+        let dropouts = sound.dropouts.measured();
+        let hum = sound.hum.measured();
+        let mains = hum.and_then(|hum| hum.mains_hz);
+        let judged: [Judged<'_>; 10] = [
+            (
+                Figure::SpeechLevelDbfs,
+                sound.speech_level_dbfs.measured().copied(),
+                "mic_too_quiet",
+                path("speech_level_dbfs"),
+                &level,
+            ),
+            (Figure::SnrDb, sound.snr_db.measured().copied(), "mic_snr_low", path("snr_db"), &|value| {
+                vec![("db", json!(value.round()))]
+            }),
+            (
+                Figure::NoiseFloorDbfs,
+                sound.noise_floor_dbfs.measured().copied(),
+                "mic_noisy",
+                path("noise_floor_dbfs"),
+                &level,
+            ),
+            (
+                Figure::DcOffsetRatio,
+                sound.dc_offset_ratio.measured().copied(),
+                "mic_dc_offset",
+                path("dc_offset_ratio"),
+                &|value| percent(value.abs()),
+            ),
+            (
+                Figure::ClippedRatio,
+                of(clipping.map(|c| c.ratio)),
+                "mic_clipping",
+                path("clipping.ratio"),
+                &percent,
+            ),
+            (
+                Figure::ClipRunsPerS,
+                of(clipping.map(|c| c.runs_per_s)),
+                "mic_clipping",
+                path("clipping.runs_per_s"),
+                &|_| Vec::new(),
+            ),
+            (
+                Figure::HumDbfs,
+                of(hum.and_then(|h| h.level_dbfs)),
+                "mic_hum",
+                path("hum.level_dbfs"),
+                &|value| vec![("level", json!(value.round())), ("mains", json!(mains))],
+            ),
+            (
+                Figure::BandwidthHz,
+                sound.bandwidth_hz.measured().copied(),
+                "mic_narrow_band",
+                path("bandwidth_hz"),
+                &|value| vec![("khz", json!(value / 1e3))],
+            ),
+            (
+                Figure::DropoutRatio,
+                of(dropouts.map(|d| d.ratio)),
+                "mic_dropouts",
+                path("dropouts.ratio"),
+                &percent,
+            ),
+            (
+                Figure::ClockDriftPpm,
+                sound.clock_drift_ppm.measured().copied(),
+                "clock_drift",
+                path("clock_drift_ppm"),
+                &|value| vec![("ppm", json!(value.round())), ("device", json!("microphone"))],
+            ),
+        ];
+        self.all_beyond(judged, DeviceKind::Microphone);
+        if dropouts.is_some_and(|dropouts| dropouts.damaged > 0) {
+            let mut cause = self.cause("mic_damaged", DeviceKind::Microphone, BTreeMap::new());
+            cause.state = State::Degraded;
+            self.causes.push(cause);
+        }
+        let channels = sound.channels.fact();
+        let any = |of: &dyn Fn(&crate::schema::ChannelFigures) -> bool| {
+            channels.is_some_and(|all| all.iter().any(of))
+        };
+        if any(&|channel| channel.inverted) {
+            let mut cause = self.cause("mic_inverted", DeviceKind::Microphone, BTreeMap::new());
+            cause.state = State::Degraded;
+            self.causes.push(cause);
+        }
+        if any(&|channel| channel.dead) {
+            let mut note = self.cause("mic_dead_channel", DeviceKind::Microphone, BTreeMap::new());
+            note.uses = Vec::new();
+            self.causes.push(note);
+        }
+    }
+
+    fn speaker(&mut self, at: usize, speaker: &Speaker) -> Tried {
+        let kind = DeviceKind::Speaker;
+        if let Some(failure) = &speaker.failure {
+            self.failed(kind, failure, Some(&speaker.device));
+        }
+        let off = match (speaker.muted.fact(), speaker.volume_ratio.fact()) {
+            (Some(true), _) => Some("speaker_muted"),
+            (_, Some(volume)) if *volume <= 0.0 => Some("speaker_volume_zero"),
+            _ => None,
+        };
+        if let Some(code) = off {
+            let mut cause = self.cause(code, kind, BTreeMap::new());
+            (cause.state, cause.place) = (State::Blocked, Place::Computer);
+            self.causes.push(cause);
+        }
+        let drift = speaker.clock_drift_ppm.measured().copied();
+        let ppm = |value: f64| vec![("ppm", json!(value.round())), ("device", json!("speaker"))];
+        let path = format!("devices.speakers.{at}.clock_drift_ppm");
+        self.all_beyond([(DeviceFigure::ClockDriftPpm, drift, "clock_drift", path, &ppm)], kind);
+        let acoustic = &self.devices.acoustic_loop;
+        let of_this = acoustic.state.measured().is_some_and(|pair| usize::try_from(pair.speaker) == Ok(at));
+        if of_this && off.is_none() {
+            self.heard(&acoustic.channels);
+        }
+        Tried::Yes
+    }
+
+    /// What the microphone heard of the speaker.
+    fn heard(&mut self, channels: &[LoopChannel]) {
+        use DeviceFigure as Figure;
+        let kind = DeviceKind::Speaker;
+        let silent = channels.iter().filter(|channel| channel.heard.fact() == Some(&false)).count();
+        let code = match silent {
+            0 => None,
+            all if all == channels.len() => Some(("speaker_silent", State::Blocked)),
+            _ => Some(("speaker_channel_silent", State::Degraded)),
+        };
+        if let Some((code, state)) = code {
+            let mut cause = self.cause(code, kind, BTreeMap::new());
+            cause.state = state;
+            cause.metric = Some("devices.acoustic_loop.channels.heard".to_owned());
+            cause.evidence =
+                vec![format!("{silent} of {} channels were not heard by the microphone", channels.len())];
+            self.causes.push(cause);
+        }
+        for (index, channel) in channels.iter().enumerate() {
+            let path = |name: &str| format!("devices.acoustic_loop.channels.{index}.{name}");
+            let judged: [Judged<'_>; 3] = [
+                (
+                    Figure::LoopDelayMs,
+                    channel.delay_ms.measured().copied(),
+                    "speaker_delay",
+                    path("delay_ms"),
+                    &|value| vec![("ms", json!(value.round()))],
+                ),
+                (
+                    Figure::LoopReturnDb,
+                    channel.return_db.measured().copied(),
+                    "speaker_echo",
+                    path("return_db"),
+                    &|_| Vec::new(),
+                ),
+                (
+                    Figure::LoopDistortionRatio,
+                    channel.distortion_ratio.measured().copied(),
+                    "speaker_distorted",
+                    path("distortion_ratio"),
+                    &|value| vec![("percent", json!(value * 100.0))],
+                ),
+            ];
+            self.all_beyond(judged, kind);
+        }
+    }
+
+    fn camera(&mut self, at: usize, camera: &Camera) -> Tried {
+        use DeviceFigure as Figure;
+        let kind = DeviceKind::Camera;
+        if let Some(failure) = &camera.failure {
+            self.failed(kind, failure, Some(&camera.device));
+        }
+        let seen = camera.picture.seen.fact().copied();
+        let trouble = match seen {
+            Some(Seen::Black) => Some(("camera_black", State::Blocked)),
+            Some(Seen::Frozen) => Some(("camera_frozen", State::Blocked)),
+            Some(Seen::Covered) => Some(("camera_covered", State::Blocked)),
+            Some(Seen::Dark) => Some(("camera_dark", State::Degraded)),
+            Some(Seen::Overexposed) => Some(("camera_overexposed", State::Degraded)),
+            Some(Seen::Blurred) => Some(("camera_blurred", State::Degraded)),
+            Some(Seen::Picture) | None => None,
+        };
+        if let Some((code, state)) = trouble {
+            let mut cause = self.cause(code, kind, BTreeMap::new());
+            cause.state = state;
+            cause.metric = Some(format!("devices.cameras.{at}.picture.seen"));
+            self.causes.push(cause);
+        }
+        let frames = &camera.frames;
+        let path = |name: &str| format!("devices.cameras.{at}.frames.{name}");
+        let fps = frames.rate_fps.measured().map(|rate| rate.value);
+        let claimed = camera.state.measured().and_then(|stream| stream.given.fps);
+        let percent = |value: f64| vec![("percent", json!(value * 100.0))];
+        let rates = |_| vec![("fps", json!(fps)), ("claimed", json!(claimed))];
+        let first = frames.first_ms.fact().copied().map(exactly);
+        let judged: [Judged<'_>; 5] = [
+            (
+                Figure::FrameRateRatio,
+                frames.rate_ratio.measured().copied(),
+                "camera_slow",
+                path("rate_ratio"),
+                &rates,
+            ),
+            (
+                Figure::FrameSpreadRatio,
+                frames.interval_spread_ratio.measured().copied(),
+                "camera_uneven",
+                path("interval_spread_ratio"),
+                &|_| Vec::new(),
+            ),
+            (
+                Figure::FramesLostRatio,
+                frames.lost_ratio.measured().copied(),
+                "camera_frames_lost",
+                path("lost_ratio"),
+                &percent,
+            ),
+            (
+                Figure::FramesDamagedRatio,
+                frames.damaged_ratio.measured().copied(),
+                "camera_frames_damaged",
+                path("damaged_ratio"),
+                &percent,
+            ),
+            (Figure::FirstFrameMs, first, "camera_late", path("first_ms"), &|value| {
+                vec![("ms", json!(value.round()))]
+            }),
+        ];
+        self.all_beyond(judged, kind);
+        match (seen, &camera.failure) {
+            (None, None) => Tried::No("no frame came that could be looked at".to_owned()),
+            _ => Tried::Yes,
+        }
+    }
+
+    /// A cause for each figure that is beyond its good value; of those with one code the worse.
+    fn all_beyond<const N: usize>(&mut self, judged: [Judged<'_>; N], kind: DeviceKind) {
+        for (figure, estimate, code, path, numbers) in judged {
+            let found = estimate.and_then(|e| self.beyond(figure, &e, (code, uses_of(kind), path), numbers));
+            let Some(cause) = found else { continue };
+            match self.causes.iter_mut().find(|known| known.code == cause.code) {
+                Some(known) if rank(cause.state) > rank(known.state) => *known = cause,
+                Some(_) => {}
+                None => self.causes.push(cause),
+            }
+        }
+    }
+
+    /// The cause that a figure is; `None` when it is good, or has no limit.
+    fn beyond(
+        &self,
+        figure: DeviceFigure,
+        estimate: &Estimate,
+        (code, uses, path): (&str, &[Use], String),
+        numbers: impl Fn(f64) -> Vec<(&'static str, Json)>,
+    ) -> Option<Cause> {
+        let edge = self.limits.get(&figure)?;
+        let (low, high) = (estimate.low.unwrap_or(estimate.value), estimate.high.unwrap_or(estimate.value));
+        let interval = match (figure.more_is_better(), figure.of_size()) {
+            // As if less were better, so that one rule judges both.
+            (true, _) => Interval { low: -high, value: -estimate.value, high: -low },
+            (false, true) => {
+                let nearest = if low <= 0.0 && high >= 0.0 { 0.0 } else { low.abs().min(high.abs()) };
+                Interval { low: nearest, value: estimate.value.abs(), high: low.abs().max(high.abs()) }
+            }
+            (false, false) => Interval { low, value: estimate.value, high },
+        };
+        let sign = if figure.more_is_better() { -1.0 } else { 1.0 };
+        let judgement = Judgement::of(interval, sign * edge.good, edge.limit.map(|limit| sign * limit), true);
+        // Doubt that reaches over the good value blames no device.
+        if interval.low <= sign * edge.good || !matches!(judgement.state, State::Degraded | State::Blocked) {
+            return None;
+        }
+        let params = numbers(estimate.value).into_iter().map(|(name, value)| (name.to_owned(), value));
+        Some(Cause {
+            state: judgement.state,
+            place: Place::Device,
+            uses: uses.to_vec(),
+            metric: Some(path),
+            measured: Some(estimate.value),
+            good: Some(edge.good),
+            limit: edge.limit,
+            ..self.worded(code, params.collect())
+        })
+    }
+
+    /// A cause of a kind of device that is nobody's verdict yet.
+    fn cause(&self, code: &str, kind: DeviceKind, params: BTreeMap<String, Json>) -> Cause {
+        Cause { place: Place::Device, uses: uses_of(kind).to_vec(), ..self.worded(code, params) }
+    }
+
+    fn worded(&self, code: &str, params: BTreeMap<String, Json>) -> Cause {
+        let sentences =
+            device_words::english(code, self.devices.system).unwrap_or_else(|| words::english(code));
+        let say = words::fill(sentences.say, &params);
+        let fix = sentences.fix.map(|fix| words::fill(fix, &params));
+        Cause { say, fix, ..causes::worded(code, params) }
+    }
+}
+
+/// A figure, what was measured of it, the code of its cause, where it stands in the report, and the numbers of its sentence.
+type Judged<'a> =
+    (DeviceFigure, Option<Estimate>, &'static str, String, &'a dyn Fn(f64) -> Vec<(&'static str, Json)>);
+
+/// A figure without doubt.
+fn exactly(value: f64) -> Estimate {
+    Estimate { value, low: None, high: None, n: 1 }
+}
+
+fn kind_params(kind: DeviceKind) -> BTreeMap<String, Json> {
+    BTreeMap::from([("device".to_owned(), json!(kind.name()))])
+}
+
+fn tried<T>(state: &Value<T>, failure: Option<&DeviceFailure>) -> bool {
+    failure.is_some() || !matches!(state, Value::NotTested { .. })
+}
+
+/// The device that counts: of those tried the default one, or else the first.
+fn chosen<T>(devices: &[T], of: impl Fn(&T) -> (&DeviceInfo, bool)) -> Option<(usize, &T)> {
+    let tried = || devices.iter().enumerate().filter(|(_, device)| of(device).1);
+    tried().find(|(_, device)| of(device).0.default).or_else(|| tried().next())
+}
+
+/// Joins findings into a verdict.
+fn join(verdict: &mut Verdict, findings: Findings, asked: &BTreeSet<Use>) {
+    let Findings { kinds, slow, causes } = findings;
+    if kinds.is_empty() && slow.is_empty() && causes.is_empty() {
+        return;
+    }
+    let network_tested = verdict.uses.values().any(|found| found.state != State::NotTested);
+    let of_kinds = kinds.iter().flat_map(|(kind, (state, reason))| {
+        uses_of(*kind).iter().map(move |use_| (*use_, *state, reason.clone()))
+    });
+    let of_machine = slow.iter().map(|(use_, state)| (*use_, *state, None));
+    for (use_, state, reason) in of_kinds.chain(of_machine).collect::<Vec<_>>() {
+        apply(verdict, use_, state, reason, asked.contains(&use_));
+    }
+    // Devices first among equals: what stands on the desk is mended sooner than a network.
+    let mut all: Vec<Cause> = causes;
+    all.append(&mut verdict.causes);
+    let bears = |cause: &Cause| cause.uses.iter().any(|use_| asked.contains(use_));
+    all.sort_by_key(|cause| (!bears(cause), Reverse(rank(cause.state))));
+    verdict.causes = all;
+    let counted = || verdict.uses.values().filter(|found| found.asked);
+    let overall = counted().map(|found| found.state).fold(State::NotTested, worse);
+    verdict.certain = counted().filter(|found| found.state == overall).any(|found| found.certain);
+    let lead = super::leading(&verdict.causes, overall, asked).cloned();
+    let changed = overall != verdict.overall;
+    verdict.overall = overall;
+    match lead {
+        Some(cause) => {
+            (verdict.place, verdict.direction) = (Some(cause.place), cause.direction);
+            (verdict.say, verdict.fix) = (cause.say, cause.fix);
+        }
+        None if overall == State::Ready => {
+            (verdict.place, verdict.direction, verdict.fix) = (None, None, None);
+            verdict.say = all_is_well(&kinds, network_tested, asked);
+        }
+        None if changed => {
+            let reason =
+                counted().find(|found| found.state == overall).and_then(|found| found.reason.clone());
+            (verdict.place, verdict.direction, verdict.fix) = (None, None, None);
+            let open = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            verdict.say = format!("What was asked for could not all be tested{open}.");
+        }
+        None => {}
+    }
+}
+
+/// The worse of what network and device make of a use.
+fn apply(verdict: &mut Verdict, use_: Use, state: State, reason: Option<String>, asked: bool) {
+    let untested = || UseVerdict { state: State::NotTested, certain: false, asked, reason: None };
+    let found = verdict.uses.entry(use_).or_insert_with(untested);
+    // What nobody asked for and nobody looked at stays so.
+    if !found.asked && found.state == State::NotTested {
+        return;
+    }
+    if rank(state) <= rank(found.state) {
+        return;
+    }
+    let network_untested = found.state == State::NotTested;
+    found.state = state;
+    found.certain = state != State::Inconclusive;
+    found.reason = match reason {
+        Some(reason) => Some(reason),
+        None if network_untested => Some("the network was not tested".to_owned()),
+        None => None,
+    };
+}
+
+/// What to say when nothing stands in the way.
+fn all_is_well(
+    kinds: &BTreeMap<DeviceKind, (State, Option<String>)>,
+    network: bool,
+    asked: &BTreeSet<Use>,
+) -> String {
+    let connection = network.then_some("connection");
+    let things: Vec<&str> = connection.into_iter().chain(kinds.keys().map(|kind| kind.name())).collect();
+    let uses = asked.iter().map(|use_| use_.short()).collect::<Vec<_>>().join(", ");
+    let (things, verb) = match things.split_last() {
+        Some((last, [])) => ((*last).to_owned(), "is"),
+        Some((last, others)) => (format!("{} and {last}", others.join(", ")), "are"),
+        None => ("computer".to_owned(), "is"),
+    };
+    let network = if network { "" } else { " The network was not tested." };
+    format!("Your {things} {verb} ready for {uses}.{network}")
+}
+
+#[cfg(test)]
+mod tests;
