@@ -61,9 +61,9 @@ impl Recording {
     /// Everything that can be told so far.
     pub fn analysis(&self) -> Analysis {
         let mut channels: Vec<ChannelAnalysis> = self.channels.iter().map(Channel::analysis).collect();
-        for at in 1..channels.len() {
-            let alike = alike(&self.channels[at - 1], &self.channels[at], self.products[at]);
-            channels[at].like_previous = alike;
+        let pairs = self.channels.windows(2).zip(&self.products[1..]);
+        for (channel, (pair, product)) in channels.iter_mut().skip(1).zip(pairs) {
+            channel.like_previous = alike(&pair[0], &pair[1], *product);
         }
         Analysis { format: self.format, channels }
     }

@@ -87,7 +87,7 @@ fn coarse(x: &[f64], rate: u32) -> Option<Coarse> {
     let mut input: Vec<f64> = window.iter().enumerate().map(|(n, x)| x * hann(n)).collect();
     let mut output = transform.make_output_vec();
     transform.process(&mut input, &mut output).ok()?;
-    let powers: Vec<f64> = output.iter().map(|bin| bin.norm_sqr()).collect();
+    let powers: Vec<f64> = output.iter().map(realfft::num_complex::Complex::norm_sqr).collect();
     let bin_of = |hz: f64| count(hz / f64::from(rate) * float(length));
     let (low, high) = (bin_of(20.0).max(1), bin_of(0.45 * f64::from(rate)));
     let peak = (low..=high.min(powers.len() - 2)).max_by(|a, b| powers[*a].total_cmp(&powers[*b]))?;
