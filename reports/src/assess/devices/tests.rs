@@ -200,7 +200,7 @@ fn figures_are_held_against_their_limits() {
             "mic_clipping",
             |d, x| {
                 d.microphones[0].sound.clipping =
-                    Value::Measured(Clipping { ratio: x, runs: 0, runs_per_s: 0.0 })
+                    Value::Measured(Clipping { ratio: x, runs: 0, runs_per_s: 0.0 });
             },
             0.0005,
             0.0006,
@@ -209,7 +209,7 @@ fn figures_are_held_against_their_limits() {
         (
             "mic_hum",
             |d, x| {
-                d.microphones[0].sound.hum = Value::Measured(Hum { mains_hz: Some(50), level_dbfs: Some(x) })
+                d.microphones[0].sound.hum = Value::Measured(Hum { mains_hz: Some(50), level_dbfs: Some(x) });
             },
             -50.0,
             -49.0,
