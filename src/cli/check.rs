@@ -81,7 +81,8 @@ pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool),
     let live = Live::start(&plan, seen);
     let stop = CancellationToken::new();
     let teller = live.clone();
-    let watch = match seen {
+    // What is going on is logged where a watcher is told.
+    let watch = match seen || global.verbose > 0 {
         true => Watch::new(stop.clone(), move |progress| teller.tell(&progress)),
         false => Watch::unseen(stop.clone()),
     };

@@ -19,7 +19,8 @@ pub(super) fn devices(devices: &Devices, full: bool) -> Vec<(String, String)> {
     for speaker in &devices.speakers {
         lines.push((titled("Speaker", &speaker.device, DeviceKind::Speaker), self::speaker(speaker, full)));
     }
-    lines.extend(acoustic_loop(&devices.acoustic_loop, full));
+    // Where nobody asked for devices there is nothing to be heard by.
+    lines.extend(acoustic_loop(&devices.acoustic_loop, full && !lines.is_empty()));
     for camera in &devices.cameras {
         lines.push((titled("Camera", &camera.device, DeviceKind::Camera), self::camera(camera, full)));
     }
