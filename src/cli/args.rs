@@ -309,11 +309,9 @@ Exit codes:
 
 const DEVICES_EXAMPLES: &str = "\
 Examples:
-  greenroom devices                          everything there is, about 10 seconds
   greenroom devices list                     what there is, without touching it
-  greenroom devices mic --record mic.wav     speak, and hear yourself afterwards
-  greenroom devices loop                     does the microphone hear the speaker?
-  greenroom devices camera --preview
+  greenroom devices camera --preview         what the camera sees, here in the terminal
+  greenroom devices host                     can this computer keep up?
   greenroom devices watch                    tells when something is plugged in or out
 
 Nothing that was heard or seen leaves this computer unless you ask for it.
