@@ -4,10 +4,12 @@ pub mod devices;
 mod report;
 mod traffic;
 
+pub use devices::Beside;
+
 use std::fmt;
 use std::sync::Arc;
 
-use greenroom_reports::schema::Report;
+use greenroom_reports::schema::{Devices, Report};
 use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio_util::sync::CancellationToken;
@@ -25,12 +27,24 @@ pub async fn check(plan: Plan) -> Report {
 
 /// Like [`check`], telling its progress, and ending early when told to; the report then holds what was measured.
 pub async fn check_watched(plan: Plan, watch: Watch) -> Report {
+    check_beside(plan, watch, Beside::nothing()).await
+}
+
+/// Like [`check_watched`], testing devices beside the network.
+pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
     let clock = Clock::start();
     // A driver that is slow to answer delays nobody.
     let looking = tokio::task::spawn_blocking(|| machine::Watch::start(machine::here()));
+    let by_name = beside.by_name.iter().copied().collect();
+    let stop = watch.stop.clone();
+    let testing = tokio::task::spawn_blocking(move || beside.test(&stop));
     let measured = traffic::measure(&plan, clock, &watch).await;
     let seen = looking.await.ok().map(machine::Watch::end);
-    report::of(&plan, clock, measured, seen)
+    let devices = testing.await.unwrap_or_else(|error| {
+        tracing::error!("the test of the devices ended by a bug: {error}");
+        Devices::not_tested("the test ended by a bug")
+    });
+    report::of(&plan, clock, measured, seen, devices, by_name)
 }
 
 /// Who watches a run and may end it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use greenroom_reports::assess::{Frame, Probed, Question, assemble, assess};
 use greenroom_reports::schema::{
-    AgentRef, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
+    AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
 use greenroom_reports::trace::{Trace, encoding};
 use greenroom_reports::units::DataSize;
@@ -17,7 +17,16 @@ use crate::plan::Plan;
 use crate::system;
 
 /// Judges a run and puts its report together.
-pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured, seen: Option<Watched>) -> Report {
+///
+/// `seen` is what this machine did meanwhile; `by_name` are the kinds of devices that were asked for by name.
+pub(super) fn of(
+    plan: &Plan,
+    clock: Clock,
+    measured: Measured,
+    seen: Option<Watched>,
+    devices: Devices,
+    by_name: Vec<DeviceKind>,
+) -> Report {
     let Measured { target, trace, ending, search_bytes } = measured;
     let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
@@ -40,8 +49,8 @@ pub(super) fn of(plan: &Plan, clock: Clock, measured: Measured, seen: Option<Wat
         tool: tool(),
         environment: environment(plan),
         profile: plan.profile.clone(),
-        settings: settings(plan, at_cap),
-        devices: Devices::default(),
+        settings: settings(plan, at_cap, by_name),
+        devices,
         trace: trace.as_ref().and_then(encoded),
     };
     assemble(frame, assessment)
@@ -72,7 +81,7 @@ fn environment(plan: &Plan) -> Environment {
 }
 
 /// What was asked for and what it was made into. No token, and no name of one.
-fn settings(plan: &Plan, at_cap: bool) -> Settings {
+fn settings(plan: &Plan, at_cap: bool, by_name: Vec<DeviceKind>) -> Settings {
     let uses: Vec<&str> = plan.uses.iter().map(|use_| use_.name()).collect();
     let endpoint = plan.against.endpoint.as_ref().map(ToString::to_string);
     Settings {
@@ -84,7 +93,7 @@ fn settings(plan: &Plan, at_cap: bool) -> Settings {
         ]),
         judged: Judged {
             uses: plan.uses.iter().copied().collect(),
-            devices: Vec::new(),
+            devices: by_name,
             mode: plan.mode,
             at_cap,
         },

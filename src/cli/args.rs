@@ -85,6 +85,10 @@ pub(crate) struct CheckArgs {
     #[arg(long = "for", value_name = "USES", value_delimiter = ',', value_parser = values::use_)]
     pub(crate) uses: Option<Vec<Use>>,
 
+    /// Devices that must work: mic, speaker, camera; none leaves them out [default: those that there are]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub(crate) devices: Option<Vec<String>>,
+
     /// At most 6 seconds and 10 MB (the default)
     #[arg(long, conflicts_with = "deep")]
     pub(crate) quick: bool,
@@ -240,7 +244,9 @@ impl CheckArgs {
             (_, true) => Some(Mode::Deep),
             _ => None,
         };
+        let devices = self.devices.as_deref().map(values::devices).transpose().map_err(CliError::Usage)?;
         Ok(Layer {
+            devices,
             uses: self.uses.as_ref().map(|uses| uses.iter().copied().collect()),
             mode,
             profile: self.profile.clone(),
@@ -270,10 +276,13 @@ Examples:
   greenroom check probe.example --deep --html check.html
   greenroom check probe.example --json - | jq .verdict   for scripts
   greenroom check                                        this computer alone, no network
+  greenroom check probe.example --devices mic,speaker    both must be there and work
+  greenroom check probe.example --devices none           the network alone
 
 Settings also come from the environment:
   GREENROOM_ENDPOINT, GREENROOM_FOR, GREENROOM_MODE, GREENROOM_PROFILE, GREENROOM_INTERFACE,
-  GREENROOM_MAX_BYTES, GREENROOM_TOKEN, GREENROOM_TOKEN_FILE, GREENROOM_HISTORY, GREENROOM_CONFIG
+  GREENROOM_MAX_BYTES, GREENROOM_TOKEN, GREENROOM_TOKEN_FILE, GREENROOM_HISTORY, GREENROOM_CONFIG,
+  GREENROOM_DEVICES
 and from the config file:
   endpoint = \"greenroom://probe.example\"
   for = [\"audio\", \"720p\"]

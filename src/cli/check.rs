@@ -1,8 +1,10 @@
 //! `greenroom check`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
-use greenroom_reports::schema::{Report, State};
+use greenroom_reports::schema::{DeviceKind, Report, State};
 use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::{self, TargetFailure};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,13 @@ use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
 use super::{block_on, history as history_view, output};
-use crate::check::{self, Watch};
+use crate::check::{self, Beside, Watch};
+#[cfg(feature = "audio")]
+use crate::devices::Clock;
+use crate::devices::audio::choose::choose;
+#[cfg(feature = "audio")]
+use crate::devices::audio::native::NativeAudio;
+use crate::devices::audio::{AudioSystem, Role};
 use crate::history::{self, Entry, Store};
 use crate::plan::{self, Against, Plan, Request, Traffic};
 
@@ -20,8 +28,10 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
+    let beside = beside(&settings);
     announce(&plan, global);
-    let (report, interrupted) = watched_run(plan, global)?;
+    announce_devices(&beside, global);
+    let (report, interrupted) = watched_run(plan, beside, global)?;
     let notes = remember(&report, &settings);
     args.output.write(&report, &notes, global)?;
     Ok(exit_of(&report, interrupted))
@@ -73,10 +83,44 @@ fn whole_seconds(time: Micros) -> i64 {
     (time.get() + 999_999) / 1_000_000
 }
 
+/// The devices that are tested beside the network.
+fn beside(settings: &Settings) -> Beside {
+    let every = BTreeSet::from([DeviceKind::Microphone, DeviceKind::Speaker]);
+    Beside {
+        sound: sound_system(),
+        kinds: settings.devices.clone().unwrap_or(every),
+        by_name: settings.devices.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(feature = "audio")]
+fn sound_system() -> Option<Arc<dyn AudioSystem>> {
+    Some(Arc::new(NativeAudio::new(Clock::start())))
+}
+
+#[cfg(not(feature = "audio"))]
+fn sound_system() -> Option<Arc<dyn AudioSystem>> {
+    None
+}
+
+/// Asks for what a microphone needs to be judged: somebody who speaks. Nothing is said where there is no microphone.
+fn announce_devices(beside: &Beside, global: &Global) {
+    let Some(system) = beside.sound.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Microphone))
+    else {
+        return;
+    };
+    let there_is_one = system.devices().is_ok_and(|devices| choose(&devices, Role::Microphone, None).is_ok());
+    if there_is_one && !global.quiet {
+        let line = "Please say something meanwhile: your microphone is listened to. Nothing of it is kept.";
+        // Without standard error nobody reads it.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
 /// Runs a plan with live progress; Ctrl-C ends it early, with what was measured until then.
 ///
 /// Says whether it was ended so. A second Ctrl-C ends the program at once.
-pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool), CliError> {
+pub(super) fn watched_run(plan: Plan, beside: Beside, global: &Global) -> Result<(Report, bool), CliError> {
     let seen = output::somebody_watches(global);
     let live = Live::start(&plan, seen);
     let stop = CancellationToken::new();
@@ -96,7 +140,7 @@ pub(super) fn watched_run(plan: Plan, global: &Global) -> Result<(Report, bool),
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
         });
-        let report = check::check_watched(plan, watch).await;
+        let report = check::check_beside(plan, watch, beside).await;
         interrupts.abort();
         (report, stopped.is_cancelled())
     });

@@ -5,6 +5,7 @@ use super::check;
 use super::exit::{CliError, Exit};
 use super::settings;
 use super::values::TrafficItem;
+use crate::check::Beside;
 use crate::plan::{ChosenMedia, Traffic};
 
 pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
@@ -19,7 +20,7 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     args.output.check_writable()?;
     let plan = check::plan_for(&settings, traffic(args))?;
     check::announce(&plan, global);
-    let (report, interrupted) = check::watched_run(plan, global)?;
+    let (report, interrupted) = check::watched_run(plan, Beside::nothing(), global)?;
     args.output.write(&report, "", global)?;
     Ok(match (interrupted, check::failure_of(&report)) {
         (true, _) => Exit::Interrupted,

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use greenroom_reports::schema::{Mode, Use};
+use greenroom_reports::schema::{DeviceKind, Mode, Use};
 use greenroom_reports::units::DataSize;
 use greenroom_reports::verdict::Profile;
 use serde::{Deserialize, Deserializer, de};
@@ -23,6 +23,8 @@ use crate::plan::{EndpointUrl, Token};
 pub(crate) struct Settings {
     pub(crate) endpoint: Option<EndpointUrl>,
     pub(crate) uses: BTreeSet<Use>,
+    /// The kinds of devices asked for by name. `None`: those that there are.
+    pub(crate) devices: Option<BTreeSet<DeviceKind>>,
     pub(crate) mode: Mode,
     pub(crate) profile: Profile,
     pub(crate) interface: Option<String>,
@@ -39,6 +41,7 @@ pub(crate) struct Settings {
 pub(crate) struct Layer {
     pub(crate) endpoint: Option<EndpointUrl>,
     pub(crate) uses: Option<BTreeSet<Use>>,
+    pub(crate) devices: Option<BTreeSet<DeviceKind>>,
     pub(crate) mode: Option<Mode>,
     pub(crate) profile: Option<String>,
     pub(crate) interface: Option<String>,
@@ -73,6 +76,7 @@ pub(crate) fn resolve(flags: Layer, config: Option<&Path>, env: Env<'_>) -> Resu
     Ok(Settings {
         endpoint: merged.endpoint,
         uses: merged.uses.unwrap_or_else(|| BTreeSet::from([Use::Audio, Use::Video720p])),
+        devices: merged.devices,
         mode: merged.mode.unwrap_or_default(),
         profile: merged.profile.as_deref().map_or_else(|| Ok(Profile::default()), load_profile)?,
         interface: merged.interface,
@@ -94,6 +98,7 @@ impl Layer {
         Self {
             endpoint: self.endpoint.or(next.endpoint),
             uses: self.uses.or(next.uses),
+            devices: self.devices.or(next.devices),
             mode: self.mode.or(next.mode),
             profile: self.profile.or(next.profile),
             interface: self.interface.or(next.interface),
@@ -126,6 +131,7 @@ fn from_env(env: Env<'_>) -> Result<Layer, CliError> {
     Ok(Layer {
         endpoint: read("GREENROOM_ENDPOINT", text("GREENROOM_ENDPOINT")?, endpoint)?,
         uses: read("GREENROOM_FOR", text("GREENROOM_FOR")?, |t| values::uses(&split(t)))?,
+        devices: read("GREENROOM_DEVICES", text("GREENROOM_DEVICES")?, |t| values::devices(&split(t)))?,
         mode: read("GREENROOM_MODE", text("GREENROOM_MODE")?, mode)?,
         profile: text("GREENROOM_PROFILE")?,
         interface: text("GREENROOM_INTERFACE")?,
@@ -143,6 +149,8 @@ struct ConfigFile {
     endpoint: Option<EndpointUrl>,
     #[serde(rename = "for", deserialize_with = "parsed_uses")]
     uses: Option<BTreeSet<Use>>,
+    #[serde(deserialize_with = "parsed_devices")]
+    devices: Option<BTreeSet<DeviceKind>>,
     #[serde(deserialize_with = "parsed_mode")]
     mode: Option<Mode>,
     profile: Option<String>,
@@ -175,6 +183,7 @@ fn from_file(named: Option<&Path>, env: Env<'_>) -> Result<Layer, CliError> {
     Ok(Layer {
         endpoint: file.endpoint,
         uses: file.uses,
+        devices: file.devices,
         mode: file.mode,
         profile: file.profile,
         interface: file.interface,
@@ -259,6 +268,13 @@ fn history_keep(text: &str) -> Result<usize, String> {
 fn parsed_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EndpointUrl>, D::Error> {
     let text = String::deserialize(deserializer)?;
     endpoint(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn parsed_devices<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeSet<DeviceKind>>, D::Error> {
+    let items = Vec::<String>::deserialize(deserializer)?;
+    values::devices(&items).map(Some).map_err(de::Error::custom)
 }
 
 fn parsed_uses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<Use>>, D::Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use greenroom_reports::schema::{UnknownUse, Use};
+use greenroom_reports::schema::{DeviceKind, UnknownUse, Use};
 use greenroom_reports::trace::{Direction, Media};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 
@@ -61,6 +61,29 @@ pub fn use_(text: &str) -> Result<Use, String> {
 /// The text names the uses there are.
 pub fn uses(items: &[String]) -> Result<BTreeSet<Use>, String> {
     items.iter().map(|item| use_(item)).collect()
+}
+
+/// Reads the kinds of devices: `mic`, `speaker`, `camera`; `none` is none of them.
+///
+/// # Errors
+///
+/// The text names the kinds there are.
+pub fn devices(items: &[String]) -> Result<BTreeSet<DeviceKind>, String> {
+    if items.iter().any(|item| item.trim() == "none") {
+        return match items.len() {
+            1 => Ok(BTreeSet::new()),
+            _ => Err("none stands alone".to_owned()),
+        };
+    }
+    items
+        .iter()
+        .map(|item| match item.trim().to_ascii_lowercase().as_str() {
+            "mic" | "microphone" => Ok(DeviceKind::Microphone),
+            "speaker" => Ok(DeviceKind::Speaker),
+            "camera" => Ok(DeviceKind::Camera),
+            other => Err(format!("`{other}`: choose from mic, speaker, camera, none")),
+        })
+        .collect()
 }
 
 /// Reads an item of `--traffic`: a use, or `video@RATE`.

@@ -1,9 +1,15 @@
 //! `greenroom devices`: one file per subcommand.
 
+#[cfg(feature = "audio")]
+mod acoustic;
 mod camera;
 mod host;
 #[cfg(feature = "audio")]
 mod list;
+#[cfg(feature = "audio")]
+mod meter;
+#[cfg(feature = "audio")]
+mod mic;
 #[cfg(feature = "audio")]
 mod report;
 #[cfg(feature = "audio")]
@@ -27,9 +33,15 @@ enum DevicesCommand {
     /// Show what there is, without touching it
     #[cfg(feature = "audio")]
     List(list::ListArgs),
+    /// Test a microphone: speak, and see whether you are heard
+    #[cfg(feature = "audio")]
+    Mic(mic::MicArgs),
     /// Test a speaker: a sound on each channel
     #[cfg(feature = "audio")]
     Speaker(speaker::SpeakerArgs),
+    /// Test speaker and microphone together: does the one hear the other?
+    #[cfg(feature = "audio")]
+    Loop(acoustic::LoopArgs),
     /// Test a camera
     Camera(camera::CameraArgs),
     /// Test this computer: processors, memory, power, how fast it encodes
@@ -44,7 +56,11 @@ pub(super) fn run(args: &DevicesArgs, global: &Global) -> Result<Exit, CliError>
         #[cfg(feature = "audio")]
         Some(DevicesCommand::List(args)) => list::run(args, global),
         #[cfg(feature = "audio")]
+        Some(DevicesCommand::Mic(args)) => mic::run(args, global),
+        #[cfg(feature = "audio")]
         Some(DevicesCommand::Speaker(args)) => speaker::run(args, global),
+        #[cfg(feature = "audio")]
+        Some(DevicesCommand::Loop(args)) => acoustic::run(args, global),
         Some(DevicesCommand::Camera(args)) => camera::run(args, global),
         Some(DevicesCommand::Host(args)) => host::run(args, global),
         #[cfg(feature = "audio")]

@@ -13,10 +13,12 @@ use serde::Serialize;
 
 use super::error::DeviceError;
 
+pub mod acoustic;
 pub mod changes;
 pub mod choose;
 pub mod fake;
 pub mod listen;
+pub mod microphone;
 #[cfg(feature = "audio")]
 pub mod native;
 pub mod speaker;
