@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use greenroom_reports::assess::{Frame, Question, assemble, assess};
+use greenroom_reports::assess::{Equipment, Frame, Question, assemble, assess, uses_of, with_devices};
 use greenroom_reports::schema::{
     AcousticLoop, AgentRef, DeviceKind, Devices, Environment, Judged, Kind, Listed, Listing, Microphone,
-    Mode, Report, Settings, Speaker, System, Value,
+    Mode, Report, Settings, Speaker, System, Use, Value,
 };
 use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::Profile;
@@ -153,26 +153,35 @@ pub fn this_system() -> System {
     }
 }
 
-/// The report of a look at this machine alone, begun when `clock` was started.
-pub fn report_of_machine(clock: Clock, seen: Watched) -> Report {
-    let mut report = report_of(clock, Devices::default(), &[], true);
-    report.host.machine = seen.machine;
-    if let Some(load) = seen.load {
-        report.host.cpu_busy_ratio = Value::estimate(load.busy_ratio, 1);
-        report.host.cpu_steal_ratio = Value::estimate(load.steal_ratio, 1);
-    }
-    report
+/// What a test of devices by themselves found, without any network.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Microphones, speakers, cameras.
+    pub devices: Devices,
+    /// What the computer is and was busy with; `None` if it was not looked at.
+    pub machine: Option<Watched>,
 }
 
-/// Judges devices by themselves, without any network. `asked` are the kinds that were tested by name: one that is missing
-/// counts.
-pub fn report_of(clock: Clock, devices: Devices, asked: &[DeviceKind], complete: bool) -> Report {
+/// Judges devices by themselves, without any network.
+///
+/// `clock` was started when the test was. `by_name` are the kinds that were tested because somebody named them: one that is
+/// missing counts. `complete`: nobody ended the test early.
+pub fn report_of(clock: Clock, found: Found, by_name: &[DeviceKind], complete: bool) -> Report {
     let profile = Profile::default();
-    let uses = BTreeSet::new();
+    let kinds = if by_name.is_empty() { &DeviceKind::ALL[..] } else { by_name };
+    let uses: BTreeSet<Use> = kinds.iter().flat_map(|kind| uses_of(*kind)).copied().collect();
     let mode = Mode::Quick;
     let question = Question { profile: &profile, asked: &uses, mode, at_cap: complete };
-    let assessment = assess(&[], &question);
-    let names: Vec<&str> = asked.iter().map(|kind| kind.name()).collect();
+    let mut assessment = assess(&[], &question);
+    let Found { devices, machine } = found;
+    if let Some(load) = machine.as_ref().and_then(|seen| seen.load) {
+        assessment.host.cpu_busy_ratio = Value::estimate(load.busy_ratio, 1);
+        assessment.host.cpu_steal_ratio = Value::estimate(load.steal_ratio, 1);
+    }
+    let machine = machine.map_or_else(|| assessment.host.machine.clone(), |seen| seen.machine);
+    let equipment = Equipment { devices: &devices, machine: &machine, asked: by_name };
+    let assessment = with_devices(assessment, equipment, &question);
+    let names: Vec<&str> = by_name.iter().map(|kind| kind.name()).collect();
     let frame = Frame {
         id: clock.new_id(),
         kind: Kind::Devices,
@@ -189,12 +198,17 @@ pub fn report_of(clock: Clock, devices: Devices, asked: &[DeviceKind], complete:
             arch: Some(std::env::consts::ARCH.to_owned()),
             network: BTreeMap::new(),
         },
-        profile: profile.clone(),
         settings: Settings {
             asked: BTreeMap::from([("devices".to_owned(), json!(names))]),
             run: BTreeMap::new(),
-            judged: Judged { uses: Vec::new(), devices: asked.to_vec(), mode, at_cap: complete },
+            judged: Judged {
+                uses: uses.iter().copied().collect(),
+                devices: by_name.to_vec(),
+                mode,
+                at_cap: complete,
+            },
         },
+        profile: profile.clone(),
         devices,
         trace: None,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_reports::assess::{Frame, Probed, Question, assemble, assess};
+use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
 use greenroom_reports::schema::{
     AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
@@ -31,10 +31,10 @@ pub(super) fn of(
     let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
-    let mut assessment = assess(&probed, &question);
-    if let Some(Watched { machine, .. }) = seen {
-        assessment.host.machine = machine;
-    }
+    let assessment = assess(&probed, &question);
+    let machine = seen.map_or_else(|| assessment.host.machine.clone(), |seen| seen.machine);
+    let equipment = Equipment { devices: &devices, machine: &machine, asked: &by_name };
+    let assessment = with_devices(assessment, equipment, &question);
     let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here)) + search_bytes;
     let frame = Frame {
         id: clock.new_id(),

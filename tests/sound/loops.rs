@@ -37,8 +37,8 @@ fn each_channel_comes_back_on_its_own_at_full_level() {
     }
     // Both channels went the same way.
     assert!((delays[0] - delays[1]).abs() < 0.1, "{delays:?}");
-    // Two buffers of 40 ms out, and what is left of one in.
-    assert!((20.0..200.0).contains(&delays[0]), "{delays:?}");
+    // A null sink takes and gives back what it is handed at once: what is measured is the doubt of the clock.
+    assert!((-2.0..20.0).contains(&delays[0]), "{delays:?}");
 }
 
 #[test]

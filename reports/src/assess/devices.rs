@@ -4,15 +4,15 @@
 //! counts neither as good nor as bad, unless it was asked for by name. Of several devices of a kind, the system's default
 //! counts, or the first one that was tried.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use super::joining::{NetworkPart, join};
 use super::{Assessment, Question, causes};
 use crate::schema::{
     Camera, Cause, DeviceFailure, DeviceInfo, DeviceKind, Devices, Estimate, Heard, Listing, LoopChannel,
-    Machine, Microphone, Place, Seen, Speaker, State, Use, UseVerdict, Value, Verdict,
+    Machine, Microphone, Place, Seen, Speaker, State, Use, Value,
 };
 use crate::verdict::{DeviceFigure, DeviceLimits, Interval, Judgement, device_words, rank, words, worse};
 
@@ -42,19 +42,20 @@ pub fn with_devices(
     question: &Question<'_>,
 ) -> Assessment {
     let found = judge(equipment, &question.profile.device_limits());
-    join(&mut assessment.verdict, found, question.asked);
+    let network = if assessment.targets.is_empty() { NetworkPart::NotWanted } else { NetworkPart::Wanted };
+    join(&mut assessment.verdict, found, question.asked, network);
     assessment.host.machine = equipment.machine.clone();
     assessment
 }
 
 /// What the devices say.
 #[derive(Debug, Default)]
-struct Findings {
+pub(super) struct Findings {
     /// Per kind that counts: how bad it is, and in a few words why.
-    kinds: BTreeMap<DeviceKind, (State, Option<String>)>,
+    pub(super) kinds: BTreeMap<DeviceKind, (State, Option<String>)>,
     /// What the computer is too slow for.
-    slow: BTreeMap<Use, State>,
-    causes: Vec<Cause>,
+    pub(super) slow: BTreeMap<Use, State>,
+    pub(super) causes: Vec<Cause>,
 }
 
 fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
@@ -546,91 +547,6 @@ fn tried<T>(state: &Value<T>, failure: Option<&DeviceFailure>) -> bool {
 fn chosen<T>(devices: &[T], of: impl Fn(&T) -> (&DeviceInfo, bool)) -> Option<(usize, &T)> {
     let tried = || devices.iter().enumerate().filter(|(_, device)| of(device).1);
     tried().find(|(_, device)| of(device).0.default).or_else(|| tried().next())
-}
-
-/// Joins findings into a verdict.
-fn join(verdict: &mut Verdict, findings: Findings, asked: &BTreeSet<Use>) {
-    let Findings { kinds, slow, causes } = findings;
-    if kinds.is_empty() && slow.is_empty() && causes.is_empty() {
-        return;
-    }
-    let network_tested = verdict.uses.values().any(|found| found.state != State::NotTested);
-    let of_kinds = kinds.iter().flat_map(|(kind, (state, reason))| {
-        uses_of(*kind).iter().map(move |use_| (*use_, *state, reason.clone()))
-    });
-    let of_machine = slow.iter().map(|(use_, state)| (*use_, *state, None));
-    for (use_, state, reason) in of_kinds.chain(of_machine).collect::<Vec<_>>() {
-        apply(verdict, use_, state, reason, asked.contains(&use_));
-    }
-    // Devices first among equals: what stands on the desk is mended sooner than a network.
-    let mut all: Vec<Cause> = causes;
-    all.append(&mut verdict.causes);
-    let bears = |cause: &Cause| cause.uses.iter().any(|use_| asked.contains(use_));
-    all.sort_by_key(|cause| (!bears(cause), Reverse(rank(cause.state))));
-    verdict.causes = all;
-    let counted = || verdict.uses.values().filter(|found| found.asked);
-    let overall = counted().map(|found| found.state).fold(State::NotTested, worse);
-    verdict.certain = counted().filter(|found| found.state == overall).any(|found| found.certain);
-    let lead = super::leading(&verdict.causes, overall, asked).cloned();
-    let changed = overall != verdict.overall;
-    verdict.overall = overall;
-    match lead {
-        Some(cause) => {
-            (verdict.place, verdict.direction) = (Some(cause.place), cause.direction);
-            (verdict.say, verdict.fix) = (cause.say, cause.fix);
-        }
-        None if overall == State::Ready => {
-            (verdict.place, verdict.direction, verdict.fix) = (None, None, None);
-            verdict.say = all_is_well(&kinds, network_tested, asked);
-        }
-        None if changed => {
-            let reason =
-                counted().find(|found| found.state == overall).and_then(|found| found.reason.clone());
-            (verdict.place, verdict.direction, verdict.fix) = (None, None, None);
-            let open = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            verdict.say = format!("What was asked for could not all be tested{open}.");
-        }
-        None => {}
-    }
-}
-
-/// The worse of what network and device make of a use.
-fn apply(verdict: &mut Verdict, use_: Use, state: State, reason: Option<String>, asked: bool) {
-    let untested = || UseVerdict { state: State::NotTested, certain: false, asked, reason: None };
-    let found = verdict.uses.entry(use_).or_insert_with(untested);
-    // What nobody asked for and nobody looked at stays so.
-    if !found.asked && found.state == State::NotTested {
-        return;
-    }
-    if rank(state) <= rank(found.state) {
-        return;
-    }
-    let network_untested = found.state == State::NotTested;
-    found.state = state;
-    found.certain = state != State::Inconclusive;
-    found.reason = match reason {
-        Some(reason) => Some(reason),
-        None if network_untested => Some("the network was not tested".to_owned()),
-        None => None,
-    };
-}
-
-/// What to say when nothing stands in the way.
-fn all_is_well(
-    kinds: &BTreeMap<DeviceKind, (State, Option<String>)>,
-    network: bool,
-    asked: &BTreeSet<Use>,
-) -> String {
-    let connection = network.then_some("connection");
-    let things: Vec<&str> = connection.into_iter().chain(kinds.keys().map(|kind| kind.name())).collect();
-    let uses = asked.iter().map(|use_| use_.short()).collect::<Vec<_>>().join(", ");
-    let (things, verb) = match things.split_last() {
-        Some((last, [])) => ((*last).to_owned(), "is"),
-        Some((last, others)) => (format!("{} and {last}", others.join(", ")), "are"),
-        None => ("computer".to_owned(), "is"),
-    };
-    let network = if network { "" } else { " The network was not tested." };
-    format!("Your {things} {verb} ready for {uses}.{network}")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod causes;
 mod devices;
 mod evidence;
 mod figures;
+mod joining;
 mod observed;
 mod ranking;
 mod report;

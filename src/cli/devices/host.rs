@@ -2,9 +2,9 @@
 
 use clap::Args;
 use greenroom_reports::render::machine;
-use greenroom_reports::schema::Report;
+use greenroom_reports::schema::{Devices, Report};
 
-use crate::check;
+use crate::check::devices::{Found, report_of, this_system};
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::exit::{CliError, Exit};
 use crate::devices::Clock;
@@ -27,7 +27,8 @@ pub(super) fn run(args: &HostArgs, _global: &Global) -> Result<Exit, CliError> {
     let times = if args.no_encode { Vec::new() } else { encode::headroom(Clock::start()) };
     let mut seen = watch.end();
     seen.machine.encode = times;
-    let report = check::devices::report_of_machine(from, seen);
+    let devices = Devices { system: this_system(), ..Devices::not_tested("only the computer was asked for") };
+    let report = report_of(from, Found { devices, machine: Some(seen) }, &[], true);
     args.output.write_with(&report, || text_of(&report))?;
     Ok(Exit::Ready)
 }

@@ -8,7 +8,7 @@ use greenroom_reports::schema::{
 };
 use greenroom_reports::verdict;
 
-use crate::check::devices::{report_of, this_system};
+use crate::check::devices::{Found, report_of, this_system};
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::block_on;
 use crate::cli::exit::{CliError, Exit};
@@ -46,7 +46,7 @@ pub(super) fn run_and_report(
         .map_err(|error| CliError::Internal(error.to_string()))
     })???;
     let interrupted = stop.load(Ordering::Relaxed);
-    let report = report_of(clock, devices, asked, !interrupted);
+    let report = report_of(clock, Found { devices, machine: None }, asked, !interrupted);
     output.write(&report, "", global)?;
     Ok(match verdict::exit_code(report.verdict.overall) {
         _ if interrupted => Exit::Interrupted,

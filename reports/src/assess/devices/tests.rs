@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::assess::{Probed, TargetMeta};
 use crate::schema::{
     AcousticLoop, CameraFormat, CameraStream, ChannelFigures, Clipping, Dropouts, EncodeHeadroom,
     FrameFigures, Hum, Listed, LoopPair, Mode, Permission, PictureFigures, SoundFigures, SoundStream, System,
+    Verdict,
 };
 use crate::verdict::Profile;
 
@@ -129,6 +133,31 @@ fn devices_that_work_are_ready_and_say_what_was_tested() {
     );
     assert_eq!(found.uses[&Use::Audio].reason.as_deref(), Some("the network was not tested"));
     assert_eq!(found.uses[&Use::Video1080p].state, State::NotTested, "nobody asked for it");
+}
+
+#[test]
+fn good_devices_do_not_speak_for_a_network_that_was_to_be_tested() {
+    let profile = Profile::default();
+    let asked = BTreeSet::from([Use::Audio]);
+    let question = Question { profile: &profile, asked: &asked, mode: Mode::Quick, at_cap: true };
+    let here = TargetMeta {
+        url: "greenroom://127.0.0.1:7443".into(),
+        kind: "greenroom".into(),
+        reached: None,
+        identity: None,
+        failure: None,
+        in_process: true,
+    };
+    let network = || super::super::assess(&[Probed { meta: &here, trace: None }], &question);
+    let machine = Machine::not_tested("off");
+    let of = |devices: &Devices| {
+        with_devices(network(), Equipment { devices, machine: &machine, asked: &[] }, &question).verdict
+    };
+    let (alone, good) = (network().verdict, of(&devices()));
+    assert_eq!((good.overall, &good.say), (State::NotTested, &alone.say));
+    let mut mute = devices();
+    mute.microphones[0].sound.heard = Value::exact(Heard::MutedInHardware);
+    assert_eq!(of(&mute).overall, State::Blocked, "a fault is one whatever the network");
 }
 
 #[test]
