@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn any_times_make_figures(times in prop::collection::vec((any::<i64>(), any::<Option<u32>>(), any::<bool>()), 0..50), started in any::<i64>(), until in any::<i64>()) {
+    fn any_times_make_figures(times in prop::collection::vec((any::<i64>(), any::<Option<u32>>(), any::<Option<bool>>()), 0..50), started in any::<i64>(), until in any::<i64>()) {
         let mut timeline = Timeline::new(Micros::new(started), Some(30.0));
         times.iter().for_each(|(at, number, damaged)| timeline.push(Micros::new(*at), *number, *damaged));
         let text = serde_json::to_string(&timeline.figures(Micros::new(until))).expect("JSON");

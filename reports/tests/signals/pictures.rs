@@ -118,6 +118,12 @@ fn a_jpeg_without_tables_has_the_usual_ones() {
     assert_eq!(jpeg::check(&bare, (64, 48)), jpeg::check(WHOLE, (64, 48)));
 }
 
+/// Where the coded data of [`WHOLE`] begin.
+fn start_of_data() -> usize {
+    let scan = WHOLE.windows(2).position(|pair| pair == [0xff, 0xda]).expect("it has a scan");
+    scan + 2 + usize::from(u16::from_be_bytes([WHOLE[scan + 2], WHOLE[scan + 3]]))
+}
+
 #[test]
 fn damage_is_found() {
     use jpeg::Damage;
@@ -130,20 +136,61 @@ fn damage_is_found() {
         assert!(matches!(check(&WHOLE[..cut]), Err(Damage::NoEnd | Damage::NoStart)), "{cut}");
     }
     assert!(check(&[0xff, 0xd8, 0xff, 0xd9]).is_err());
+    let data = start_of_data();
+    for cut in [data, data + 20, (data + WHOLE.len()) / 2, WHOLE.len() - 10] {
+        let ended = [&WHOLE[..cut], &[0xff, 0xd9]].concat();
+        assert_eq!(check(&ended), Err(Damage::Incomplete), "cut at {cut} and ended");
+    }
+    for lost in [20, 60, 150] {
+        let holed = [&WHOLE[..data + 50], &WHOLE[data + 50 + lost..]].concat();
+        assert!(matches!(check(&holed), Err(Damage::Incomplete | Damage::Content(_))), "{lost} bytes lost");
+    }
+    let spare = [&WHOLE[..WHOLE.len() - 2], &[7, 7, 0xff, 0xd9]].concat();
+    assert!(check(&spare).is_ok(), "webcams leave some bytes before the end");
+    let twice = [&WHOLE[..WHOLE.len() - 2], &WHOLE[data..]].concat();
+    assert!(matches!(check(&twice), Err(Damage::Content(_))), "too many data");
     assert!(
         jpeg::check(WHOLE, (48, 64)).is_err()
             && jpeg::check(WHOLE, (640, 480)) == Err(Damage::Size { width: 64, height: 48 })
     );
 }
 
+/// In color, 4:2:0, 85 × 51 (no whole number of blocks), a restart every two units; the same progressive. Both by libjpeg
+/// through Pillow.
+const RESTARTS: &[u8] = include_bytes!("../data/restarts.jpg");
+const PROGRESSIVE: &[u8] = include_bytes!("../data/progressive.jpg");
+
+#[test]
+fn color_restarts_and_other_kinds_of_jpeg_are_whole() {
+    for frame in [RESTARTS, PROGRESSIVE] {
+        let gray = jpeg::check(frame, (85, 51)).expect("it is whole");
+        assert_eq!((gray.luma().width(), gray.luma().height()), (85, 51));
+    }
+}
+
+#[test]
+fn a_lost_restart_is_damage() {
+    use jpeg::Damage;
+    let marker = |number: u8| {
+        RESTARTS.windows(2).position(|pair| pair == [0xff, 0xd0 + number]).expect("it has all eight")
+    };
+    // What stands between two markers was lost with one of them.
+    let holed = [&RESTARTS[..marker(1)], &RESTARTS[marker(2)..]].concat();
+    assert!(matches!(jpeg::check(&holed, (85, 51)), Err(Damage::Content(_))));
+    let ended = [&RESTARTS[..marker(6)], &[0xff, 0xd9]].concat();
+    assert_eq!(jpeg::check(&ended, (85, 51)), Err(Damage::Incomplete));
+}
+
 /// Whatever byte is broken, there is an answer and no panic.
 #[test]
 fn no_broken_byte_panics() {
-    for at in 0..WHOLE.len() {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut frame = WHOLE.to_vec();
-            frame[at] ^= flip;
-            let _ = jpeg::check(&frame, (64, 48));
+    for (whole, size) in [(WHOLE, (64, 48)), (RESTARTS, (85, 51)), (PROGRESSIVE, (85, 51))] {
+        for at in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut frame = whole.to_vec();
+                frame[at] ^= flip;
+                let _ = jpeg::check(&frame, size);
+            }
         }
     }
 }

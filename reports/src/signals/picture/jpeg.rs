@@ -1,8 +1,14 @@
 //! Whether a JPEG from a camera is whole.
 //!
-//! Decoders of pictures are made to show something at any price: fed with damaged frames, mozjpeg reported none. Here a frame
-//! is whole when it begins and ends as a JPEG does, has the size that the camera was opened with, and a strict decoder
-//! finds nothing to complain about. What is lost from the middle of the data and leaves something that decodes is not seen.
+//! Decoders of pictures are made to show something at any price: fed with damaged frames, mozjpeg reported none, and strict
+//! ones fill up what is missing. Here a frame is whole when it begins and ends as a JPEG does, has the size that the camera was
+//! opened with, every block of it is there, and a strict decoder finds nothing to complain about. Data that were replaced by
+//! others of the same number of blocks are not seen.
+
+mod coded;
+mod tables;
+
+use std::borrow::Cow;
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -15,8 +21,6 @@ use super::Luma;
 const START: [u8; 2] = [0xff, 0xd8];
 /// What ends it.
 const END: [u8; 2] = [0xff, 0xd9];
-/// A segment that says "the usual Huffman tables": webcams leave them out of every frame, as AVI files do.
-const USUAL_TABLES: [u8; 10] = [0xff, 0xe0, 0x00, 0x08, b'A', b'V', b'I', b'1', 0, 0];
 
 /// The brightness of a decoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,9 @@ pub enum Damage {
     /// It does not end as a JPEG does: it was cut off.
     #[error("the frame is cut off")]
     NoEnd,
+    /// Its data end before its picture does.
+    #[error("a part of the frame is missing")]
+    Incomplete,
     /// It has another size than the camera was opened with.
     #[error("the frame is {width}×{height}")]
     Size {
@@ -59,11 +66,12 @@ pub enum Damage {
     Content(String),
 }
 
-/// Checks a frame, and gives its brightness when it is whole. Zeros behind its end are padding.
+/// Gives a frame as decoders want it, when it is whole: without padding behind its end, and with Huffman tables, which webcams
+/// leave out of every frame as AVI files do. Takes time and memory in proportion to the frame's bytes, whatever they say.
 ///
 /// # Errors
 /// [`Damage`] says what is wrong with it.
-pub fn check(frame: &[u8], size: (usize, usize)) -> Result<Gray, Damage> {
+pub fn whole(frame: &[u8], size: (usize, usize)) -> Result<Cow<'_, [u8]>, Damage> {
     let frame = &frame[..frame.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
     if frame.is_empty() {
         return Err(Damage::Empty);
@@ -72,14 +80,26 @@ pub fn check(frame: &[u8], size: (usize, usize)) -> Result<Gray, Damage> {
     if !frame.ends_with(&END) || frame.len() < 4 {
         return Err(Damage::NoEnd);
     }
-    let tables: &[u8] = if has_tables(rest) { &[] } else { &USUAL_TABLES };
-    let bytes = [&START, tables, rest].concat();
+    let frame = match has_tables(rest) {
+        true => Cow::Borrowed(frame),
+        false => Cow::Owned([&START, tables::USUAL.as_slice(), rest].concat()),
+    };
+    coded::walk(&frame, size)?;
+    Ok(frame)
+}
+
+/// Checks a frame, and gives its brightness when it is [whole].
+///
+/// # Errors
+/// [`Damage`] says what is wrong with it.
+pub fn check(frame: &[u8], size: (usize, usize)) -> Result<Gray, Damage> {
+    let whole = whole(frame, size)?;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(size.0)
         .set_max_height(size.1)
         .jpeg_set_out_colorspace(ColorSpace::Luma);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(whole), options);
     let content = |error: zune_jpeg::errors::DecodeErrors| Damage::Content(format!("{error:?}"));
     decoder.decode_headers().map_err(content)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();

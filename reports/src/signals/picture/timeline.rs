@@ -22,6 +22,7 @@ pub struct Timeline {
     last_number: Option<u32>,
     numbered: u64,
     lost: u64,
+    looked_at: u64,
     damaged: u64,
 }
 
@@ -29,15 +30,25 @@ impl Timeline {
     /// The camera was started at `started` and claims so many frames per second.
     pub fn new(started: Micros, claimed_fps: Option<f64>) -> Self {
         let claimed_fps = claimed_fps.filter(|fps| fps.is_finite() && *fps > 0.0);
-        Self { started, claimed_fps, at: Vec::new(), last_number: None, numbered: 0, lost: 0, damaged: 0 }
+        Self {
+            started,
+            claimed_fps,
+            at: Vec::new(),
+            last_number: None,
+            numbered: 0,
+            lost: 0,
+            looked_at: 0,
+            damaged: 0,
+        }
     }
 
     /// A frame came at `at` (on any monotonic clock, that of `started`), with the camera's own number where it has one, whole
-    /// or damaged.
-    pub fn push(&mut self, at: Micros, number: Option<u32>, damaged: bool) {
+    /// or damaged; `None` when nobody looked at it.
+    pub fn push(&mut self, at: Micros, number: Option<u32>, damaged: Option<bool>) {
         // Frames come in order; a stamp that goes back is held.
         self.at.push(self.at.last().map_or(at, |last| at.max(*last)));
-        self.damaged += u64::from(damaged);
+        self.looked_at += u64::from(damaged.is_some());
+        self.damaged += u64::from(damaged == Some(true));
         let Some(number) = number else { return };
         self.numbered += 1;
         if let Some(last) = self.last_number.replace(number) {
@@ -74,7 +85,7 @@ impl Timeline {
         if intervals.is_empty() || *last == *first {
             return FrameFigures {
                 first_ms,
-                damaged_ratio: share(self.damaged, frames),
+                damaged_ratio: self.damaged_ratio(),
                 ..none("a single frame came")
             };
         }
@@ -117,10 +128,17 @@ impl Timeline {
                 0 | 1 => Value::not_tested("the camera does not number its frames"),
                 numbered => share(self.lost, self.lost + numbered),
             },
-            damaged_ratio: share(self.damaged, frames),
+            damaged_ratio: self.damaged_ratio(),
             first_ms,
             stalls: Value::exact(u64::try_from(stalls).unwrap_or(u64::MAX)),
             longest_wait_ms: Value::exact(tidy(waits().fold(0.0, f64::max) * 1e3)),
+        }
+    }
+
+    fn damaged_ratio(&self) -> Value<Estimate> {
+        match self.looked_at {
+            0 => Value::not_tested("no frame was looked at"),
+            looked_at => share(self.damaged, looked_at),
         }
     }
 }
@@ -142,7 +160,9 @@ mod tests {
 
     fn timeline(claimed: Option<f64>, frames: impl IntoIterator<Item = (i64, Option<u32>)>) -> Timeline {
         let mut timeline = Timeline::new(Micros::ZERO, claimed);
-        frames.into_iter().for_each(|(ms, number)| timeline.push(Micros::from_millis(ms), number, false));
+        frames
+            .into_iter()
+            .for_each(|(ms, number)| timeline.push(Micros::from_millis(ms), number, Some(false)));
         timeline
     }
 
@@ -188,6 +208,18 @@ mod tests {
         let single = timeline(Some(30.0), [(200, Some(1))]).figures(Micros::from_secs(3));
         assert_eq!(single.first_ms.fact(), Some(&200.0));
         assert!(single.rate_fps.measured().is_none());
+    }
+
+    #[test]
+    fn frames_that_nobody_looked_at_are_neither_whole_nor_damaged() {
+        let mut timeline = Timeline::new(Micros::ZERO, Some(30.0));
+        let damaged = |timeline: &Timeline| timeline.figures(Micros::from_secs(1)).damaged_ratio;
+        (0..3).for_each(|k| timeline.push(Micros::from_millis(k * 33), None, None));
+        assert!(damaged(&timeline).measured().is_none());
+        timeline.push(Micros::from_millis(99), None, Some(true));
+        (4..7).for_each(|k| timeline.push(Micros::from_millis(k * 33), None, Some(false)));
+        let share = *damaged(&timeline).measured().expect("four were looked at");
+        assert_eq!((share.value, share.n), (0.25, 4));
     }
 
     #[test]

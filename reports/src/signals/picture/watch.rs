@@ -17,6 +17,8 @@ pub mod limits {
     pub const COVERED_MEAN: f64 = 0.11;
     /// The spread that a covered lens stays below.
     pub const COVERED_SPREAD: f64 = 0.055;
+    /// The same, of the mean: what little can be seen of a dark room stands out more against its darkness.
+    pub const COVERED_STRUCTURE: f64 = 0.4;
     /// Dark: a face cannot be seen.
     pub const DARK_MEAN: f64 = 0.16;
     /// Overexposed: so much of the picture is white beyond detail.
@@ -24,7 +26,8 @@ pub mod limits {
     /// Identical frames in a row; the noise of a sensor makes a single exact repetition unlikely.
     pub const FROZEN: u64 = 15;
     /// Blurred: less fine detail than this, as [`FrameStats::sharpness`](super::super::FrameStats::sharpness) has it. An edge
-    /// blurred with σ has 0.56 / (σ³ · W) of it, W pixels from edge to edge: with W = 30, σ = 1 gives 0.019, σ = 2 gives 0.002.
+    /// blurred with σ has 0.56 / ((σ² + ½)^1.5 · W) of it, W pixels from edge to edge: with W = 30, σ = 1 gives 0.010, σ = 2 gives
+    /// 0.002.
     pub const BLURRED: f64 = 0.005;
     /// The spread below which a picture has too little in it to be called blurred.
     pub const BLURRED_SPREAD: f64 = 0.05;
@@ -92,7 +95,9 @@ impl Watch {
             Seen::Black
         } else if self.longest >= limits::FROZEN {
             Seen::Frozen
-        } else if mean < limits::COVERED_MEAN && spread < limits::COVERED_SPREAD {
+        } else if mean < limits::COVERED_MEAN
+            && spread < limits::COVERED_SPREAD.min(limits::COVERED_STRUCTURE * mean)
+        {
             Seen::Covered
         } else if mean < limits::DARK_MEAN {
             Seen::Dark
