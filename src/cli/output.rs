@@ -50,20 +50,16 @@ pub(super) fn bytes_to_stdout(bytes: &[u8]) -> Result<(), CliError> {
 impl OutputArgs {
     /// Finds out before a run whether its report can be written, so that nobody waits for nothing.
     pub(super) fn check_writable(&self) -> Result<(), CliError> {
-        for path in self.json.iter().chain(&self.html).filter(|path| !is_stdout(path)) {
-            let existed = path.exists();
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(|error| CliError::output(path, error))?;
-            if !existed {
-                // The run may take a while or be killed: no empty file should lie there meanwhile.
-                let _ = fs::remove_file(path);
-            }
-        }
-        Ok(())
+        self.json
+            .iter()
+            .chain(&self.html)
+            .filter(|path| !is_stdout(path))
+            .try_for_each(|path| check_writable(path))
+    }
+
+    /// Whether standard output is taken by something for programs.
+    pub(super) fn takes_stdout(&self) -> bool {
+        self.json.iter().chain(&self.html).any(|path| is_stdout(path))
     }
 
     /// Writes a report everywhere it was asked for. What can be written is, also when something else cannot.
@@ -77,9 +73,8 @@ impl OutputArgs {
     pub(super) fn write_with(&self, report: &Report, text: impl FnOnce() -> String) -> Result<(), CliError> {
         let json = self.json.as_deref().map(|path| (path, to_json(report)));
         let html = self.html.as_deref().map(|path| (path, Ok(html::render(report))));
-        let stdout_taken = self.json.iter().chain(&self.html).any(|path| is_stdout(path));
         let mut first_error = None;
-        if !stdout_taken {
+        if !self.takes_stdout() {
             first_error = to_stdout(&text()).err();
         }
         for (path, text) in [json, html].into_iter().flatten() {
@@ -91,6 +86,22 @@ impl OutputArgs {
         }
         first_error.map_or(Ok(()), Err)
     }
+}
+
+/// Finds out whether a file can be written, and leaves no trace of that.
+pub(super) fn check_writable(path: &Path) -> Result<(), CliError> {
+    let existed = path.exists();
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| CliError::output(path, error))?;
+    if !existed {
+        // The run may take a while or be killed: no empty file should lie there meanwhile.
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// How text for people is laid out on this terminal.
@@ -127,7 +138,7 @@ fn locale_is_utf8() -> bool {
 }
 
 /// Writes a file in one step: on a full disk the old one stays, never half of the new one.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A device, a pipe or a link is written to, not replaced.
     if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return File::create(path)?.write_all(bytes);

@@ -23,11 +23,15 @@ pub(crate) struct CameraArgs {
     #[arg(long, value_name = "MODE", default_value = "1280x720@30")]
     pub(super) mode: String,
 
+    /// How long to watch: 1s to 10m [default: 60 frames, 4 seconds at most]
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::values::duration)]
+    pub(super) duration: Option<greenroom_reports::units::Micros>,
+
     /// List the cameras and what they offer, and test none
     #[arg(long, conflicts_with_all = ["preview", "still", "with_still"])]
     pub(super) list: bool,
 
-    /// Show what it sees in the terminal, until Ctrl-C
+    /// Show what it sees in the terminal, until Ctrl-C or for --duration
     #[arg(long)]
     pub(super) preview: bool,
 

@@ -10,7 +10,7 @@ mod list;
 mod meter;
 #[cfg(feature = "audio")]
 mod mic;
-#[cfg(feature = "audio")]
+#[cfg(any(feature = "audio", feature = "camera"))]
 mod report;
 #[cfg(feature = "audio")]
 mod speaker;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use greenroom_reports::schema::{
-    DeviceFailure, DeviceInfo, DeviceKind, Devices, Listed, Listing, Microphone, Speaker, Value,
-};
+use greenroom_reports::schema::{DeviceKind, Devices};
 use greenroom_reports::verdict;
 
 use crate::check::devices::{Found, report_of, this_system};
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::block_on;
 use crate::cli::exit::{CliError, Exit};
-use crate::devices::DeviceError;
-use crate::devices::audio::choose::choose;
-use crate::devices::audio::{AudioDevice, AudioSystem, Role};
 use crate::net::clock::Clock;
+
+#[cfg(feature = "audio")]
+mod sound;
+#[cfg(feature = "audio")]
+pub(super) use sound::{find, found};
 
 /// Runs `test` on a thread of its own and writes the report of what it found. Ctrl-C ends it early, with what was found until then.
 ///
@@ -57,46 +57,7 @@ pub(super) fn run_and_report(
     })
 }
 
-/// Finds the device of `role` that is meant, among all that there are.
-///
-/// # Errors
-///
-/// What the report says instead: why nothing could be looked for, or that it is not there.
-pub(super) fn find(
-    system: &dyn AudioSystem,
-    role: Role,
-    wanted: Option<&str>,
-) -> Result<(Vec<AudioDevice>, AudioDevice), Box<Devices>> {
-    let listed = system
-        .devices()
-        .map_err(|error| Box::new(Devices { sound: Listing::failed(error.failure()), ..unlooked() }))?;
-    match choose(&listed, role, wanted) {
-        Ok(device) => Ok((listed.clone(), device.clone())),
-        Err(error) => Err(Box::new(missing(&listed, role, wanted, &error))),
-    }
-}
-
-/// A section for sound devices that were looked for and found, none of them tested yet.
-pub(super) fn found(listed: &[AudioDevice]) -> Devices {
-    let backend = listed.first().map_or_else(|| "none".to_owned(), AudioDevice::backend);
-    let state = Value::Measured(Listed { backend, left_out: 0 });
-    Devices { sound: Listing { state, failure: None }, ..unlooked() }
-}
-
-fn missing(listed: &[AudioDevice], role: Role, wanted: Option<&str>, error: &DeviceError) -> Devices {
-    let wanted = wanted.map(str::to_owned);
-    let failure = DeviceFailure::NotFound { wanted: wanted.clone() };
-    let Some(name) = wanted else { return found(listed) };
-    let connection = Value::not_tested(error.to_string());
-    let device = DeviceInfo { id: None, name: Some(name), default: false, connection };
-    match role {
-        Role::Microphone => {
-            Devices { microphones: vec![Microphone::failed(device, failure)], ..found(listed) }
-        }
-        Role::Speaker => Devices { speakers: vec![Speaker::failed(device, failure)], ..found(listed) },
-    }
-}
-
-fn unlooked() -> Devices {
+/// A section in which nothing was looked for yet.
+pub(super) fn unlooked() -> Devices {
     Devices { system: this_system(), ..Devices::not_tested("not asked for") }
 }

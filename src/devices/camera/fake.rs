@@ -4,7 +4,7 @@
 use greenroom_reports::schema::Connection;
 use greenroom_reports::units::Micros;
 
-use super::pixels::{Luma, encode_luma};
+use super::pixels::encode_grey;
 use super::{
     Asked, Camera, CameraSystem, Frame, Interval, Intervals, Listed, Mode, Offer, Opened, PixelFormat, Sizes,
 };
@@ -239,8 +239,7 @@ impl Running {
         if !self.opened.mode.pixels.is_jpeg() {
             return yuyv(&luma);
         }
-        let luma = Luma { width: WIDTH, height: HEIGHT, bytes: luma };
-        encode_luma(&luma).expect("a small picture of its own size can be encoded")
+        encode_grey(WIDTH, HEIGHT, &luma).expect("a small picture of its own size can be encoded")
     }
 }
 

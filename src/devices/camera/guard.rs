@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use greenroom_reports::units::Micros;
 
-use super::{Asked, Camera, CameraSystem, Frame, Opened};
+use super::{Asked, Camera, CameraSystem, Frame, Listed, Opened};
 use crate::devices::{Clock, DeviceError, Fault, LONGEST_WAIT};
 
-/// Frames whose pictures may wait to be looked at. Of what comes beyond that, only the times are kept.
-const PICTURES_AHEAD: usize = 8;
+/// Bytes of pictures that may wait to be looked at: eight raw ones of 1280x720. Of frames that come beyond that, only the
+/// times are kept.
+const AHEAD: usize = 8 * 1280 * 720 * 2;
 
 /// How often the thread looks whether it is still wanted while no frames come.
 const LOOK_UP: Micros = Micros::from_millis(200);
@@ -33,7 +34,8 @@ pub struct Guarded {
 #[derive(Default)]
 struct Shared {
     unwanted: AtomicBool,
-    pictures: AtomicUsize,
+    /// Bytes that wait to be looked at.
+    waiting: AtomicUsize,
 }
 
 /// Opens a camera on a thread of its own. `name` is for messages; `clock` must be the one that the camera stamps with.
@@ -77,12 +79,29 @@ pub fn open(
     Ok(Guarded { name: name.to_owned(), opened, clock, frames, shared, closed })
 }
 
+/// The cameras that there are, asked for on a thread of its own: to list a camera is to open it.
+///
+/// # Errors
+/// What listing gives, and [`Fault::Stalled`] when it takes longer than [`LONGEST_WAIT`].
+pub fn list(cameras: Arc<dyn CameraSystem>) -> Result<Vec<Listed>, DeviceError> {
+    const NAME: &str = "the cameras";
+    let (say, listed) = crossbeam_channel::bounded(1);
+    #[expect(clippy::disallowed_methods, reason = "the one thread of a listing")]
+    // Nobody is waiting any more when this cannot be sent.
+    std::thread::spawn(move || drop(say.send(cameras.list())));
+    match listed.recv_timeout(LONGEST_WAIT.to_duration()) {
+        Ok(listed) => listed,
+        Err(RecvTimeoutError::Timeout) => Err(DeviceError::new(Fault::Stalled { after: LONGEST_WAIT }, NAME)),
+        Err(RecvTimeoutError::Disconnected) => Err(broken(NAME)),
+    }
+}
+
 /// Hands frames over until nobody wants them or the camera ends.
 fn pump(camera: &mut dyn Camera, hand_over: &Sender<Result<Frame, DeviceError>>, shared: &Shared) {
     while !shared.unwanted.load(Ordering::Relaxed) {
         let next = match camera.next(LOOK_UP) {
             Err(error) if matches!(error.fault, Fault::Stalled { .. }) => continue,
-            Ok(frame) => Ok(within_bounds(frame, &shared.pictures)),
+            Ok(frame) => Ok(within_bounds(frame, &shared.waiting)),
             Err(error) => Err(error),
         };
         let ended = next.is_err();
@@ -93,13 +112,12 @@ fn pump(camera: &mut dyn Camera, hand_over: &Sender<Result<Frame, DeviceError>>,
 }
 
 /// Lets go of the picture when too many wait already.
-fn within_bounds(mut frame: Frame, pictures: &AtomicUsize) -> Frame {
-    if frame.bytes.is_some() {
-        if pictures.load(Ordering::Relaxed) < PICTURES_AHEAD {
-            pictures.fetch_add(1, Ordering::Relaxed);
-        } else {
-            frame.bytes = None;
-        }
+fn within_bounds(mut frame: Frame, waiting: &AtomicUsize) -> Frame {
+    let size = frame.bytes.as_ref().map_or(0, Vec::len);
+    if waiting.load(Ordering::Relaxed).saturating_add(size) <= AHEAD {
+        waiting.fetch_add(size, Ordering::Relaxed);
+    } else {
+        frame.bytes = None;
     }
     frame
 }
@@ -120,9 +138,8 @@ impl Camera for Guarded {
     fn next(&mut self, wait: Micros) -> Result<Frame, DeviceError> {
         match self.frames.recv_timeout(wait.to_duration()) {
             Ok(next) => {
-                if next.as_ref().is_ok_and(|frame| frame.bytes.is_some()) {
-                    self.shared.pictures.fetch_sub(1, Ordering::Relaxed);
-                }
+                let size = next.as_ref().ok().and_then(|frame| frame.bytes.as_ref()).map_or(0, Vec::len);
+                self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
                 next
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -163,19 +180,18 @@ mod tests {
     #[test]
     fn pictures_that_nobody_looks_at_do_not_pile_up() {
         let mut camera = guarded(Fake::new(Scene::Normal)).expect("a fake opens");
-        // The fake is as fast as it is asked: by the hundredth frame all pictures allowed are waiting.
-        let frames: Vec<Frame> = std::iter::from_fn(|| {
-            while camera.frames.len() < 100 {
-                std::thread::yield_now();
-            }
-            camera.next(Micros::from_secs(5)).ok()
-        })
-        .take(100)
-        .collect();
-        assert!(frames[..PICTURES_AHEAD].iter().all(|frame| frame.bytes.is_some()));
-        assert!(frames[PICTURES_AHEAD..PICTURES_AHEAD + 50].iter().any(|frame| frame.bytes.is_none()));
+        // The fake is as fast as it is asked: soon all pictures allowed are waiting.
+        let allowed = AHEAD / (320 * 180 * 2);
+        while camera.frames.len() < allowed + 20 {
+            std::thread::yield_now();
+        }
+        let frames: Vec<Frame> =
+            std::iter::from_fn(|| camera.next(Micros::from_secs(5)).ok()).take(allowed + 20).collect();
+        assert!(frames[..allowed].iter().all(|frame| frame.bytes.is_some()));
+        assert!(frames[allowed..].iter().all(|frame| frame.bytes.is_none()));
         let numbers: Vec<Option<u32>> = frames.iter().map(|frame| frame.sequence).collect();
-        assert_eq!(numbers, (0..100).map(Some).collect::<Vec<_>>(), "times and counts are kept");
+        let all = (0..).map(Some).take(frames.len());
+        assert_eq!(numbers, all.collect::<Vec<_>>(), "times and counts are kept");
     }
 
     #[test]
@@ -195,8 +211,8 @@ mod tests {
     fn a_driver_that_panics_breaks_nothing_else() {
         struct Panics;
         impl CameraSystem for Panics {
-            fn list(&self) -> Result<Vec<super::super::Listed>, DeviceError> {
-                Ok(Vec::new())
+            fn list(&self) -> Result<Vec<Listed>, DeviceError> {
+                std::panic::resume_unwind(Box::new("it gives up here too"));
             }
             fn open(&self, _: &str, _: &Asked) -> Result<Box<dyn Camera>, DeviceError> {
                 // Unwinds as a panic does, without its message.
@@ -205,5 +221,6 @@ mod tests {
         }
         let opened = open(Arc::new(Panics), "x", "the camera X", Asked::default(), Clock::start());
         assert_eq!(opened.err().expect("it cannot open").code(), "unknown");
+        assert_eq!(list(Arc::new(Panics)).expect_err("it cannot list").code(), "unknown");
     }
 }

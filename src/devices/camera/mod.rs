@@ -3,10 +3,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`mode`] | what a camera offers and which of it to open (pure) |
-//! | [`pace`] | rate, spread and loss of a run of frames (pure) |
-//! | [`pixels`] | from a camera's bytes to luma and colour; damaged JPEG (pure) |
+//! | [`pixels`] | from a camera's bytes to brightness and colour (pure) |
 //! | [`paint`] | a picture in the terminal: half-blocks, sixel, kitty (pure) |
-//! | [`run`] | frames for a while, every one counted and looked at |
+//! | [`run`] | frames for a while, every one counted and looked at by [`greenroom_reports::signals::picture`] |
 //! | [`test`] | one camera, from the list to its part of the report |
 //! | [`guard`] | any camera on a thread of its own, so that no driver can hang the test |
 //! | `v4l2` | Linux: kernel timestamps, sequence numbers, error flags |
@@ -14,11 +13,9 @@
 //! | [`fake`] | cameras with every fault there is, in virtual time |
 
 pub mod fake;
-mod frames;
 pub mod guard;
 pub mod mode;
 pub mod native;
-pub mod pace;
 pub mod paint;
 pub mod pixels;
 pub mod run;

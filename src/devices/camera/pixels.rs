@@ -1,5 +1,6 @@
-//! From the bytes of a camera to luma and colour. Pure; bytes of a driver never index unchecked.
+//! From the bytes of a camera to brightness and colour. Pure; bytes of a driver never index unchecked.
 
+use greenroom_reports::signals::picture::{Luma, jpeg};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use thiserror::Error;
@@ -9,17 +10,6 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::{Mode, Opened, PixelFormat};
-
-/// Brightness of a picture, row by row, one byte per pixel, 0..=255 as the camera gives it (mostly 16..=235).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Luma {
-    /// Pixels across.
-    pub width: u32,
-    /// Pixels down.
-    pub height: u32,
-    /// `width × height` bytes.
-    pub bytes: Vec<u8>,
-}
 
 /// A picture in colour, row by row, three bytes per pixel: red, green, blue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,57 +33,42 @@ pub enum Damage {
         /// Bytes needed.
         need: usize,
     },
-    /// No JPEG from its first to its last marker.
-    #[error("not a whole JPEG: no {missing}")]
-    Torn {
-        /// Which marker is missing: "start" or "end".
-        missing: &'static str,
-    },
-    /// The JPEG decoder found a fault in it.
-    #[error("damaged JPEG: {0}")]
-    Jpeg(String),
-    /// A JPEG of another size than the camera was opened at.
-    #[error("a JPEG of {0}x{1}")]
-    Size(u32, u32),
+    /// It is no whole JPEG.
+    #[error(transparent)]
+    Jpeg(#[from] jpeg::Damage),
     /// A format that is not read here.
     #[error("pictures in {0} are not read")]
     Format(PixelFormat),
 }
 
-/// The brightness of a frame.
+/// Lets `look` see the brightness of a frame: of JPEG in full range, else in video range.
 ///
 /// # Errors
-/// [`Damage`]: the frame is not whole. In JPEG every fault counts that the strict decoder sees.
-pub fn luma(opened: &Opened, bytes: &[u8]) -> Result<Luma, Damage> {
-    let Shape { width, height, stride } = shape(opened);
-    let picked = match opened.mode.pixels {
-        PixelFormat::YUYV => {
-            rows(bytes, height, stride, width * 2)?.flat_map(|row| row.iter().step_by(2)).copied().collect()
-        }
-        PixelFormat::UYVY => rows(bytes, height, stride, width * 2)?
-            .flat_map(|row| row.iter().skip(1).step_by(2))
-            .copied()
-            .collect(),
-        PixelFormat::GREY => rows(bytes, height, stride, width)?.flatten().copied().collect(),
-        PixelFormat::NV12 | PixelFormat::YU12 => {
-            // The chroma planes must be there too, or the picture is cut short.
-            require(bytes, shape(opened).with_chroma())?;
-            rows(bytes, height, stride, width)?.flatten().copied().collect()
-        }
+/// [`Damage`]: the frame is not whole. In JPEG every fault counts that a strict decoder sees.
+pub fn brightness<R>(opened: &Opened, bytes: &[u8], look: impl FnOnce(&Luma<'_>) -> R) -> Result<R, Damage> {
+    let (width, height) = (size(opened.mode.width), size(opened.mode.height));
+    if opened.mode.pixels.is_jpeg() {
+        return Ok(look(&jpeg::check(bytes, (width, height))?.luma()));
+    }
+    let Source { shape, pixels, .. } = Source::new(opened, bytes)?;
+    let mixed;
+    let luma = match pixels {
+        PixelFormat::YUYV => Luma::yuyv(bytes, width, height, shape.stride),
+        PixelFormat::UYVY => bytes.get(1..).and_then(|bytes| Luma::yuyv(bytes, width, height, shape.stride)),
         PixelFormat::RGB3 | PixelFormat::BGR3 => {
             let rgb = rgb(opened, bytes)?;
-            rgb.bytes.chunks_exact(3).map(|pixel| brightness(pixel[0], pixel[1], pixel[2])).collect()
+            mixed = rgb.bytes.chunks_exact(3).map(|rgb| mix(rgb[0], rgb[1], rgb[2])).collect::<Vec<u8>>();
+            Luma::plane(&mixed, width, height, width)
         }
-        PixelFormat::MJPG | PixelFormat::JPEG => decode_jpeg(opened, bytes, ColorSpace::Luma)?,
-        other => return Err(Damage::Format(other)),
+        _ => Luma::plane(bytes, width, height, shape.stride),
     };
-    Ok(Luma { width: opened.mode.width, height: opened.mode.height, bytes: picked })
+    luma.as_ref().map(look).ok_or(Damage::Short { have: bytes.len(), need: shape.stride * height })
 }
 
 /// The colours of a frame (BT.601 of limited range, as webcams send it).
 ///
 /// # Errors
-/// [`Damage`], as with [`luma`].
+/// [`Damage`], as with [`brightness`].
 pub fn rgb(opened: &Opened, bytes: &[u8]) -> Result<Rgb, Damage> {
     sampled(opened, bytes, opened.mode.width, opened.mode.height)
 }
@@ -102,11 +77,11 @@ pub fn rgb(opened: &Opened, bytes: &[u8]) -> Result<Rgb, Damage> {
 /// the smaller picture, except for JPEG.
 ///
 /// # Errors
-/// [`Damage`], as with [`luma`].
+/// [`Damage`], as with [`brightness`].
 pub fn sampled(opened: &Opened, bytes: &[u8], width: u32, height: u32) -> Result<Rgb, Damage> {
     let decoded;
     let source = if opened.mode.pixels.is_jpeg() {
-        decoded = decode_jpeg(opened, bytes, ColorSpace::RGB)?;
+        decoded = decode_jpeg(opened, bytes)?;
         let mode = Mode { pixels: PixelFormat::RGB3, ..opened.mode };
         Source::new(&Opened { mode, stride: 0 }, &decoded)?
     } else {
@@ -133,9 +108,9 @@ pub fn encode(picture: &Rgb) -> Option<Vec<u8>> {
     encode_as(picture.width, picture.height, &picture.bytes, ExtendedColorType::Rgb8)
 }
 
-/// Brightness alone as a JPEG file. `None`: as with [`encode`].
-pub fn encode_luma(luma: &Luma) -> Option<Vec<u8>> {
-    encode_as(luma.width, luma.height, &luma.bytes, ExtendedColorType::L8)
+/// Brightness alone, one byte per pixel, as a JPEG file. `None`: as with [`encode`].
+pub fn encode_grey(width: u32, height: u32, bytes: &[u8]) -> Option<Vec<u8>> {
+    encode_as(width, height, bytes, ExtendedColorType::L8)
 }
 
 fn encode_as(width: u32, height: u32, bytes: &[u8], colors: ExtendedColorType) -> Option<Vec<u8>> {
@@ -233,18 +208,6 @@ fn require(bytes: &[u8], need: usize) -> Result<(), Damage> {
     if bytes.len() < need { Err(Damage::Short { have: bytes.len(), need }) } else { Ok(()) }
 }
 
-/// The `height` rows of a plane, `used` bytes of every `stride`.
-fn rows(
-    bytes: &[u8],
-    height: usize,
-    stride: usize,
-    used: usize,
-) -> Result<impl Iterator<Item = &[u8]>, Damage> {
-    let need = height.saturating_sub(1) * stride + used;
-    require(bytes, need)?;
-    Ok(bytes.chunks(stride.max(1)).take(height).map(move |row| &row[..used.min(row.len())]))
-}
-
 /// BT.601 (ITU-R BT.601-7 section 2.5.3, inverted), limited range, in 1/256.
 fn convert(y: u8, u: u8, v: u8) -> [u8; 3] {
     let (y, u, v) = (298 * (i32::from(y) - 16), i32::from(u) - 128, i32::from(v) - 128);
@@ -252,7 +215,7 @@ fn convert(y: u8, u: u8, v: u8) -> [u8; 3] {
 }
 
 /// Limited-range luma of a full-range colour: BT.601 in 1/256.
-fn brightness(r: u8, g: u8, b: u8) -> u8 {
+fn mix(r: u8, g: u8, b: u8) -> u8 {
     clamp(((66 * i32::from(r) + 129 * i32::from(g) + 25 * i32::from(b) + 128) >> 8) + 16)
 }
 
@@ -260,31 +223,16 @@ fn clamp(value: i32) -> u8 {
     u8::try_from(value.clamp(0, 255)).expect("clamped to a byte")
 }
 
-/// Decodes strictly: what is damaged is not smoothed over.
-fn decode_jpeg(opened: &Opened, bytes: &[u8], colors: ColorSpace) -> Result<Vec<u8>, Damage> {
-    if !bytes.starts_with(&[0xFF, 0xD8]) {
-        return Err(Damage::Torn { missing: "start" });
-    }
-    // Webcams pad the last USB packet with zeros.
-    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let bytes = &bytes[..end];
-    if !bytes.ends_with(&[0xFF, 0xD9]) {
-        return Err(Damage::Torn { missing: "end" });
-    }
-    let mode = opened.mode;
-    let options = DecoderOptions::new_safe()
+/// The colours of a JPEG that is whole.
+fn decode_jpeg(opened: &Opened, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
+    let whole = jpeg::whole(bytes, (size(opened.mode.width), size(opened.mode.height)))?;
+    let broken = |error: zune_jpeg::errors::DecodeErrors| jpeg::Damage::Content(format!("{error:?}"));
+    let options = DecoderOptions::default()
         .set_strict_mode(true)
-        .set_max_width(16_384)
-        .set_max_height(16_384)
-        .jpeg_set_out_colorspace(colors);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| Damage::Jpeg(error.to_string()))?;
-    // Before anything of that size is allocated.
-    let info = decoder.info().ok_or_else(|| Damage::Jpeg("no header".to_owned()))?;
-    if (usize::from(info.width), usize::from(info.height)) != (size(mode.width), size(mode.height)) {
-        return Err(Damage::Size(u32::from(info.width), u32::from(info.height)));
-    }
-    decoder.decode().map_err(|error| Damage::Jpeg(error.to_string()))
+        .set_max_width(size(opened.mode.width))
+        .set_max_height(size(opened.mode.height))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    Ok(JpegDecoder::new_with_options(ZCursor::new(whole), options).decode().map_err(broken)?)
 }
 
 #[cfg(test)]

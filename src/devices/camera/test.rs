@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use greenroom_reports::schema::{self, CameraFormat, CameraStream, DeviceInfo, PictureFigures, Still, Value};
+use greenroom_reports::schema::{self, CameraFormat, CameraStream, DeviceFailure, DeviceInfo, Still, Value};
+use greenroom_reports::units::Micros;
 
-use super::frames;
-pub use super::frames::failure;
 use super::mode::{Interval, Intervals, Mode, Sizes};
-use super::pixels::{self, Damage, Rgb};
-use super::run::{self, Plan, Run};
+use super::pixels::{self, Rgb};
+use super::run::{self, Plan};
 use super::{Asked, CameraSystem, Frame, Listed, Offer, Opened, guard};
 use crate::devices::{Clock, DeviceError};
 
@@ -35,8 +34,6 @@ pub struct Tested {
     pub camera: schema::Camera,
     /// The last whole picture.
     pub last: Option<Rgb>,
-    /// Why it could not be tested, or not to the end.
-    pub error: Option<DeviceError>,
 }
 
 /// Opens a camera, watches it and says what was seen. `look` sees every frame and may end the test early.
@@ -48,40 +45,36 @@ pub fn test(
     settings: &Settings,
     look: &mut dyn FnMut(&Opened, &Frame) -> ControlFlow<()>,
 ) -> Tested {
-    let info = info(listed);
+    let began = settings.clock.now();
     let opened = listed.offers.clone().and_then(|offers| {
         let called = format!("the camera {}", listed.name);
-        Ok((offers, guard::open(system, &listed.id, &called, settings.asked, settings.clock)?))
+        let camera = guard::open(system, &listed.id, &called, settings.asked, settings.clock)?;
+        Ok((offers, camera))
     });
     let (offers, mut camera) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            let camera = schema::Camera::failed(info, frames::failure(&error));
-            return Tested { camera, last: None, error: Some(error) };
+            let camera = schema::Camera::failed(info(listed), error.failure());
+            return Tested { camera, last: None };
         }
     };
-    let mut seen = Seen::default();
-    let run = run::run(&mut camera, &settings.plan, &mut |opened, frame| {
-        seen.look(opened, frame);
-        look(opened, frame)
-    });
-    let Run { opened, ended, .. } = &run;
+    let run = run::run(&mut camera, &settings.plan, began, look);
+    let last = run.last.as_ref().and_then(|bytes| pixels::rgb(&run.opened, bytes).ok());
     let camera = schema::Camera {
-        device: info,
+        device: info(listed),
         state: Value::Measured(CameraStream {
             backend: settings.backend.to_owned(),
-            asked: asked_format(&settings.asked, &opened.mode),
-            given: format(&opened.mode),
+            asked: asked_format(&settings.asked, &run.opened.mode),
+            given: format(&run.opened.mode),
             ran_ms: run.took.as_ms(),
         }),
-        failure: ended.as_ref().map(frames::failure),
+        failure: run.ended.as_ref().map(|error| failure(error, run.took)),
         formats: Value::exact(formats(&offers)),
-        frames: frames::figures(&run, seen.damaged),
-        picture: seen.figures(),
+        frames: run.frames,
+        picture: run.picture,
         still: None,
     };
-    let last = seen.last.and_then(|bytes| pixels::rgb(opened, &bytes).ok());
-    Tested { camera, last, error: run.ended }
+    Tested { camera, last }
 }
 
 /// One picture for the report, once the person agreed to it. `None`: it cannot be encoded.
@@ -96,40 +89,25 @@ pub fn not_tried(listed: &Listed, reason: &str) -> schema::Camera {
         Ok(offers) => Value::exact(formats(offers)),
         Err(error) => Value::failed(error.say()),
     };
-    let failure = listed.offers.as_ref().err().map(frames::failure);
+    let failure = listed.offers.as_ref().err().map(DeviceError::failure);
     schema::Camera { formats, failure, ..schema::Camera::not_tested(info(listed), reason) }
 }
 
-/// What was seen of the pictures.
-#[derive(Default)]
-struct Seen {
-    damaged: u64,
-    last: Option<Vec<u8>>,
-}
-
-impl Seen {
-    fn look(&mut self, opened: &Opened, frame: &Frame) {
-        let Some(bytes) = &frame.bytes else { return };
-        match pixels::luma(opened, bytes) {
-            _ if frame.flagged => self.damaged += 1,
-            Ok(_luma) => self.last = Some(bytes.clone()),
-            // Not this picture's fault.
-            Err(Damage::Format(_)) => {}
-            Err(damage) => {
-                tracing::debug!(%damage, sequence = frame.sequence, "damaged frame");
-                self.damaged += 1;
-            }
+/// Why it ended, and when.
+fn failure(error: &DeviceError, after: Micros) -> DeviceFailure {
+    match error.failure() {
+        DeviceFailure::Disconnected { .. } => {
+            DeviceFailure::Disconnected { after_ms: u64::try_from(after.get() / 1000).ok() }
         }
-    }
-
-    fn figures(&self) -> PictureFigures {
-        PictureFigures::not_tested("pictures are not looked at yet")
+        other => other,
     }
 }
 
 fn info(listed: &Listed) -> DeviceInfo {
-    let connection =
-        listed.connection.map_or_else(|| Value::not_tested("the system does not tell"), Value::exact);
+    let connection = match listed.connection {
+        Some(connection) => Value::exact(connection),
+        None => Value::not_tested("the system does not tell"),
+    };
     DeviceInfo {
         id: Some(listed.id.clone()),
         name: Some(listed.name.clone()),
@@ -154,7 +132,7 @@ fn format(mode: &Mode) -> CameraFormat {
 }
 
 /// Each size that is offered, at its highest rate. Of a range of sizes, the largest.
-fn formats(offers: &[Offer]) -> Vec<CameraFormat> {
+pub fn formats(offers: &[Offer]) -> Vec<CameraFormat> {
     let highest = |offer: &Offer| {
         let (width, height) = match offer.sizes {
             Sizes::One { width, height } => (width, height),
@@ -168,4 +146,50 @@ fn formats(offers: &[Offer]) -> Vec<CameraFormat> {
         format(&Mode { pixels: offer.pixels, width, height, interval })
     };
     offers.iter().map(highest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Fault;
+    use crate::devices::camera::fake::{Fake, Scene};
+
+    fn tested(fake: Fake) -> Tested {
+        let listed = fake.list().expect("a fake is listed").remove(0);
+        let settings = Settings {
+            backend: "fake",
+            asked: Asked::default(),
+            plan: Plan::default(),
+            clock: Clock::start(),
+        };
+        test(Arc::new(fake), &listed, &settings, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    #[test]
+    fn what_was_asked_and_given_stand_side_by_side() {
+        let Tested { camera, last } = tested(Fake::new(Scene::Normal));
+        let stream = camera.state.measured().expect("it was opened");
+        assert_eq!((stream.asked.width, stream.asked.fps), (1280, Some(30.0)));
+        assert_eq!((stream.given.width, stream.given.fps), (320, Some(30.0)));
+        assert_eq!(camera.frames.count.fact(), Some(&60));
+        assert_eq!((camera.failure, camera.still), (None, None), "no picture without consent");
+        let still = still(&last.expect("there were pictures")).expect("it can be encoded");
+        let file = STANDARD.decode(still.data).expect("base64");
+        assert!(file.starts_with(&[0xFF, 0xD8]) && file.ends_with(&[0xFF, 0xD9]));
+    }
+
+    #[test]
+    fn a_camera_that_cannot_be_opened_says_why_and_has_no_figures() {
+        let Tested { camera, last } = tested(Fake::refusing(Fault::Busy { by: None }));
+        assert_eq!(camera.failure, Some(DeviceFailure::Busy { by: None }));
+        assert!(camera.state.measured().is_none() && camera.frames.count.measured().is_none());
+        assert_eq!(last, None);
+    }
+
+    #[test]
+    fn a_camera_that_goes_away_keeps_what_was_seen() {
+        let Tested { camera, .. } = tested(Fake::new(Scene::Unplugged { before: 30 }));
+        assert!(matches!(camera.failure, Some(DeviceFailure::Disconnected { after_ms: Some(_) })));
+        assert_eq!(camera.frames.count.fact(), Some(&30));
+    }
 }

@@ -1,58 +1,85 @@
 //! Lists cameras, tests one, and says what came of it.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use greenroom_reports::schema::{self, Devices, Listing, State, System, Value};
+use greenroom_reports::schema::{
+    self, CameraFormat, DeviceFailure, DeviceInfo, DeviceKind, Devices, Listing, Value,
+};
 use greenroom_reports::units::Micros;
 
 use super::preview::Preview;
 use super::{CameraArgs, terminal};
+use crate::check::devices::{Found, report_of};
 use crate::cli::args::Global;
+use crate::cli::devices::report::{run_and_report, unlooked};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::{block_on, output};
-use crate::devices::camera::pixels::encode;
+use crate::cli::output;
+use crate::devices::camera::pixels::{Rgb, encode};
 use crate::devices::camera::run::Plan;
 use crate::devices::camera::test::{self, Settings, Tested};
-use crate::devices::camera::{self, Asked, CameraSystem, Listed, native};
-use crate::devices::{Clock, DeviceError, Fault, Os};
+use crate::devices::camera::{self, Asked, CameraSystem, Listed, Offer, guard, native};
+use crate::devices::{Clock, Os};
 
 /// As long as nobody ends it.
 const HOUR: Micros = Micros::from_secs(3600);
 
+/// A picture that is older than this is not shown: the terminal is slower than the camera.
+const STALE: Micros = Micros::from_millis(100);
+
 pub(super) fn run(args: &CameraArgs, global: &Global) -> Result<Exit, CliError> {
     let asked: Asked = args.mode.parse().map_err(CliError::Usage)?;
-    args.output.check_writable()?;
+    if args.preview && (args.output.takes_stdout() || !std::io::stdout().is_terminal()) {
+        return Err(CliError::Usage("--preview needs a terminal on standard output".to_owned()));
+    }
+    if let Some(file) = &args.still {
+        output::check_writable(file)?;
+    }
     let clock = Clock::start();
     let (system, backend) = system(args.backend.as_deref(), clock)?;
-    let cameras = system.list();
-    let mut report = Report::new(backend, cameras.as_ref());
-    let cameras = cameras.unwrap_or_default();
+    let plan = match args.duration.or(args.preview.then_some(HOUR)) {
+        Some(longest) => Plan { frames: usize::MAX, longest, ..Plan::default() },
+        None => Plan::default(),
+    };
+    let last = Arc::new(Mutex::new(None));
+    let job = Job {
+        wanted: args.device.clone(),
+        preview: args.preview,
+        with_still: args.with_still,
+        settings: Settings { backend, asked, plan, clock },
+        last: Arc::clone(&last),
+    };
     if args.list {
-        report.untested(&cameras, "it was only listed");
-        return report.write(args, global).map(|()| Exit::Ready);
+        return list(&job, system, args);
     }
-    match choose(&cameras, args.device.as_deref()) {
-        Ok(chosen) => {
-            let plan = if args.preview {
-                Plan { frames: u64::MAX, longest: HOUR, ..Plan::default() }
-            } else {
-                Plan::default()
-            };
-            let settings = Settings { backend, asked, plan, clock };
-            let tested = watch(&system, chosen, &settings, args.preview)?;
-            report.tested(&cameras, chosen, tested, args)?;
-        }
-        Err(error) => {
-            report.untested(&cameras, "another one was asked for");
-            report.missing(error);
-        }
+    let exit = run_and_report(&[DeviceKind::Camera], &args.output, global, move |stop| {
+        Ok(job.run(&system, &|| stop.load(Ordering::Relaxed)))
+    })?;
+    if let Some(file) = &args.still {
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = last.as_ref().and_then(encode);
+        let still =
+            still.ok_or_else(|| CliError::Unavailable("the camera gave no picture to keep".to_owned()))?;
+        output::write_file(file, &still).map_err(|error| CliError::output(file, error))?;
     }
-    report.write(args, global)?;
-    Ok(report.exit())
+    Ok(exit)
+}
+
+/// The cameras that there are, none of them tested.
+fn list(job: &Job, system: Arc<dyn CameraSystem>, args: &CameraArgs) -> Result<Exit, CliError> {
+    args.output.check_writable()?;
+    let from = crate::net::clock::Clock::start();
+    let listed = guard::list(system);
+    let (devices, text) = match &listed {
+        Ok(cameras) => (job.found(cameras, None, "it was only listed"), text_of(cameras)),
+        Err(error) => return Err(CliError::Unavailable(format!("{error}. {}", error.fix(Os::HERE)))),
+    };
+    let found = Found { devices, machine: None };
+    args.output.write_with(&report_of(from, found, &[], true), || text)?;
+    Ok(Exit::Ready)
 }
 
 fn system(wanted: Option<&str>, clock: Clock) -> Result<(Arc<dyn CameraSystem>, &'static str), CliError> {
@@ -67,176 +94,113 @@ fn system(wanted: Option<&str>, clock: Clock) -> Result<(Arc<dyn CameraSystem>, 
     }
 }
 
-/// The camera that was asked for; without a wish the first that works, else the first.
-fn choose<'a>(cameras: &'a [Listed], wanted: Option<&str>) -> Result<&'a Listed, DeviceError> {
-    match wanted {
-        Some(wanted) => cameras
-            .iter()
-            .find(|camera| camera.answers_to(wanted))
-            .ok_or_else(|| DeviceError::new(Fault::NotFound, format!("the camera {wanted}"))),
-        None => cameras
-            .iter()
-            .find(|camera| camera.offers.is_ok())
-            .or(cameras.first())
-            .ok_or_else(|| DeviceError::new(Fault::NotFound, "a camera")),
-    }
-}
-
-/// Tests a camera, its picture in the terminal if asked for; Ctrl-C ends it with what was seen until then.
-fn watch(
-    system: &Arc<dyn CameraSystem>,
-    listed: &Listed,
-    settings: &Settings,
+/// What was asked for.
+struct Job {
+    wanted: Option<String>,
     preview: bool,
-) -> Result<Tested, CliError> {
-    let (system, listed, settings) = (Arc::clone(system), listed.clone(), *settings);
-    let enough = Arc::new(AtomicBool::new(false));
-    let ended = Arc::clone(&enough);
-    block_on(async move {
-        let interrupts = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                enough.store(true, Ordering::Relaxed);
-            }
-        });
-        let tested = tokio::task::spawn_blocking(move || {
-            let mut preview = preview.then(|| Preview::start(terminal::style(), terminal::space()));
-            test::test(system, &listed, &settings, &mut |opened, frame| {
-                if let Some(preview) = &mut preview {
-                    preview.show(opened, frame);
-                }
-                if ended.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-        })
-        .await;
-        interrupts.abort();
-        tested
-    })?
-    .map_err(|error| CliError::Internal(error.to_string()))
+    with_still: bool,
+    settings: Settings,
+    /// Where the last picture goes.
+    last: Arc<Mutex<Option<Rgb>>>,
 }
 
-/// What is told in the end.
-struct Report {
-    devices: Devices,
-    error: Option<DeviceError>,
-}
-
-impl Report {
-    fn new(backend: &str, cameras: Result<&Vec<Listed>, &DeviceError>) -> Self {
-        let pictures = match cameras {
-            Ok(_) => Listing {
-                state: Value::Measured(schema::Listed { backend: backend.to_owned(), left_out: 0 }),
-                failure: None,
-            },
-            Err(error) => Listing::failed(test::failure(error)),
+impl Job {
+    /// Tests the camera that is meant.
+    fn run(&self, system: &Arc<dyn CameraSystem>, stopped: &dyn Fn() -> bool) -> Devices {
+        let cameras = match guard::list(Arc::clone(system)) {
+            Ok(cameras) => cameras,
+            Err(error) => return Devices { pictures: Listing::failed(error.failure()), ..unlooked() },
         };
-        let system = match Os::HERE {
-            Os::Linux => System::Linux,
-            Os::MacOs => System::Macos,
-            Os::Windows => System::Windows,
+        let Some(chosen) = choose(&cameras, self.wanted.as_deref()) else {
+            let missing = self.wanted.as_deref().map(|wanted| (missing(wanted), None));
+            return self.found(&cameras, missing, "another one was asked for");
         };
-        let devices = Devices { system, pictures, ..Devices::not_tested("only a camera was asked for") };
-        Self { devices, error: cameras.err().cloned() }
-    }
-
-    fn untested(&mut self, cameras: &[Listed], reason: &str) {
-        self.devices.cameras = cameras.iter().map(|listed| test::not_tried(listed, reason)).collect();
-    }
-
-    fn missing(&mut self, error: DeviceError) {
-        self.devices.pictures.failure.get_or_insert_with(|| test::failure(&error));
-        self.error.get_or_insert(error);
-    }
-
-    /// The tested camera first, the others after it.
-    fn tested(
-        &mut self,
-        cameras: &[Listed],
-        chosen: &Listed,
-        tested: Tested,
-        args: &CameraArgs,
-    ) -> Result<(), CliError> {
-        let others = cameras.iter().filter(|listed| *listed != chosen);
-        let others = others.map(|listed| test::not_tried(listed, "another one was tested"));
-        let Tested { mut camera, last, error } = tested;
-        self.error = error;
-        if let Some(file) = &args.still {
-            keep(file, last.as_ref().and_then(encode))?;
-        }
-        if args.with_still {
+        let Tested { mut camera, last } = self.watch(system, chosen, stopped);
+        if self.with_still {
             camera.still = last.as_ref().and_then(test::still);
         }
-        self.devices.cameras = std::iter::once(camera).chain(others).collect();
-        Ok(())
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        self.found(&cameras, Some((camera, Some(chosen))), "another one was tested")
     }
 
-    fn write(&self, args: &CameraArgs, global: &Global) -> Result<(), CliError> {
-        let json = serde_json::to_string_pretty(&self.devices)
-            .map_err(|error| CliError::Internal(error.to_string()))?;
-        match args.output.json.as_deref() {
-            Some(file) if file == Path::new("-") => output::to_stdout(&json),
-            Some(file) => std::fs::write(file, json).map_err(|error| CliError::output(file, error)),
-            None => output::to_stdout(&self.text(global)),
-        }
-    }
-
-    fn text(&self, global: &Global) -> String {
-        let mut text = String::new();
-        for camera in &self.devices.cameras {
-            describe(&mut text, camera);
-            if global.quiet {
-                break;
+    fn watch(&self, system: &Arc<dyn CameraSystem>, chosen: &Listed, stopped: &dyn Fn() -> bool) -> Tested {
+        let mut preview = self.preview.then(|| Preview::start(terminal::style(), terminal::space()));
+        let clock = self.settings.clock;
+        test::test(Arc::clone(system), chosen, &self.settings, &mut |opened, frame| {
+            if let Some(preview) = &mut preview
+                && clock.now() - frame.at < STALE
+            {
+                preview.show(opened, frame);
             }
-        }
-        if let Some(error) = &self.error {
-            let say = error.say();
-            writeln!(text, "{}{}.\n  {}", say[..1].to_uppercase(), &say[1..], error.fix(Os::HERE))
-                .expect("a string takes what it is given");
-        }
-        text
+            if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
     }
 
-    fn exit(&self) -> Exit {
-        let Some(error) = &self.error else { return Exit::Ready };
-        match test::failure(error).state() {
-            State::Blocked | State::PermissionDenied => Exit::Blocked,
-            _ => Exit::Inconclusive,
+    /// The section for cameras that were looked for and found: first the one that was tested, then the others.
+    fn found(
+        &self,
+        cameras: &[Listed],
+        tested: Option<(schema::Camera, Option<&Listed>)>,
+        others: &str,
+    ) -> Devices {
+        let (first, chosen) = tested.map_or((None, None), |(camera, chosen)| (Some(camera), chosen));
+        let rest = cameras.iter().filter(|listed| Some(*listed) != chosen);
+        let state =
+            Value::Measured(schema::Listed { backend: self.settings.backend.to_owned(), left_out: 0 });
+        Devices {
+            pictures: Listing { state, failure: None },
+            cameras: first.into_iter().chain(rest.map(|listed| test::not_tried(listed, others))).collect(),
+            ..unlooked()
         }
     }
 }
 
-fn keep(file: &Path, still: Option<Vec<u8>>) -> Result<(), CliError> {
-    let still =
-        still.ok_or_else(|| CliError::Unavailable("the camera gave no picture to keep".to_owned()))?;
-    std::fs::write(file, still).map_err(|error| CliError::output(file, error))
+/// The camera that is meant; without a wish the first that works, else the first.
+fn choose<'a>(cameras: &'a [Listed], wanted: Option<&str>) -> Option<&'a Listed> {
+    match wanted {
+        Some(wanted) => cameras.iter().find(|camera| camera.answers_to(wanted)),
+        None => cameras.iter().find(|camera| camera.offers.is_ok()).or(cameras.first()),
+    }
 }
 
-/// A camera in a few lines.
-fn describe(text: &mut String, camera: &schema::Camera) {
-    let name = camera.device.name.as_deref().unwrap_or("camera");
-    let id = camera.device.id.as_deref().unwrap_or_default();
-    let mut line = |words: String| writeln!(text, "{words}").expect("a string takes what it is given");
-    line(format!("{name}  {id}"));
-    if let Some(stream) = camera.state.measured() {
-        let given = &stream.given;
-        line(format!("  opened at {}x{} {} ", given.width, given.height, given.fourcc));
+/// A camera that was asked for and is not there.
+fn missing(wanted: &str) -> schema::Camera {
+    let connection = Value::not_tested("there is no such camera");
+    let device = DeviceInfo { id: None, name: Some(wanted.to_owned()), default: false, connection };
+    schema::Camera::failed(device, DeviceFailure::NotFound { wanted: Some(wanted.to_owned()) })
+}
+
+/// Cameras for people: name, what it offers or why it cannot be asked, id.
+fn text_of(cameras: &[Listed]) -> String {
+    if cameras.is_empty() {
+        return "Cameras: none\n".to_owned();
     }
-    let frames = &camera.frames;
-    if let (Some(count), Some(rate)) = (frames.count.fact(), frames.rate_fps.measured()) {
-        line(format!("  {count} frames, {:.1} per second", rate.value));
+    let mut text = "Cameras:\n".to_owned();
+    for camera in cameras {
+        let mark = if camera.default { '*' } else { ' ' };
+        let offers = match &camera.offers {
+            Ok(offers) => offered(offers),
+            Err(error) => error.say(),
+        };
+        let _ = writeln!(text, "{mark} {}\n    {offers}\n    {}", camera.name, camera.id);
     }
-    if let Some(formats) = camera.formats.fact() {
-        let sizes: Vec<String> = formats
-            .iter()
-            .map(|format| {
-                format!(
-                    "{}x{} {} {:.0}",
-                    format.width,
-                    format.height,
-                    format.fourcc,
-                    format.fps.unwrap_or(0.0)
-                )
-            })
-            .collect();
-        line(format!("  offers {}", sizes.join(", ")));
+    text + "* is what is tested unless you choose\n"
+}
+
+/// The largest picture of each format, with its highest rate.
+fn offered(offers: &[Offer]) -> String {
+    let formats = test::formats(offers);
+    let mut largest: Vec<&CameraFormat> = Vec::new();
+    for format in &formats {
+        match largest.iter_mut().find(|other| other.fourcc == format.fourcc) {
+            Some(other) if other.width * other.height < format.width * format.height => *other = format,
+            Some(_) => {}
+            None => largest.push(format),
+        }
     }
+    let words = largest.iter().map(|format| {
+        let rate = format.fps.map(|fps| format!(" at {fps:.0} fps")).unwrap_or_default();
+        format!("{} up to {}x{}{rate}", format.fourcc.trim(), format.width, format.height)
+    });
+    if largest.is_empty() { "offers no picture".to_owned() } else { words.collect::<Vec<_>>().join(", ") }
 }

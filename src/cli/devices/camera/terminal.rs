@@ -14,8 +14,9 @@ pub(super) fn style() -> Style {
 
 /// The space for a picture: the terminal less two lines for text.
 pub(super) fn space() -> Space {
-    let (columns, rows) =
-        terminal_size::terminal_size().map_or((80, 24), |(columns, rows)| (columns.0, rows.0));
+    let size = terminal_size::terminal_size().map(|(columns, rows)| (columns.0, rows.0));
+    // A serial line does not know its size, and says 0.
+    let (columns, rows) = size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24));
     Space { columns: u32::from(columns), rows: u32::from(rows.saturating_sub(3)).max(4) }
 }
 

@@ -115,8 +115,8 @@ impl Stream {
     }
 }
 
-/// The driver's time of a frame, moved from the kernel's monotonic clock to ours. `None`: on another clock, or from the
-/// future, or older than any buffer can be.
+/// The driver's time of a frame, moved from the kernel's monotonic clock to ours. `None`: on another clock, or farther from
+/// now than a frame can be. It may lie a little ahead: some drivers state the end of a frame that they hand over before it.
 fn captured(about: &Metadata, at: Micros) -> Option<Micros> {
     if !about.flags.contains(Flags::TIMESTAMP_MONOTONIC) {
         return None;
@@ -124,7 +124,7 @@ fn captured(about: &Metadata, at: Micros) -> Option<Micros> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
     let now = Micros::from_secs(now.tv_sec()) + Micros::from_nanos(now.tv_nsec());
     let age = now - (Micros::from_secs(about.timestamp.sec) + Micros::new(about.timestamp.usec));
-    (Micros::from_millis(-1)..Micros::from_secs(60)).contains(&age).then(|| at - age)
+    (Micros::from_secs(-1)..Micros::from_secs(60)).contains(&age).then(|| at - age)
 }
 
 impl Drop for Stream {
