@@ -1,13 +1,22 @@
-//! Whether testing the devices disturbs what is measured of the network, and how long it takes.
+//! Whether testing the devices disturbs what is measured of the network, how long it takes, and how smooth a camera's picture
+//! in the terminal is.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::process::{Child, Command, Stdio};
 
+use greenroom::devices::camera::fake::{Fake, Scene};
+use greenroom::devices::camera::paint::{Space, Style, paint};
+use greenroom::devices::camera::pixels::{self, Rgb};
+use greenroom::devices::camera::run::{Plan, run};
+use greenroom::devices::camera::{Asked, Camera, CameraSystem as _, Frame, Opened, PixelFormat};
+use greenroom::devices::{self, DeviceError};
 use greenroom::net::clock::Clock;
 use greenroom_netlab::lab::Lab;
 use greenroom_netlab::scenario::Scenario;
 use greenroom_reports::schema::{self, Report};
 use greenroom_reports::trace::Direction;
+use greenroom_reports::units::Micros;
 
 use crate::process::{self, Server};
 use crate::record::{Goal, Section};
@@ -40,10 +49,15 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         let most = times.into_iter().reduce(f64::max).ok_or("no device test came to its end")?;
         section.add(TOOK, "the slowest of the round", "s", most).goal(Goal::AtMost(LONGEST));
     }
+    for _ in 0..ROUNDS {
+        preview(section)?;
+    }
     section.group_by_what();
     section.note(&format!(
         "Over an emulated link of 20 ms without variation of its own, audio for {LASTING}. Beside it `greenroom devices host` runs again and again, which keeps one \
-         core busy with encoding. Microphones, speakers and cameras are not part of it: this machine has none.",
+         core busy with encoding. Microphones, speakers and cameras are not part of it: this machine has none. The camera in the terminal is the fake one, \
+         its pictures enlarged to 1280x720: each is judged as in a test, and painted for {} columns and {} rows.",
+        TERMINAL.columns, TERMINAL.rows
     ));
     Ok(())
 }
@@ -94,4 +108,98 @@ fn pdv_p95(report: &Report, direction: Direction) -> Option<f64> {
         Direction::Down => &target.down,
     };
     figures.pdv_ms.measured()?.p95
+}
+
+/// The terminal that pictures are painted for.
+const TERMINAL: Space = Space { columns: 120, rows: 40 };
+/// What a preview shows of a camera.
+const SMOOTH: f64 = 30.0;
+/// Frames of a preview.
+const FRAMES: usize = 60;
+/// Twice the fake camera's size, and twice again: 1280x720.
+const ENLARGED: usize = 4;
+
+/// How many pictures of a camera a second are judged and painted, in every way that terminals show them.
+fn preview(section: &mut Section) -> Fallible<()> {
+    for format in [PixelFormat::YUYV, PixelFormat::MJPG] {
+        let (opened, pictures) = pictures(format)?;
+        for (style, name) in
+            [(Style::HalfBlocks, "half blocks"), (Style::Sixel, "sixel"), (Style::Kitty, "kitty")]
+        {
+            let clock = devices::Clock::start();
+            let mut camera = Ready { opened, pictures: &pictures, next: 0, clock };
+            let plan = Plan { frames: FRAMES, longest: Micros::from_secs(60), ..Plan::default() };
+            let mut written = 0;
+            let seen = run(&mut camera, &plan, clock.now(), &mut |opened, frame| {
+                let picture =
+                    frame.bytes.as_ref().and_then(|bytes| pixels::sampled(opened, bytes, 640, 480).ok());
+                written += picture.map_or(0, |picture| paint(&picture, style, TERMINAL).len());
+                ControlFlow::Continue(())
+            });
+            if written == 0 || seen.ended.is_some() {
+                return Err("the preview showed nothing".into());
+            }
+            #[expect(clippy::cast_precision_loss, reason = "sixty")]
+            let rate = FRAMES as f64 / clock.now().as_secs();
+            section
+                .add(&format!("preview of 720p {format}"), name, "pictures/s", rate)
+                .goal(Goal::AtLeast(SMOOTH));
+        }
+    }
+    Ok(())
+}
+
+/// A second of the fake camera, enlarged.
+fn pictures(format: PixelFormat) -> Fallible<(Opened, Vec<Vec<u8>>)> {
+    let mut camera = Fake::new(Scene::Normal).open("fake:0", &Asked::default())?;
+    let from = camera.opened();
+    let mut pictures = Vec::new();
+    let (mut width, mut height) = (0, 0);
+    for _ in 0..30 {
+        let frame = camera.next(Micros::from_secs(1))?;
+        let large = enlarged(&pixels::rgb(&from, &frame.bytes.unwrap_or_default())?);
+        (width, height) = (large.width, large.height);
+        pictures.push(match format {
+            PixelFormat::MJPG => pixels::encode(&large).ok_or("a picture that cannot be encoded")?,
+            // Brightness alone.
+            _ => large.bytes.chunks_exact(3).flat_map(|pixel| [pixel[1], 128]).collect(),
+        });
+    }
+    let mut opened = from;
+    opened.mode.pixels = format;
+    (opened.mode.width, opened.mode.height, opened.stride) = (width, height, 0);
+    Ok((opened, pictures))
+}
+
+fn enlarged(picture: &Rgb) -> Rgb {
+    let row =
+        |row: &[u8]| -> Vec<u8> { row.chunks_exact(3).flat_map(|pixel| pixel.repeat(ENLARGED)).collect() };
+    let rows = picture.bytes.chunks_exact(picture.width as usize * 3);
+    let bytes = rows.flat_map(|pixels| row(pixels).repeat(ENLARGED)).collect();
+    let by = u32::try_from(ENLARGED).unwrap_or(1);
+    Rgb { width: picture.width * by, height: picture.height * by, bytes }
+}
+
+/// A camera whose frames are always there already.
+struct Ready<'a> {
+    opened: Opened,
+    pictures: &'a [Vec<u8>],
+    next: usize,
+    clock: devices::Clock,
+}
+
+impl Camera for Ready<'_> {
+    fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    fn next(&mut self, _wait: Micros) -> Result<Frame, DeviceError> {
+        let bytes = self.pictures.get(self.next % self.pictures.len().max(1)).cloned();
+        self.next += 1;
+        Ok(Frame { at: self.clock.now(), captured: None, sequence: None, flagged: false, bytes })
+    }
 }
