@@ -11,9 +11,8 @@ use greenroom_reports::units::Micros;
 use super::{Asked, Camera, CameraSystem, Frame, Listed, Opened};
 use crate::devices::{Clock, DeviceError, Fault, LONGEST_WAIT};
 
-/// Bytes of pictures that may wait to be looked at: eight raw ones of 1280x720. Of frames that come beyond that, only the
-/// times are kept.
-const AHEAD: usize = 8 * 1280 * 720 * 2;
+/// Bytes of pictures that may wait to be looked at when all of them are wanted: eight raw ones of 1280x720.
+pub const AHEAD: usize = 8 * 1280 * 720 * 2;
 
 /// How often the thread looks whether it is still wanted while no frames come.
 const LOOK_UP: Micros = Micros::from_millis(200);
@@ -40,6 +39,9 @@ struct Shared {
 
 /// Opens a camera on a thread of its own. `name` is for messages; `clock` must be the one that the camera stamps with.
 ///
+/// Pictures of `ahead` bytes together may wait to be looked at, and one in any case; of frames beyond that only the times are
+/// kept: [`AHEAD`] to miss none, 0 to see what is there now.
+///
 /// # Errors
 /// What opening gives, and [`Fault::Stalled`] when it takes longer than [`LONGEST_WAIT`].
 pub fn open(
@@ -48,6 +50,7 @@ pub fn open(
     name: &str,
     asked: Asked,
     clock: Clock,
+    ahead: usize,
 ) -> Result<Guarded, DeviceError> {
     let (say_opened, opened) = crossbeam_channel::bounded(1);
     let (hand_over, frames) = crossbeam_channel::unbounded();
@@ -61,7 +64,7 @@ pub fn open(
         match camera.open(&id, &asked) {
             Ok(mut camera) => {
                 if say_opened.send(Ok(camera.opened())).is_ok() {
-                    pump(camera.as_mut(), &hand_over, &theirs);
+                    pump(camera.as_mut(), &hand_over, &theirs, ahead);
                 }
             }
             // Nobody is waiting any more when this cannot be sent.
@@ -97,11 +100,16 @@ pub fn list(cameras: Arc<dyn CameraSystem>) -> Result<Vec<Listed>, DeviceError> 
 }
 
 /// Hands frames over until nobody wants them or the camera ends.
-fn pump(camera: &mut dyn Camera, hand_over: &Sender<Result<Frame, DeviceError>>, shared: &Shared) {
+fn pump(
+    camera: &mut dyn Camera,
+    hand_over: &Sender<Result<Frame, DeviceError>>,
+    shared: &Shared,
+    ahead: usize,
+) {
     while !shared.unwanted.load(Ordering::Relaxed) {
         let next = match camera.next(LOOK_UP) {
             Err(error) if matches!(error.fault, Fault::Stalled { .. }) => continue,
-            Ok(frame) => Ok(within_bounds(frame, &shared.waiting)),
+            Ok(frame) => Ok(within_bounds(frame, &shared.waiting, ahead)),
             Err(error) => Err(error),
         };
         let ended = next.is_err();
@@ -112,9 +120,10 @@ fn pump(camera: &mut dyn Camera, hand_over: &Sender<Result<Frame, DeviceError>>,
 }
 
 /// Lets go of the picture when too many wait already.
-fn within_bounds(mut frame: Frame, waiting: &AtomicUsize) -> Frame {
+fn within_bounds(mut frame: Frame, waiting: &AtomicUsize, ahead: usize) -> Frame {
     let size = frame.bytes.as_ref().map_or(0, Vec::len);
-    if waiting.load(Ordering::Relaxed).saturating_add(size) <= AHEAD {
+    let already = waiting.load(Ordering::Relaxed);
+    if already == 0 || already.saturating_add(size) <= ahead {
         waiting.fetch_add(size, Ordering::Relaxed);
     } else {
         frame.bytes = None;
@@ -165,7 +174,7 @@ mod tests {
     use crate::devices::camera::fake::{Fake, Scene};
 
     fn guarded(fake: Fake) -> Result<Guarded, DeviceError> {
-        open(Arc::new(fake), "fake:0", "the camera Fake", Asked::default(), Clock::start())
+        open(Arc::new(fake), "fake:0", "the camera Fake", Asked::default(), Clock::start(), AHEAD)
     }
 
     #[test]
@@ -195,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_to_see_what_is_there_now_gets_one_picture_at_a_time() {
+        let camera = Arc::new(Fake::new(Scene::Normal));
+        let mut camera = open(camera, "fake:0", "the camera Fake", Asked::default(), Clock::start(), 0)
+            .expect("a fake opens");
+        while camera.frames.len() < 20 {
+            std::thread::yield_now();
+        }
+        let frames: Vec<Frame> =
+            std::iter::from_fn(|| camera.next(Micros::from_secs(5)).ok()).take(20).collect();
+        assert!(frames[0].bytes.is_some() && frames[1..].iter().all(|frame| frame.bytes.is_none()));
+    }
+
+    #[test]
     fn a_camera_that_never_delivers_is_waited_for_with_a_bound() {
         let mut camera = guarded(Fake::new(Scene::NeverDelivers)).expect("a fake opens");
         let error = camera.next(Micros::from_millis(50)).expect_err("nothing comes");
@@ -219,7 +241,7 @@ mod tests {
                 std::panic::resume_unwind(Box::new("a driver's library gives up"));
             }
         }
-        let opened = open(Arc::new(Panics), "x", "the camera X", Asked::default(), Clock::start());
+        let opened = open(Arc::new(Panics), "x", "the camera X", Asked::default(), Clock::start(), AHEAD);
         assert_eq!(opened.err().expect("it cannot open").code(), "unknown");
         assert_eq!(list(Arc::new(Panics)).expect_err("it cannot list").code(), "unknown");
     }

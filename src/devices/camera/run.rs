@@ -125,9 +125,10 @@ impl Seen {
     }
 
     fn take_in(&mut self, frame: &Frame) {
+        let number = frame.sequence;
         let damaged = match &frame.bytes {
             _ if frame.flagged => Some(true),
-            Some(bytes) => self.is_damaged(bytes),
+            Some(bytes) => self.is_damaged(bytes, number),
             None => None,
         };
         if damaged == Some(false) {
@@ -138,13 +139,13 @@ impl Seen {
     }
 
     /// Looks at a picture and says whether there is something wrong with it. `None`: it cannot be read here.
-    fn is_damaged(&mut self, bytes: &[u8]) -> Option<bool> {
+    fn is_damaged(&mut self, bytes: &[u8], number: Option<u32>) -> Option<bool> {
         let watch = &mut self.watch;
         match pixels::brightness(&self.opened, bytes, |luma| watch.push(luma)) {
             Ok(_) => Some(false),
             Err(Damage::Format(_)) => None,
             Err(damage) => {
-                tracing::debug!(%damage, number = self.timeline.frames(), "damaged frame");
+                tracing::debug!(number, %damage, "damaged frame");
                 Some(true)
             }
         }

@@ -25,6 +25,9 @@ pub struct Settings {
     pub plan: Plan,
     /// The clock that the system stamps frames with.
     pub clock: Clock,
+    /// To be watched while it runs: when looking is slower than the camera, frames are counted only, so that what is seen is
+    /// what is there now.
+    pub live: bool,
 }
 
 /// A tested camera.
@@ -46,9 +49,10 @@ pub fn test(
     look: &mut dyn FnMut(&Opened, &Frame) -> ControlFlow<()>,
 ) -> Tested {
     let began = settings.clock.now();
+    let ahead = if settings.live { 0 } else { guard::AHEAD };
     let opened = listed.offers.clone().and_then(|offers| {
         let called = format!("the camera {}", listed.name);
-        let camera = guard::open(system, &listed.id, &called, settings.asked, settings.clock)?;
+        let camera = guard::open(system, &listed.id, &called, settings.asked, settings.clock, ahead)?;
         Ok((offers, camera))
     });
     let (offers, mut camera) = match opened {
@@ -161,6 +165,7 @@ mod tests {
             asked: Asked::default(),
             plan: Plan::default(),
             clock: Clock::start(),
+            live: false,
         };
         test(Arc::new(fake), &listed, &settings, &mut |_, _| ControlFlow::Continue(()))
     }

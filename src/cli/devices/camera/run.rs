@@ -27,9 +27,6 @@ use crate::devices::{Clock, Os};
 /// As long as nobody ends it.
 const HOUR: Micros = Micros::from_secs(3600);
 
-/// A picture that is older than this is not shown: the terminal is slower than the camera.
-const STALE: Micros = Micros::from_millis(100);
-
 pub(super) fn run(args: &CameraArgs, global: &Global) -> Result<Exit, CliError> {
     let asked: Asked = args.mode.parse().map_err(CliError::Usage)?;
     if args.preview && (args.output.takes_stdout() || !std::io::stdout().is_terminal()) {
@@ -49,7 +46,7 @@ pub(super) fn run(args: &CameraArgs, global: &Global) -> Result<Exit, CliError> 
         wanted: args.device.clone(),
         preview: args.preview,
         with_still: args.with_still,
-        settings: Settings { backend, asked, plan, clock },
+        settings: Settings { backend, asked, plan, clock, live: args.preview },
         last: Arc::clone(&last),
     };
     if args.list {
@@ -125,11 +122,8 @@ impl Job {
 
     fn watch(&self, system: &Arc<dyn CameraSystem>, chosen: &Listed, stopped: &dyn Fn() -> bool) -> Tested {
         let mut preview = self.preview.then(|| Preview::start(terminal::style(), terminal::space()));
-        let clock = self.settings.clock;
         test::test(Arc::clone(system), chosen, &self.settings, &mut |opened, frame| {
-            if let Some(preview) = &mut preview
-                && clock.now() - frame.at < STALE
-            {
+            if let Some(preview) = &mut preview {
                 preview.show(opened, frame);
             }
             if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
