@@ -8,12 +8,19 @@ camera() {
   timeout 30 greenroom devices camera --quiet --json - --device "$device" "$@"
 }
 test_camera() { camera /dev/video0 --mode 320x180@30:YUYV "$@"; }
+# Its results stand in a file, its log in the scenario.
+log_of() {
+  "$@" 2>&1 >/dev/null | grep damaged
+}
 control() { v4l2-ctl -d /dev/video0 -c "$1"; }
 
 scenario list timeout 30 greenroom devices camera --list --json -
 
 scenario normal test_camera
 control osd_text_mode=2
+# The serial port is a terminal, too, a slow one: a small one.
+stty -F /dev/ttyS1 cols 16 rows 8
+scenario preview timeout 30 greenroom devices camera --device /dev/video0 --mode 320x180@30:YUYV --preview --duration 3s --quiet </dev/null
 control test_pattern=5
 scenario black test_camera
 control test_pattern=0
@@ -46,7 +53,9 @@ scenario offers_nothing camera /dev/video8
 FEED_DEVICE=/dev/video9 feeder --ignored --exact feed::feed_a_loopback_camera >/dev/null 2>&1 &
 feeder=$!
 fed /dev/video9
-scenario jpeg camera /dev/video9
+# The log names the frames that were found damaged.
+scenario jpeg_log log_of timeout 30 greenroom -vv devices camera --device /dev/video9 --json /tmp/jpeg.json
+scenario jpeg cat /tmp/jpeg.json
 # Stopped, not ended: the camera is there and gives nothing more.
 kill -STOP $feeder
 scenario never_delivers camera /dev/video9
