@@ -192,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_unplugged_between_being_listed_and_opened_is_not_found() {
+        let fake = Fake::new(Scene::Normal);
+        let mut listed = fake.list().expect("a fake is listed").remove(0);
+        listed.id = "fake:unplugged".to_owned();
+        let settings = Settings {
+            backend: "fake",
+            asked: Asked::default(),
+            plan: Plan::default(),
+            clock: Clock::start(),
+            live: false,
+        };
+        let tested = test(Arc::new(fake), &listed, &settings, &mut |_, _| panic!("there is no frame"));
+        assert!(matches!(tested.camera.failure, Some(DeviceFailure::NotFound { .. })), "{:?}", tested.camera);
+    }
+
+    #[test]
     fn a_camera_that_goes_away_keeps_what_was_seen() {
         let Tested { camera, .. } = tested(Fake::new(Scene::Unplugged { before: 30 }));
         assert!(matches!(camera.failure, Some(DeviceFailure::Disconnected { after_ms: Some(_) })));

@@ -21,7 +21,7 @@ use crate::cli::output;
 use crate::devices::camera::pixels::{Rgb, encode};
 use crate::devices::camera::run::Plan;
 use crate::devices::camera::test::{self, Settings, Tested};
-use crate::devices::camera::{self, Asked, CameraSystem, Listed, Offer, guard, native};
+use crate::devices::camera::{self, Asked, CameraSystem, Listed, Offer, PixelFormat, guard, native};
 use crate::devices::{Clock, Os};
 
 /// As long as nobody ends it.
@@ -181,9 +181,11 @@ fn text_of(cameras: &[Listed]) -> String {
     text + "* is what is tested unless you choose\n"
 }
 
-/// The largest picture of each format, with its highest rate.
+/// The largest picture of each format that can be used here, with its highest rate.
 fn offered(offers: &[Offer]) -> String {
-    let formats = test::formats(offers);
+    let readable: Vec<Offer> =
+        offers.iter().filter(|offer| PixelFormat::READABLE.contains(&offer.pixels)).cloned().collect();
+    let formats = test::formats(&readable);
     let mut largest: Vec<&CameraFormat> = Vec::new();
     for format in &formats {
         match largest.iter_mut().find(|other| other.fourcc == format.fourcc) {
@@ -196,5 +198,9 @@ fn offered(offers: &[Offer]) -> String {
         let rate = format.fps.map(|fps| format!(" at {fps:.0} fps")).unwrap_or_default();
         format!("{} up to {}x{}{rate}", format.fourcc.trim(), format.width, format.height)
     });
-    if largest.is_empty() { "offers no picture".to_owned() } else { words.collect::<Vec<_>>().join(", ") }
+    if largest.is_empty() {
+        "offers no picture that can be used here".to_owned()
+    } else {
+        words.collect::<Vec<_>>().join(", ")
+    }
 }
