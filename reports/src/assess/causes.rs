@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::filling::Filling;
 use super::observed::Observed;
 use super::uses::{Figure, Judged, near};
 use crate::metrics::flow::{Counts, Flow};
@@ -12,11 +13,12 @@ use crate::trace::{Direction, StampSource};
 use crate::units::Bitrate;
 use crate::verdict::{TargetFailure, words};
 
-/// A use with the rate it needs and whether lighter load got through each way.
+/// A use with the rate it needs, and per direction whether lighter load got through and what queue the use's own filled.
 pub(super) struct UseContext<'a> {
     pub(super) use_: Use,
     pub(super) rate: Bitrate,
     pub(super) lighter_is_fine: &'a BTreeMap<Direction, bool>,
+    pub(super) filling: &'a BTreeMap<Direction, Filling>,
 }
 
 /// The cause that a finding past its thresholds is; `None` when it is not past them.
@@ -52,9 +54,11 @@ pub(super) fn of_finding(
         let (low, high) = if as_rate { (told(high), told(low)) } else { (low, high) };
         params.extend([("low".to_owned(), json!(low)), ("high".to_owned(), json!(high))]);
     }
-    if as_rate && let Some(counts) = direction.and_then(|d| flow_of(observed, context, d)).map(|f| f.counts) {
+    if as_rate && let Some(direction) = direction {
         // What lighter load shows to be the rate's doing, rather than loss or delay that everything suffers.
-        let narrow = rate_fails && counts.lost > 0 && counts.lost * 100 >= counts.sent;
+        let counts = flow_of(observed, context, direction).map(|flow| flow.counts);
+        let overflows = counts.is_some_and(|counts| counts.lost > 0 && counts.lost * 100 >= counts.sent);
+        let narrow = context.filling.contains_key(&direction) || (rate_fails && overflows);
         params.insert("narrow".to_owned(), json!(narrow));
     }
     let (measured, good) = (share.map(told), told(judged.band.good));
@@ -300,7 +304,7 @@ fn numbers(figure: Figure, measured: Option<f64>, context: &UseContext<'_>) -> V
             vec![
                 ("percent", json!(measured * 100.0)),
                 ("mbps", json!(mbps)),
-                ("carried_mbps", json!(mbps * (1.0 - measured))),
+                ("carried_mbps", json!(told_below(mbps * (1.0 - measured), mbps))),
             ]
         }
         Figure::LateLoss | Figure::BurstLoss | Figure::Reordered | Figure::HostLoss => {
@@ -310,6 +314,13 @@ fn numbers(figure: Figure, measured: Option<f64>, context: &UseContext<'_>) -> V
             vec![("ms", json!(measured))]
         }
     }
+}
+
+/// Rounded down where a sentence that rounds would tell a little less than what is needed as all of it.
+fn told_below(carried: f64, needed: f64) -> f64 {
+    let alike = words::plain(&json!(carried)) == words::plain(&json!(needed));
+    let digit = if carried < 1.0 { 100.0 } else { 10.0 };
+    if alike && carried < needed { ((carried * digit).ceil() - 1.0) / digit } else { carried }
 }
 
 /// Which way the delay rose under load: the one whose delay variation did, by more than half of the whole.
@@ -360,6 +371,10 @@ fn evidence(
         && direction.is_some_and(|d| context.lighter_is_fine.get(&d).copied().unwrap_or(false))
     {
         lines.push("lighter load got through the same way".to_owned());
+    }
+    let filling = direction.and_then(|d| context.filling.get(&d)).filter(|_| judged.figure == Figure::Rate);
+    if let Some(filling) = filling {
+        lines.push(format!("a queue grew by {:.0} ms while it was sent", filling.grown.as_ms()));
     }
     lines
 }

@@ -4,6 +4,7 @@ mod causes;
 mod devices;
 mod evidence;
 mod figures;
+mod filling;
 mod joining;
 mod observed;
 mod ranking;
@@ -160,8 +161,12 @@ impl<'a> Judged<'a> {
             }
             let spoiled = |figure, direction, band: &Band| error.spoils(figure, direction, band);
             let found = uses::judge(&observed, *use_, limits, question.at_cap, spoiled);
-            let context =
-                UseContext { use_: *use_, rate: limits.rate_bps, lighter_is_fine: &found.lighter_is_fine };
+            let context = UseContext {
+                use_: *use_,
+                rate: limits.rate_bps,
+                lighter_is_fine: &found.lighter_is_fine,
+                filling: &found.filling,
+            };
             let before = unusable.len();
             for judged in &found.judged {
                 causes.extend(causes::of_finding(judged, &context, &observed));

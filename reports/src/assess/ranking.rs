@@ -145,7 +145,10 @@ fn as_evidence(cause: &Cause) -> Option<String> {
     let number = |name: &str| Some(crate::verdict::words::plain(cause.params.get(name)?));
     Some(match Symptom::of(cause) {
         Symptom::Loss => format!("{} % was lost", number("percent")?),
-        Symptom::Narrow | Symptom::Slow => {
+        Symptom::Narrow => {
+            format!("{} of the {} Mbit/s offered got through", number("carried_mbps")?, number("mbps")?)
+        }
+        Symptom::Slow => {
             format!("{} of the {} Mbit/s offered arrived in time", number("carried_mbps")?, number("mbps")?)
         }
         Symptom::Bufferbloat => format!("under load answers took {} ms longer", number("ms")?),

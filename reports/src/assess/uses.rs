@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::{Evidence, Finding, Heavier, Sample};
+use super::filling::{Filling, QUEUED};
 use super::observed::{Mark, Observation, Observed, Time};
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::metrics::{burst, reorder};
@@ -45,6 +46,8 @@ pub(super) struct UseFindings {
     pub(super) missing: Vec<Figure>,
     /// Whether loads lighter than the use's own got through well, per direction: then it is the rate that fails.
     pub(super) lighter_is_fine: BTreeMap<Direction, bool>,
+    /// The queue that the use's own stream filled, per direction in which it did and lighter loads did not suffer.
+    pub(super) filling: BTreeMap<Direction, Filling>,
 }
 
 /// Judges one use. Self-error is looked at by `spoiled`: what share of a figure's threshold the measurement itself adds.
@@ -56,7 +59,12 @@ pub(super) fn judge(
     spoiled: impl Fn(Figure, Option<Direction>, &Band) -> bool,
 ) -> UseFindings {
     let view = View { observed, use_, rate: limits.rate_bps, pdv_limit: limits.pdv_p95_ms.as_ref() };
-    let mut found = UseFindings { judged: Vec::new(), missing: Vec::new(), lighter_is_fine: BTreeMap::new() };
+    let mut found = UseFindings {
+        judged: Vec::new(),
+        missing: Vec::new(),
+        lighter_is_fine: BTreeMap::new(),
+        filling: BTreeMap::new(),
+    };
     let mut add =
         |figure: Figure, direction: Option<Direction>, band: &Band, finding: Option<Finding>| match finding {
             Some(mut finding) => {
@@ -110,13 +118,39 @@ pub(super) fn judge(
         add(Figure::RttIncrease, None, band, finding);
     }
     for direction in Direction::BOTH {
-        found.lighter_is_fine.insert(direction, view.lighter_is_fine(direction, limits));
+        let lighter_is_fine = view.lighter_is_fine(direction, limits);
+        found.lighter_is_fine.insert(direction, lighter_is_fine);
+        found
+            .filling
+            .extend(view.filling(direction).filter(|_| lighter_is_fine).map(|filling| (direction, filling)));
+    }
+    for (direction, filling) in &found.filling {
+        let grown = found.filling.values().map(|filling| filling.grown.as_ms()).sum();
+        blame_rate(&mut found.judged, *direction, filling, grown);
     }
     found
 }
 
-/// Less than this is no queue worth the name.
-const QUEUED: Micros = Micros::from_millis(5);
+/// Makes the rate of one direction as bad as what its queue did, and its figure the share that the link did not carry: packets
+/// are late, and in the end lost, because too many are sent. `grown_ms` is by how much the queues of both directions grew.
+fn blame_rate(judged: &mut [Judged], direction: Direction, filling: &Filling, grown_ms: f64) {
+    let way = Some(FaultDirection::from(direction));
+    let by_queue = |judged: &&Judged| match judged.figure {
+        Figure::Loss | Figure::LateLoss | Figure::Pdv => judged.direction == way,
+        // Most of what round trips gained has to be theirs.
+        Figure::RttIncrease => judged.finding.value.is_some_and(|ms| 2.0 * grown_ms > ms),
+        _ => false,
+    };
+    let worst = judged.iter().filter(by_queue).map(|judged| judged.finding.judgement);
+    let worst = worst.reduce(Judgement::worsened_by);
+    let rate = judged.iter_mut().find(|judged| judged.figure == Figure::Rate && judged.direction == way);
+    if let (Some(rate), Some(worst)) = (rate, worst) {
+        let [least, likeliest, greatest] = filling.missing;
+        rate.finding.judgement = rate.finding.judgement.worsened_by(worst);
+        rate.finding.value = Some(likeliest);
+        rate.finding.interval = Some((least, greatest));
+    }
+}
 
 /// What one use sees of a run.
 struct View<'a> {
@@ -222,6 +256,13 @@ impl<'a> View<'a> {
         let before = delay(&|at| own.holds(at), Quantile::P95);
         let under = delay(&|at| loaded.holds(at) && !own.holds(at), Quantile::P50);
         before.zip(under).is_some_and(|(before, under)| under > before + QUEUED)
+    }
+
+    /// The queue that the use's own stream filled.
+    fn filling(&self, direction: Direction) -> Option<Filling> {
+        let own = self.own_stream(direction).filter(|_| self.use_ != Use::Audio)?;
+        let time = self.own_time();
+        Filling::of(&own.flow.restrict(|at| time.holds(at)).packets, self.rate)
     }
 
     /// The evidence of a mark's share.

@@ -7,6 +7,7 @@
 //! - *verdict* intervals decide, and are looked at again and again while a run goes on, which stops as soon as they
 //!   decide. They hold the truth at *every* look of at least 95 % of runs, also when packets are lost in bursts.
 
+pub mod cusum;
 pub mod loss;
 pub mod proportion;
 pub mod quantile;

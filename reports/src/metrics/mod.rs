@@ -8,6 +8,7 @@ pub mod host;
 pub mod loss;
 pub mod percentile;
 pub mod reorder;
+pub mod responsiveness;
 pub mod sketch;
 pub mod skew;
 #[cfg(test)]
