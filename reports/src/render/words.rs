@@ -158,7 +158,7 @@ pub(super) fn metric(path: &str) -> Cow<'_, str> {
         ("rtt_p50_ms", "round trip"),
         ("host_delay_ms", "delay inside this computer"),
         ("received_bps", "received"),
-        ("in_time_bps", "in time"),
+        ("in_time_bps", "got through"),
         ("capacity_bps", "capacity"),
         ("cpu_busy_ratio", "processor busy"),
         ("duplicate_ratio", "duplicated"),

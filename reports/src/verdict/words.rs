@@ -204,17 +204,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "rate_up",
-        "Only about {carried_mbps} of the {mbps} Mbit/s that you send gets through in time.",
+        "Only about {carried_mbps} of the {mbps} Mbit/s that you send gets through.",
         "Stop uploads and other video on your network, or use a lower video quality.",
     ),
     (
         "rate_down",
-        "Only about {carried_mbps} of the {mbps} Mbit/s sent to you gets through in time.",
+        "Only about {carried_mbps} of the {mbps} Mbit/s sent to you gets through.",
         "Stop downloads and other video on your network, or use a lower video quality.",
     ),
     (
         "rate",
-        "Only about {carried_mbps} of {mbps} Mbit/s gets through in time, each way.",
+        "Only about {carried_mbps} of {mbps} Mbit/s gets through, each way.",
         "Stop uploads, downloads and other video on your network, or use a lower video quality.",
     ),
     (

@@ -82,7 +82,7 @@ fn a_rate_that_is_too_low_is_what_is_told() {
         ("down", 1_300, 1_000),
         ("up", 1_400, 300),
         ("both", 1_500, 1_000),
-        ("up", 1_550, 300),
+        ("up", 1_500, 300),
     ] {
         let text = format!(
             "why = \"narrow\"\nsource = \"test\"\nduration_ms = 6000\n[both]\ndelay_ms = 20\n\
