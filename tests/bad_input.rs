@@ -45,6 +45,7 @@ fn run(command: &mut Command) -> Ran {
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/nonexistent")
+        .env("GREENROOM_DEVICES", "none")
         .env("G", env!("CARGO_BIN_EXE_greenroom"))
         .stdin(Stdio::null())
         .output()

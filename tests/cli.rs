@@ -22,6 +22,8 @@ impl Home {
     fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
         command.args(args).env_clear().env("HOME", self.dir.path()).stdin(Stdio::null());
+        // What is plugged into the machine that tests is of no interest here.
+        command.env("GREENROOM_DEVICES", "none");
         command
     }
 
@@ -307,6 +309,25 @@ fn golden_reports_are_shown_validated_compared_and_merged() {
     let forged = home.run(["report", "validate", own]);
     assert_eq!(forged.code, 66);
     assert!(forged.out.contains("/targets/0/up/lost"), "{}", forged.out);
+}
+
+#[test]
+fn devices_alone_looks_at_all_of_them_and_at_the_computer() {
+    let home = Home::new();
+    let ran = home.run(["devices", "--no-encode", "--json", "-"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).expect("nothing but the report");
+    assert_eq!(report["kind"], "devices");
+    assert_eq!(report["host"]["machine"]["processor"]["state"], "measured", "{report}");
+    for listing in ["sound", "pictures"] {
+        assert_ne!(report["devices"][listing]["state"]["state"], "not_tested", "{listing} was looked for");
+    }
+    let is_bare = ["microphones", "speakers", "cameras"]
+        .iter()
+        .all(|kind| report["devices"][kind].as_array().is_some_and(Vec::is_empty));
+    if is_bare {
+        assert_eq!((&report["verdict"]["overall"], ran.code), (&"not_tested".into(), 3), "nobody named one");
+    }
+    home.run(["devices", "--no-encode", "host"]).fails(64, &["--no-encode"]);
 }
 
 #[test]

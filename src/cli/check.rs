@@ -85,11 +85,21 @@ fn whole_seconds(time: Micros) -> i64 {
 
 /// The devices that are tested beside the network.
 fn beside(settings: &Settings) -> Beside {
-    let every = BTreeSet::from([DeviceKind::Microphone, DeviceKind::Speaker]);
+    Beside {
+        kinds: settings.devices.clone().unwrap_or_else(|| BTreeSet::from(DeviceKind::ALL)),
+        by_name: settings.devices.clone().unwrap_or_default(),
+        ..every_device()
+    }
+}
+
+/// All devices of this machine that this program can test.
+pub(super) fn every_device() -> Beside {
     Beside {
         sound: sound_system(),
-        kinds: settings.devices.clone().unwrap_or(every),
-        by_name: settings.devices.clone().unwrap_or_default(),
+        #[cfg(feature = "camera")]
+        cameras: Some(check::devices::Cameras::here()),
+        kinds: BTreeSet::from(DeviceKind::ALL),
+        by_name: BTreeSet::new(),
     }
 }
 
@@ -103,18 +113,41 @@ fn sound_system() -> Option<Arc<dyn AudioSystem>> {
     None
 }
 
-/// Asks for what a microphone needs to be judged: somebody who speaks. Nothing is said where there is no microphone.
-fn announce_devices(beside: &Beside, global: &Global) {
-    let Some(system) = beside.sound.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Microphone))
-    else {
+/// Says which devices are used, and asks for what a microphone needs to be judged: somebody who speaks. Says nothing where there is
+/// none of them.
+pub(super) fn announce_devices(beside: &Beside, global: &Global) {
+    if global.quiet {
         return;
-    };
-    let there_is_one = system.devices().is_ok_and(|devices| choose(&devices, Role::Microphone, None).is_ok());
-    if there_is_one && !global.quiet {
-        let line = "Please say something meanwhile: your microphone is listened to. Nothing of it is kept.";
-        // Without standard error nobody reads it.
-        let _ = writeln!(io::stderr(), "{line}");
     }
+    let line = match (has_microphone(beside), has_camera(beside)) {
+        (true, true) => {
+            "Please say something meanwhile: your microphone and your camera are tried. Nothing of it is kept."
+        }
+        (true, false) => {
+            "Please say something meanwhile: your microphone is listened to. Nothing of it is kept."
+        }
+        (false, true) => "Your camera is looked at meanwhile. No picture of it is kept.",
+        (false, false) => return,
+    };
+    // Without standard error nobody reads it.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn has_microphone(beside: &Beside) -> bool {
+    beside.sound.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Microphone)).is_some_and(|system| {
+        system.devices().is_ok_and(|devices| choose(&devices, Role::Microphone, None).is_ok())
+    })
+}
+
+#[cfg(feature = "camera")]
+fn has_camera(beside: &Beside) -> bool {
+    let cameras = beside.cameras.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Camera));
+    cameras.is_some_and(|cameras| cameras.system.list().is_ok_and(|listed| !listed.is_empty()))
+}
+
+#[cfg(not(feature = "camera"))]
+fn has_camera(_beside: &Beside) -> bool {
+    false
 }
 
 /// Runs a plan with live progress; Ctrl-C ends it early, with what was measured until then.

@@ -34,8 +34,14 @@ fn greenroom(server: Option<&SoundServer>, args: &[&str]) -> Ran {
 }
 
 fn command(server: Option<&SoundServer>, args: &[&str]) -> Command {
+    let mut command = program(server);
+    command.arg("devices").args(args);
+    command
+}
+
+fn program(server: Option<&SoundServer>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
-    command.arg("devices").args(args).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+    command.env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
     command.envs(server.into_iter().flat_map(SoundServer::environment));
     command
 }
@@ -56,14 +62,14 @@ fn the_list_names_what_there_is_and_nothing_else() {
     }
     assert!(!ran.out.contains("monitor"), "a monitor is no microphone:\n{}", ran.out);
     let json = greenroom(Some(&server), &["list", "--all", "--json"]).json();
-    assert_eq!(json.as_array().map(Vec::len), Some(5), "{json}");
+    assert_eq!(json["sound"].as_array().map(Vec::len), Some(5), "{json}");
 }
 
 #[test]
 fn a_machine_without_sound_says_so_and_prints_nothing_else() {
     let ran = greenroom(None, &["list"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    assert_eq!(ran.out, "Microphones: none\nSpeakers: none\n");
+    assert!(ran.out.starts_with("Microphones: none\nSpeakers: none\nCameras: "), "{}", ran.out);
     let ran = greenroom(None, &["mic", "--json", "-"]);
     let report = ran.json();
     assert_eq!(report["devices"]["microphones"], serde_json::json!([]), "{report}");
@@ -135,6 +141,27 @@ fn a_server_killed_in_the_middle_of_a_test_ends_it_with_what_was_heard() {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&ended.stderr)));
     let failure = &report["devices"]["microphones"][0]["failure"];
     assert_eq!(failure["code"], "sound_server_down", "{report}");
+}
+
+#[test]
+fn a_check_tests_microphone_and_speaker_beside_the_network() {
+    let server = SoundServer::beside();
+    let output = program(Some(&server))
+        .args(["check", "--for", "audio", "--devices", "mic,speaker", "--json", "-"])
+        .output()
+        .expect("the binary runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let devices = &report["devices"];
+    for kind in ["microphones", "speakers"] {
+        assert_eq!(devices[kind][0]["state"]["state"], "measured", "{devices}");
+    }
+    // Nothing plays on its wire: a microphone of zeros is one that is muted, and it was asked for by name.
+    assert_eq!(devices["microphones"][0]["sound"]["heard"]["value"], "muted_in_software", "{devices}");
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["overall"], "blocked", "{verdict}");
+    assert_eq!(verdict["causes"][0]["code"], "mic_muted_in_software", "{verdict}");
+    assert!(report["targets"][0]["up"]["on_time"].as_u64().is_some_and(|n| n > 100), "{verdict}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// Asks again and again, each time by a process of its own, and fails after ten seconds.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::joining::{NetworkPart, join};
+use super::joining::{Asked, NetworkPart, join};
 use super::{Assessment, Question, causes};
 use crate::schema::{
     Camera, Cause, DeviceFailure, DeviceInfo, DeviceKind, Devices, Estimate, Heard, Listing, LoopChannel,
@@ -43,7 +43,8 @@ pub fn with_devices(
 ) -> Assessment {
     let found = judge(equipment, &question.profile.device_limits());
     let network = if assessment.targets.is_empty() { NetworkPart::NotWanted } else { NetworkPart::Wanted };
-    join(&mut assessment.verdict, found, question.asked, network);
+    let asked = Asked { uses: question.asked, kinds: equipment.asked, network };
+    join(&mut assessment.verdict, found, &asked);
     assessment.host.machine = equipment.machine.clone();
     assessment
 }
@@ -60,7 +61,7 @@ pub(super) struct Findings {
 
 fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
     let Equipment { devices, machine, asked } = equipment;
-    let mut judge = Judge { devices, limits, causes: Vec::new() };
+    let mut judge = Judge { devices, limits, causes: Vec::new(), missing: Vec::new() };
     let mut findings = Findings::default();
     for kind in DeviceKind::ALL {
         let before = judge.causes.len();
@@ -90,6 +91,10 @@ fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
             findings.slow.entry(headroom.use_).or_insert(State::Ready);
         }
     }
+    // Who names devices does not ask for the others.
+    if asked.is_empty() {
+        judge.note_missing();
+    }
     findings.causes = judge.causes;
     findings
 }
@@ -105,6 +110,8 @@ struct Judge<'a> {
     devices: &'a Devices,
     limits: &'a DeviceLimits,
     causes: Vec<Cause>,
+    /// What is not there and nobody asked for by name.
+    missing: Vec<DeviceKind>,
 }
 
 impl Judge<'_> {
@@ -145,15 +152,23 @@ impl Judge<'_> {
                 Tried::Yes
             }
             Value::Measured(_) => {
-                // Worth knowing, and nobody's verdict.
-                let mut note = self.cause("device_not_found", kind, kind_params(kind));
-                note.state = State::Ready;
-                note.uses = Vec::new();
-                self.causes.push(note);
+                self.missing.push(kind);
                 Tried::No("there is none".to_owned())
             }
             Value::Failed { reason } | Value::NotTested { reason } => Tried::No(reason.clone()),
         }
+    }
+
+    /// What is not there and nobody asked for: worth knowing, and nobody's verdict.
+    fn note_missing(&mut self) {
+        let names: Vec<&str> = self.missing.iter().map(|kind| kind.name()).collect();
+        let device = match names.split_last() {
+            None => return,
+            Some((last, [])) => (*last).to_owned(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        };
+        let note = self.worded("device_not_found", BTreeMap::from([("device".to_owned(), json!(device))]));
+        self.causes.push(Cause { state: State::Ready, place: Place::Device, ..note });
     }
 
     fn failed(&mut self, kind: DeviceKind, failure: &DeviceFailure, info: Option<&DeviceInfo>) {

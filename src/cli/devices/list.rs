@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use greenroom_reports::schema::Connection;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::exit::{CliError, Exit};
@@ -26,13 +28,53 @@ pub(crate) struct ListArgs {
 pub(super) fn run(args: &ListArgs, _global: &Global) -> Result<Exit, CliError> {
     let mut devices = NativeAudio::new(Clock::start()).devices().map_err(|error| unavailable(&error))?;
     devices.retain(|device| args.all || !device.is_monitor);
+    let cameras = cameras()?;
     if args.json {
-        let json = serde_json::to_string_pretty(&devices);
+        let json = serde_json::to_string_pretty(&json!({ "sound": devices, "cameras": cameras }));
         output::to_stdout(&(json.map_err(|error| CliError::Internal(error.to_string()))? + "\n"))?;
     } else {
-        output::to_stdout(&text(&devices))?;
+        output::to_stdout(
+            &(text_of_sound(&devices) + &text_of_cameras(&cameras) + legend(&devices, &cameras)),
+        )?;
     }
     Ok(Exit::Ready)
+}
+
+/// A camera as listed.
+#[derive(Debug, Serialize)]
+struct Camera {
+    id: String,
+    name: String,
+    is_default: bool,
+    /// The greatest picture that it offers, or why it does not say.
+    offers: String,
+}
+
+#[cfg(feature = "camera")]
+fn cameras() -> Result<Vec<Camera>, CliError> {
+    use crate::devices::camera::test::formats;
+
+    let (system, _) = crate::devices::camera::system(Clock::start());
+    let listed = system.list().map_err(|error| unavailable(&error))?;
+    let camera = |listed: crate::devices::camera::Listed| {
+        let offers = match &listed.offers {
+            Ok(offers) => formats(offers)
+                .iter()
+                .max_by_key(|format| u64::from(format.width) * u64::from(format.height))
+                .map_or_else(
+                    || "offers nothing".to_owned(),
+                    |best| format!("up to {}x{}", best.width, best.height),
+                ),
+            Err(error) => error.say(),
+        };
+        Camera { id: listed.id, name: listed.name, is_default: listed.default, offers }
+    };
+    Ok(listed.into_iter().map(camera).collect())
+}
+
+#[cfg(not(feature = "camera"))]
+fn cameras() -> Result<Vec<Camera>, CliError> {
+    Ok(Vec::new())
 }
 
 /// A device error that ends a command.
@@ -40,7 +82,7 @@ pub(super) fn unavailable(error: &DeviceError) -> CliError {
     CliError::Unavailable(format!("{error}. {}", error.fix(Os::HERE)))
 }
 
-fn text(devices: &[AudioDevice]) -> String {
+fn text_of_sound(devices: &[AudioDevice]) -> String {
     let mut text = String::new();
     for (role, heading) in [(Role::Microphone, "Microphones"), (Role::Speaker, "Speakers")] {
         let of_role: Vec<&AudioDevice> = devices.iter().filter(|device| device.role == role).collect();
@@ -56,10 +98,24 @@ fn text(devices: &[AudioDevice]) -> String {
             let _ = writeln!(text, "    {}", device.id);
         }
     }
-    if devices.iter().any(|device| device.is_default) {
-        text.push_str("* is what programs get unless they choose\n");
-    }
     text
+}
+
+fn text_of_cameras(cameras: &[Camera]) -> String {
+    if cameras.is_empty() {
+        return "Cameras: none\n".to_owned();
+    }
+    let line = |camera: &Camera| {
+        let mark = if camera.is_default { '*' } else { ' ' };
+        format!("{mark} {}\n    {}\n    {}\n", camera.name, camera.offers, camera.id)
+    };
+    "Cameras:\n".to_owned() + &cameras.iter().map(line).collect::<String>()
+}
+
+fn legend(devices: &[AudioDevice], cameras: &[Camera]) -> &'static str {
+    let marked =
+        devices.iter().any(|device| device.is_default) || cameras.iter().any(|camera| camera.is_default);
+    if marked { "* is what programs get unless they choose\n" } else { "" }
 }
 
 fn details(device: &AudioDevice) -> Vec<String> {
@@ -93,7 +149,14 @@ mod tests {
         microphone.device.attached = Some(Connection::Usb);
         let system = FakeAudio::new(vec![microphone.into(), FakeSpeaker::stereo().into()]);
         let devices = system.devices().expect("the server runs");
-        insta::assert_snapshot!(text(&devices), @r"
+        let cameras = [Camera {
+            id: "usb:1".into(),
+            name: "Fake camera".into(),
+            is_default: true,
+            offers: "up to 1280x720".into(),
+        }];
+        let text = text_of_sound(&devices) + &text_of_cameras(&cameras) + legend(&devices, &cameras);
+        insta::assert_snapshot!(text, @r"
         Microphones:
         * Fake microphone
             MUTED, USB, 48000 Hz, 1 channel, volume 100 %
@@ -102,8 +165,13 @@ mod tests {
         * Fake speaker
             48000 Hz, 2 channels, volume 100 %
             fake:speaker
+        Cameras:
+        * Fake camera
+            up to 1280x720
+            usb:1
         * is what programs get unless they choose
         ");
-        assert_eq!(text(&[]), "Microphones: none\nSpeakers: none\n");
+        assert_eq!(text_of_sound(&[]), "Microphones: none\nSpeakers: none\n");
+        assert_eq!(text_of_cameras(&[]) + legend(&[], &[]), "Cameras: none\n");
     }
 }

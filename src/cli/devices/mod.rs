@@ -2,6 +2,7 @@
 
 #[cfg(feature = "audio")]
 mod acoustic;
+mod all;
 mod camera;
 mod host;
 #[cfg(feature = "audio")]
@@ -10,7 +11,6 @@ mod list;
 mod meter;
 #[cfg(feature = "audio")]
 mod mic;
-#[cfg(any(feature = "audio", feature = "camera"))]
 mod report;
 #[cfg(feature = "audio")]
 mod speaker;
@@ -23,9 +23,13 @@ use super::args::Global;
 use super::exit::{CliError, Exit};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DevicesArgs {
     #[command(subcommand)]
     command: Option<DevicesCommand>,
+
+    #[command(flatten)]
+    all: all::AllArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +69,6 @@ pub(super) fn run(args: &DevicesArgs, global: &Global) -> Result<Exit, CliError>
         Some(DevicesCommand::Host(args)) => host::run(args, global),
         #[cfg(feature = "audio")]
         Some(DevicesCommand::Watch(args)) => watch::run(args, global),
-        None => Err(CliError::Usage("choose what to test: greenroom devices --help".to_owned())),
+        None => all::run(&args.all, global),
     }
 }

@@ -19,25 +19,42 @@ pub(super) use sound::{find, found};
 
 /// Runs `test` on a thread of its own and writes the report of what it found. Ctrl-C ends it early, with what was found until then.
 ///
-/// `test` is given a flag that is set when it should stop.
+/// `by_name` are the kinds of devices that somebody named. `test` is given a flag that is set when it should stop.
 pub(super) fn run_and_report(
-    asked: &[DeviceKind],
+    by_name: &[DeviceKind],
     output: &OutputArgs,
     global: &Global,
     test: impl FnOnce(Arc<AtomicBool>) -> Result<Devices, CliError> + Send + 'static,
 ) -> Result<Exit, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::clone(&stop);
+    let test = {
+        let stop = Arc::clone(&stop);
+        move || Ok(Found { devices: test(stop)?, machine: None })
+    };
+    until_interrupted(by_name, output, global, test, move || stopping.swap(true, Ordering::Relaxed))
+}
+
+/// As [`run_and_report`], for a test of the computer too. `stop` ends the test and says whether it had been told to before.
+pub(super) fn until_interrupted(
+    by_name: &[DeviceKind],
+    output: &OutputArgs,
+    global: &Global,
+    test: impl FnOnce() -> Result<Found, CliError> + Send + 'static,
+    stop: impl Fn() -> bool,
+) -> Result<Exit, CliError> {
     output.check_writable()?;
     let clock = Clock::start();
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let devices = block_on(async {
-        let mut running = tokio::task::spawn_blocking(move || test(flag));
+    let mut interrupted = false;
+    let found = block_on(async {
+        let mut running = tokio::task::spawn_blocking(test);
         loop {
             tokio::select! {
                 tested = &mut running => break tested,
                 pressed = tokio::signal::ctrl_c() => {
+                    interrupted = true;
                     // The second one ends the program at once.
-                    if stop.swap(true, Ordering::Relaxed) || pressed.is_err() {
+                    if stop() || pressed.is_err() {
                         std::process::exit(i32::from(Exit::Interrupted as u8));
                     }
                 }
@@ -45,8 +62,7 @@ pub(super) fn run_and_report(
         }
         .map_err(|error| CliError::Internal(error.to_string()))
     })???;
-    let interrupted = stop.load(Ordering::Relaxed);
-    let report = report_of(clock, Found { devices, machine: None }, asked, !interrupted);
+    let report = report_of(clock, found, by_name, !interrupted);
     output.write(&report, "", global)?;
     Ok(match verdict::exit_code(report.verdict.overall) {
         _ if interrupted => Exit::Interrupted,

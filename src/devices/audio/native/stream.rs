@@ -21,8 +21,8 @@ use crate::devices::error::{DeviceError, Fault};
 
 /// Blocks that wait to be read before new ones are thrown away: more than any test lets lie.
 const MOST_BLOCKS: usize = 1_000;
-/// A driver that asks for no sound this long has stalled.
-const NO_CALL: Micros = Micros::from_secs(2);
+/// A driver that asks for no sound this long has stalled. A server that wakes up takes two seconds, and may then ask for as much at once.
+const NO_CALL: Micros = Micros::from_secs(3);
 
 /// A microphone that captures.
 pub(super) struct Capture {
