@@ -48,7 +48,13 @@ pub(super) fn test(beside: &Beside, cameras: &Cameras, stop: &CancellationToken)
         .or_else(|| listed.iter().find(works))
         .or(listed.first());
     let plan = Plan { longest: Micros::from_secs(2), first: QUICK, ..Plan::default() };
-    let settings = Settings { backend: cameras.backend, asked: Asked::default(), plan, clock: cameras.clock };
+    let settings = Settings {
+        backend: cameras.backend,
+        asked: Asked::default(),
+        plan,
+        clock: cameras.clock,
+        live: false,
+    };
     let until = cameras.clock.now() + QUICK;
     let tested = chosen.map(|chosen| {
         let system = Arc::clone(&cameras.system);
