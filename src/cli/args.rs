@@ -89,7 +89,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub(crate) devices: Option<Vec<String>>,
 
-    /// At most 6 seconds and 10 MB (the default)
+    /// 6 s, up to 20 s if the answer hangs; 10 MB at most (the default)
     #[arg(long, conflicts_with = "deep")]
     pub(crate) quick: bool,
 
