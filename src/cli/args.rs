@@ -318,7 +318,10 @@ Exit codes:
 
 const DEVICES_EXAMPLES: &str = "\
 Examples:
+  greenroom devices                          all of them, and this computer: please say something
   greenroom devices list                     what there is, without touching it
+  greenroom devices mic                      are you heard? And if not, which of the silences is it?
+  greenroom devices loop                     does the microphone hear the speaker?
   greenroom devices camera --preview         what the camera sees, here in the terminal
   greenroom devices host                     can this computer keep up?
   greenroom devices watch                    tells when something is plugged in or out
@@ -327,7 +330,7 @@ Nothing that was heard or seen leaves this computer unless you ask for it.
 
 Exit codes:
   0 ready, 1 degraded, 2 blocked or permission denied, 3 inconclusive,
-  64 wrong usage, 69 no such device, 73 cannot write, 130 interrupted";
+  64 wrong usage, 69 no sound server to list from, 73 cannot write, 130 interrupted";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:

@@ -144,6 +144,23 @@ fn a_server_killed_in_the_middle_of_a_test_ends_it_with_what_was_heard() {
 }
 
 #[test]
+fn a_loop_over_a_wire_is_an_echo_and_one_into_silence_is_open() {
+    let server = SoundServer::beside();
+    let ran = greenroom(Some(&server), &["loop", "--mic", MONITOR, "--json", "-"]);
+    let report = ran.json();
+    let verdict = &report["verdict"];
+    assert_eq!((&verdict["overall"], ran.code), (&"degraded".into(), Some(1)), "{verdict}");
+    // All of what the speaker is sent comes back.
+    assert_eq!(verdict["causes"][0]["code"], "speaker_echo", "{verdict}");
+    assert_eq!(report["devices"]["acoustic_loop"]["channels"].as_array().map(Vec::len), Some(2));
+    // The microphone that hears nothing at all cannot say anything of the speaker.
+    let ran = greenroom(Some(&server), &["loop", "--json", "-"]);
+    let verdict = &ran.json()["verdict"];
+    assert_eq!((&verdict["overall"], ran.code), (&"inconclusive".into(), Some(3)), "{verdict}");
+    assert!(verdict["say"].as_str().is_some_and(|say| say.contains("digital silence")), "{verdict}");
+}
+
+#[test]
 fn a_check_tests_microphone_and_speaker_beside_the_network() {
     let server = SoundServer::beside();
     let output = program(Some(&server))

@@ -23,7 +23,7 @@ fn each_channel_comes_back_on_its_own_at_full_level() {
     let speaker = choose(&devices, Role::Speaker, Some(SPEAKER)).expect("it is there");
     let microphone = choose(&devices, Role::Microphone, Some(MONITOR)).expect("it is there");
     let mut told = Vec::new();
-    let tested = test_loop(&system, speaker, microphone, PLACES, &mut |channel| told.push(channel));
+    let tested = test_loop(&system, speaker, microphone, PLACES, &mut |channel| told.push(channel)).heard;
     assert_eq!(tested.failure, None);
     assert_eq!(told, [0, 1]);
     assert_eq!(tested.channels.len(), 2, "{tested:?}");
@@ -76,7 +76,7 @@ fn a_speaker_on_another_wire_is_not_heard() {
     let devices = system.devices().expect("the server answers");
     let speaker = choose(&devices, Role::Speaker, Some(SPEAKER)).expect("it is there");
     let microphone = choose(&devices, Role::Microphone, Some(MICROPHONE)).expect("it is there");
-    let tested = test_loop(&system, speaker, microphone, PLACES, &mut |_| ());
+    let tested = test_loop(&system, speaker, microphone, PLACES, &mut |_| ()).heard;
     assert_eq!(tested.failure, None);
     // Nobody plays on its wire, so it delivers digital silence: nothing can be said of the speaker.
     assert!(tested.state.measured().is_none(), "{tested:?}");

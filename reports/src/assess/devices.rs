@@ -4,7 +4,7 @@
 //! counts neither as good nor as bad, unless it was asked for by name. Of several devices of a kind, the system's default
 //! counts, or the first one that was tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
@@ -41,7 +41,7 @@ pub fn with_devices(
     equipment: Equipment<'_>,
     question: &Question<'_>,
 ) -> Assessment {
-    let found = judge(equipment, &question.profile.device_limits());
+    let found = judge(equipment, question);
     let network = if assessment.targets.is_empty() { NetworkPart::NotWanted } else { NetworkPart::Wanted };
     let asked = Asked { uses: question.asked, kinds: equipment.asked, network };
     join(&mut assessment.verdict, found, &asked);
@@ -54,14 +54,15 @@ pub fn with_devices(
 pub(super) struct Findings {
     /// Per kind that counts: how bad it is, and in a few words why.
     pub(super) kinds: BTreeMap<DeviceKind, (State, Option<String>)>,
-    /// What the computer is too slow for.
-    pub(super) slow: BTreeMap<Use, State>,
+    /// What the computer is fast enough for or too slow, and what the camera's pictures are too small for.
+    pub(super) of_uses: BTreeMap<Use, State>,
     pub(super) causes: Vec<Cause>,
 }
 
-fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
+fn judge(equipment: Equipment<'_>, question: &Question<'_>) -> Findings {
     let Equipment { devices, machine, asked } = equipment;
-    let mut judge = Judge { devices, limits, causes: Vec::new(), missing: Vec::new() };
+    let limits = question.profile.device_limits();
+    let mut judge = Judge { devices, limits: &limits, causes: Vec::new(), missing: Vec::new() };
     let mut findings = Findings::default();
     for kind in DeviceKind::ALL {
         let before = judge.causes.len();
@@ -79,16 +80,20 @@ fn judge(equipment: Equipment<'_>, limits: &DeviceLimits) -> Findings {
         };
         findings.kinds.extend(found.map(|found| (kind, found)));
     }
+    if let Some(cause) = judge.too_small(question.asked) {
+        findings.of_uses.extend(cause.uses.iter().map(|use_| (*use_, cause.state)));
+        judge.causes.push(cause);
+    }
     for headroom in &machine.encode {
         let Some(estimate) = headroom.times_real_time.measured() else { continue };
         let numbers = |value: f64| vec![("use", json!(headroom.use_.short())), ("times", json!(value))];
         let place = ("encode_slow", &[headroom.use_][..], "host.machine.encode".to_owned());
         if let Some(cause) = judge.beyond(DeviceFigure::EncodeTimesRealTime, estimate, place, numbers) {
-            let slow = findings.slow.entry(headroom.use_).or_insert(State::Ready);
+            let slow = findings.of_uses.entry(headroom.use_).or_insert(State::Ready);
             *slow = worse(*slow, cause.state);
             judge.causes.push(Cause { place: Place::Computer, ..cause });
         } else {
-            findings.slow.entry(headroom.use_).or_insert(State::Ready);
+            findings.of_uses.entry(headroom.use_).or_insert(State::Ready);
         }
     }
     // Who names devices does not ask for the others.
@@ -146,7 +151,7 @@ impl Judge<'_> {
             return Tried::Yes;
         }
         match &listing.state {
-            Value::Measured(_) if found > 0 => Tried::No("it was not tried".to_owned()),
+            Value::Measured(_) if found > 0 => self.by_the_loop(kind, asked),
             Value::Measured(_) if asked => {
                 self.failed(kind, &DeviceFailure::NotFound { wanted: None }, None);
                 Tried::Yes
@@ -169,6 +174,47 @@ impl Judge<'_> {
         };
         let note = self.worded("device_not_found", BTreeMap::from([("device".to_owned(), json!(device))]));
         self.causes.push(Cause { state: State::Ready, place: Place::Device, ..note });
+    }
+
+    /// A device that was found and not tried by itself: what the loop of speaker and microphone says of it.
+    fn by_the_loop(&mut self, kind: DeviceKind, asked: bool) -> Tried {
+        let acoustic = &self.devices.acoustic_loop;
+        match (kind, &acoustic.state) {
+            (DeviceKind::Microphone, Value::Measured(_)) => Tried::Yes,
+            (DeviceKind::Speaker, Value::Measured(_)) => {
+                self.heard(&acoustic.channels);
+                Tried::Yes
+            }
+            (
+                DeviceKind::Microphone | DeviceKind::Speaker,
+                Value::NotTested { reason } | Value::Failed { reason },
+            ) if asked => Tried::No(reason.clone()),
+            _ => Tried::No("it was not tried".to_owned()),
+        }
+    }
+
+    /// A camera whose pictures are smaller than those that a use asked for sends.
+    fn too_small(&self, asked: &BTreeSet<Use>) -> Option<Cause> {
+        let tried_ones = |camera: &Camera| tried(&camera.state, camera.failure.as_ref());
+        let (at, camera) = chosen(&self.devices.cameras, |d| (&d.device, tried_ones(d)))?;
+        let given = camera.state.measured()?.given.clone();
+        let offered = camera.formats.fact().into_iter().flatten();
+        let most = offered.map(|format| format.height).max().unwrap_or(0).max(given.height);
+        let lacking = |use_: &&Use| lines_of(**use_).is_some_and(|lines| most < lines);
+        let uses: Vec<Use> = asked.iter().filter(lacking).copied().collect();
+        let names: Vec<&str> = uses.iter().map(|use_| use_.short()).collect();
+        let needed = uses.iter().filter_map(|use_| lines_of(*use_)).min()?;
+        let params = [("lines", json!(most)), ("uses", json!(names.join(", ")))];
+        let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Some(Cause {
+            state: State::Degraded,
+            place: Place::Device,
+            uses,
+            metric: Some(format!("devices.cameras.{at}.formats")),
+            measured: Some(f64::from(most)),
+            good: Some(f64::from(needed)),
+            ..self.worded("camera_small", params)
+        })
     }
 
     fn failed(&mut self, kind: DeviceKind, failure: &DeviceFailure, info: Option<&DeviceInfo>) {
@@ -544,6 +590,16 @@ impl Judge<'_> {
 /// A figure, what was measured of it, the code of its cause, where it stands in the report, and the numbers of its sentence.
 type Judged<'a> =
     (DeviceFigure, Option<Estimate>, &'static str, String, &'a dyn Fn(f64) -> Vec<(&'static str, Json)>);
+
+/// How many lines a video of this use has.
+const fn lines_of(use_: Use) -> Option<u32> {
+    match use_ {
+        Use::Video360p => Some(360),
+        Use::Video720p => Some(720),
+        Use::Video1080p => Some(1_080),
+        _ => None,
+    }
+}
 
 /// A figure without doubt.
 fn exactly(value: f64) -> Estimate {

@@ -27,8 +27,8 @@ pub(super) struct Asked<'a> {
 
 /// Joins findings into a verdict.
 pub(super) fn join(verdict: &mut Verdict, findings: Findings, asked: &Asked<'_>) {
-    let Findings { kinds, slow, causes } = findings;
-    if kinds.is_empty() && slow.is_empty() && causes.is_empty() {
+    let Findings { kinds, of_uses, causes } = findings;
+    if kinds.is_empty() && of_uses.is_empty() && causes.is_empty() {
         return;
     }
     let network_tested = verdict.uses.values().any(|found| found.state != State::NotTested);
@@ -37,11 +37,11 @@ pub(super) fn join(verdict: &mut Verdict, findings: Findings, asked: &Asked<'_>)
     });
     // A fast computer alone makes no call: without the devices, it says nothing of a use.
     let equipped = |use_: Use| kinds.keys().any(|kind| uses_of(*kind).contains(&use_));
-    let of_machine = slow
+    let by_use = of_uses
         .iter()
         .filter(|(use_, state)| **state != State::Ready || equipped(**use_))
         .map(|(use_, state)| (*use_, *state, None));
-    for (use_, state, reason) in of_kinds.chain(of_machine).collect::<Vec<_>>() {
+    for (use_, state, reason) in of_kinds.chain(by_use).collect::<Vec<_>>() {
         apply(verdict, use_, (state, reason), asked);
     }
     // A device asked for by name counts, also where none of the uses asked for needs it.

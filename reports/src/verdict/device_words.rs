@@ -265,6 +265,12 @@ const TABLE: &[(&str, Option<System>, &str, &str)] = &[
     ),
     ("camera_blurred", ALL, "Your picture is blurred.", "Clean the lens, and turn on autofocus."),
     (
+        "camera_small",
+        ALL,
+        "Your camera's pictures have at most {lines} lines, too few for {uses}.",
+        "Use another camera for sharper pictures.",
+    ),
+    (
         "camera_slow",
         ALL,
         "Your camera delivers {fps} pictures a second instead of {claimed}.",

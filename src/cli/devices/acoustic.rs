@@ -12,7 +12,7 @@ use crate::cli::args::{Global, OutputArgs};
 use crate::cli::exit::{CliError, Exit};
 use crate::devices::Clock;
 use crate::devices::audio::Role;
-use crate::devices::audio::acoustic::test_loop;
+use crate::devices::audio::acoustic::{Looped, test_loop};
 use crate::devices::audio::native::NativeAudio;
 
 #[derive(Debug, Args)]
@@ -52,12 +52,21 @@ pub(super) fn run(args: &LoopArgs, global: &Global) -> Result<Exit, CliError> {
         );
         let mut tell = |channel: u16| say(quiet, &format!("Playing {}.", on_which_side(channel, channels)));
         let places = LoopPair { speaker: 0, microphone: 0 };
-        let acoustic_loop = test_loop(&system, &speaker, &microphone, places, &mut tell);
-        let by_itself = "it was tested together with the other one";
+        let Looped { heard, at_fault } = test_loop(&system, &speaker, &microphone, places, &mut tell);
+        let failed = |role| heard.failure.clone().filter(|_| at_fault == Some(role));
+        let together = "it was tested together with the other one";
+        let microphone = match failed(Role::Microphone) {
+            Some(failure) => Microphone::failed(microphone.info(), failure),
+            None => Microphone::not_tested(microphone.info(), together),
+        };
+        let speaker = match failed(Role::Speaker) {
+            Some(failure) => Speaker::failed(speaker.info(), failure),
+            None => Speaker::not_tested(speaker.info(), together),
+        };
         Ok(Devices {
-            microphones: vec![Microphone::not_tested(microphone.info(), by_itself)],
-            speakers: vec![Speaker::not_tested(speaker.info(), by_itself)],
-            acoustic_loop,
+            microphones: vec![microphone],
+            speakers: vec![speaker],
+            acoustic_loop: heard,
             ..found(&listed)
         })
     };

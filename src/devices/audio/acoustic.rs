@@ -12,7 +12,7 @@ use greenroom_reports::signals::sound::{SILENCE_DBFS, dbfs};
 use greenroom_reports::units::Micros;
 
 use super::listen::{FIRST_BLOCK, NEXT_BLOCK, went_away};
-use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Opened, Played, Want};
+use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Opened, Played, Role, Want};
 use crate::devices::error::{DeviceError, Fault};
 
 /// How long each sweep is.
@@ -30,18 +30,33 @@ pub fn test_loop(
     microphone: &AudioDevice,
     places: LoopPair,
     tell: &mut dyn FnMut(u16),
-) -> AcousticLoop {
+) -> Looped {
+    let at_fault = |error: &DeviceError| {
+        if error.device == microphone.title() { Role::Microphone } else { Role::Speaker }
+    };
     match run(system, speaker, microphone, tell) {
-        Ok(heard) => judge(&heard, places),
+        Ok(captured) => {
+            Looped { heard: judge(&captured, places), at_fault: captured.failure.as_ref().map(at_fault) }
+        }
         Err(error) => {
             let failure = error.failure();
-            AcousticLoop {
+            let heard = AcousticLoop {
                 state: Value::failed(failure.reason()),
                 failure: Some(failure),
                 channels: Vec::new(),
-            }
+            };
+            Looped { heard, at_fault: Some(at_fault(&error)) }
         }
     }
+}
+
+/// What came of a loop.
+#[derive(Debug, Clone)]
+pub struct Looped {
+    /// Its part of the report.
+    pub heard: AcousticLoop,
+    /// Which of the two failed, if one did.
+    pub at_fault: Option<Role>,
 }
 
 /// A loop that was played and captured.
@@ -241,12 +256,17 @@ mod tests {
 
     const PLACES: LoopPair = LoopPair { speaker: 0, microphone: 0 };
 
-    fn tested(microphone: FakeMicrophone, speaker: FakeSpeaker) -> (AcousticLoop, Vec<u16>) {
+    fn looped(microphone: FakeMicrophone, speaker: FakeSpeaker) -> (Looped, Vec<u16>) {
         let system = FakeAudio::new(vec![microphone.into(), speaker.into()]);
         let devices = system.devices().expect("the server runs");
         let mut told = Vec::new();
         let tested = test_loop(&system, &devices[1], &devices[0], PLACES, &mut |channel| told.push(channel));
         (tested, told)
+    }
+
+    fn tested(microphone: FakeMicrophone, speaker: FakeSpeaker) -> (AcousticLoop, Vec<u16>) {
+        let (looped, told) = looped(microphone, speaker);
+        (looped.heard, told)
     }
 
     fn hearing(delay: Micros, gain_db: f64) -> FakeMicrophone {
@@ -292,14 +312,16 @@ mod tests {
         let stalled = Troubles { never_delivers: true, ..Troubles::default() };
         let here = || hearing(Micros::from_millis(10), -10.0);
         let cases = [
-            (here(), speaker(unplugged.clone()), "disconnected"),
-            (here().with(unplugged), speaker(Troubles::default()), "disconnected"),
-            (here().with(crashed), speaker(Troubles::default()), "sound_server_down"),
-            (here().with(stalled.clone()), speaker(Troubles::default()), "stalled"),
-            (here(), speaker(stalled), "stalled"),
+            (here(), speaker(unplugged.clone()), "disconnected", Some(Role::Speaker)),
+            (here().with(unplugged), speaker(Troubles::default()), "disconnected", Some(Role::Microphone)),
+            (here().with(crashed), speaker(Troubles::default()), "sound_server_down", None),
+            (here().with(stalled.clone()), speaker(Troubles::default()), "stalled", Some(Role::Microphone)),
+            (here(), speaker(stalled), "stalled", Some(Role::Speaker)),
         ];
-        for (microphone, speaker, code) in cases {
-            let (tested, _) = tested(microphone, speaker);
+        for (microphone, speaker, code, at_fault) in cases {
+            let (looped, _) = looped(microphone, speaker);
+            assert!(at_fault.is_none() || looped.at_fault == at_fault, "{code}: {looped:?}");
+            let tested = looped.heard;
             assert_eq!(tested.failure.as_ref().map(DeviceFailure::code), Some(code), "{tested:?}");
             assert!(matches!(tested.state, Value::Failed { .. }));
         }

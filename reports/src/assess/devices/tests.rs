@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::assess::{Probed, TargetMeta};
 use crate::schema::{
@@ -396,4 +394,47 @@ fn a_computer_too_slow_to_encode_is_the_computers_fault() {
     assert_eq!((found.overall, found.place), (State::Degraded, Some(Place::Computer)));
     assert_eq!(slow(0.5).overall, State::Blocked);
     assert_eq!(slow(0.5).uses[&Use::Audio].state, State::NotTested);
+}
+
+#[test]
+fn a_camera_of_few_lines_is_too_small_for_the_uses_that_have_more() {
+    let with_lines = |lines: u32| {
+        let mut devices = devices();
+        let camera = &mut devices.cameras[0];
+        if let Value::Measured(stream) = &mut camera.state {
+            stream.given.height = lines;
+        }
+        camera.formats = Value::exact(vec![CameraFormat {
+            fourcc: "YUYV".into(),
+            width: lines * 4 / 3,
+            height: lines,
+            fps: Some(30.0),
+        }]);
+        verdict(&devices)
+    };
+    let small = with_lines(480);
+    assert_eq!((small.overall, codes(&small)), (State::Degraded, vec!["camera_small"]), "{small:?}");
+    assert_eq!(small.say, "Your camera's pictures have at most 480 lines, too few for 720p.");
+    assert_eq!(small.uses[&Use::Audio].state, State::Ready);
+    let enough = with_lines(720);
+    assert_eq!(enough.overall, State::Ready, "nobody asked for 1080p");
+}
+
+#[test]
+fn a_loop_that_was_heard_speaks_for_speaker_and_microphone() {
+    let by_loop = |acoustic_loop: AcousticLoop| {
+        let looped = Devices {
+            microphones: vec![Microphone::not_tested(info(), "together")],
+            speakers: vec![Speaker::not_tested(info(), "together")],
+            acoustic_loop,
+            ..devices()
+        };
+        let asked = [DeviceKind::Microphone, DeviceKind::Speaker];
+        verdict_of(&looped, &Machine::not_tested("off"), &asked)
+    };
+    assert_eq!(by_loop(heard(Some(true), 100.0, -30.0)).uses[&Use::Audio].state, State::Ready);
+    assert_eq!(by_loop(heard(Some(false), 0.0, 0.0)).uses[&Use::Audio].state, State::Blocked);
+    let deaf = by_loop(AcousticLoop::not_tested("the microphone delivers digital silence"));
+    assert_eq!(deaf.uses[&Use::Audio].state, State::Inconclusive);
+    assert!(deaf.say.contains("digital silence"), "{}", deaf.say);
 }
