@@ -100,7 +100,7 @@ fn a_name_with_both_families_is_measured_over_the_one_that_is_there() {
 /// The endpoint's answers leave this computer too: the rules hold for what goes to its ports.
 fn behind_own_firewall(rules: &str) -> Ran {
     isolated(&format!(
-        "$G respond --listen 127.0.0.1 --health off >/dev/null & respond=$!; trap 'kill $respond' EXIT
+        "$G respond --listen 127.0.0.1 --health off >/dev/null 2>&1 & respond=$!; trap 'kill $respond' EXIT
          until ss -ulnH | grep -q :7444; do sleep 0.05; done
          nft add table inet local
          nft add chain inet local out '{{ type filter hook output priority 0; }}'

@@ -26,10 +26,10 @@ pub(super) fn start(global: &Global) {
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter(level))).try_init();
 }
 
-/// What is logged at `level`: of the libraries below only errors, unless more was asked for. What they warn of stands in the
-/// verdict, in words.
+/// What is logged at `level`: of the libraries below nothing, unless more was asked for. What they warn of and fail at stands in
+/// the verdict, in words.
 fn filter(level: LevelFilter) -> Targets {
-    let others = if level > LevelFilter::WARN { level } else { LevelFilter::ERROR };
+    let others = if level > LevelFilter::WARN { level } else { LevelFilter::OFF };
     Targets::new().with_default(others).with_target("greenroom", level)
 }
 
@@ -39,11 +39,12 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn a_library_warns_only_when_more_was_asked_for() {
+    fn a_library_speaks_only_when_more_was_asked_for() {
         let usual = filter(LevelFilter::WARN);
         assert!(usual.would_enable("greenroom::net::quic", &Level::WARN));
         assert!(!usual.would_enable("quinn_udp", &Level::WARN));
-        assert!(usual.would_enable("quinn_udp", &Level::ERROR));
+        assert!(!usual.would_enable("pulseaudio", &Level::ERROR));
+        assert!(usual.would_enable("greenroom::cli", &Level::ERROR));
         assert!(filter(LevelFilter::INFO).would_enable("quinn_udp", &Level::WARN));
         assert!(!filter(LevelFilter::ERROR).would_enable("greenroom::net::quic", &Level::WARN));
     }

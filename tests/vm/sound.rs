@@ -20,7 +20,7 @@ fn sound_cards_by_the_kernels_own_interface() {
 
     faults.check("list", || {
         let listed = said.scenario("list").report();
-        let devices = listed.as_array().expect("a list");
+        let devices = listed["sound"].as_array().expect("a list");
         let has = |id: &str, role: &str, attached: &str| {
             devices.iter().any(|d| d["id"] == id && d["role"] == role && d["attached"] == attached)
         };
@@ -41,7 +41,10 @@ fn sound_cards_by_the_kernels_own_interface() {
             "{sound}"
         );
         near(&sound["rms_dbfs"]["value"], 20.0 * LEVEL.log10(), 0.1);
-        near(&sound["clock_drift_ppm"]["value"], 0.0, 350.0);
+        // An emulated processor that is late now and then is no clock that is off.
+        let drift = &sound["clock_drift_ppm"];
+        let (low, high) = (drift["low"].as_f64(), drift["high"].as_f64());
+        assert!(low.is_some_and(|low| low <= 0.0) && high.is_some_and(|high| high >= 0.0), "{drift}");
         assert_eq!(sound["channels"]["value"].as_array().map(Vec::len), Some(usize::from(CHANNELS)));
     });
     faults.check("loop", || {
@@ -78,7 +81,8 @@ fn sound_cards_by_the_kernels_own_interface() {
         let report = said.scenario("unplugged").report();
         let acoustic = &report["devices"]["acoustic_loop"];
         assert_eq!(acoustic["failure"]["code"], "disconnected", "{acoustic}");
-        assert_ne!(said.scenario("unplugged").code, Some(0), "{}", report["verdict"]);
+        assert_eq!(report["devices"]["speakers"][0]["failure"]["code"], "disconnected", "{acoustic}");
+        assert_eq!(said.scenario("unplugged").code, Some(2), "{}", report["verdict"]);
     });
     faults.report();
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use greenroom_reports::signals::sound::{Level, Meter};
+use greenroom_reports::signals::sound::{Level, Meter, SILENCE_DBFS};
 use greenroom_reports::units::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -79,7 +79,13 @@ fn line(level: &Level, left_s: f64, color: bool, ascii: bool) -> String {
         (true, false, _) => paint(&bar, anstyle::AnsiColor::Yellow),
     };
     let loud = if level.full_scale { ", TOO LOUD" } else { "" };
-    format!("{from}{bar}{to} {:.0} dBFS{loud}, {left_s:.0} s left", level.rms_dbfs)
+    // The floor stands for zeros, which have no level.
+    let told = if level.rms_dbfs <= SILENCE_DBFS {
+        "no sound at all".to_owned()
+    } else {
+        format!("{:.0} dBFS{loud}", level.rms_dbfs)
+    };
+    format!("{from}{bar}{to} {told}, {left_s:.0} s left")
 }
 
 fn paint(text: &str, color: anstyle::AnsiColor) -> String {
@@ -113,6 +119,8 @@ mod tests {
     fn without_color_and_unicode_it_is_plain() {
         let level = Level { peak_dbfs: -12.0, rms_dbfs: -30.0, full_scale: false };
         assert_eq!(line(&level, 2.6, false, true), "[###############               ] -30 dBFS, 3 s left");
+        let nothing = Level { peak_dbfs: -150.0, rms_dbfs: -150.0, full_scale: false };
+        assert!(line(&nothing, 2.6, false, true).ends_with("] no sound at all, 3 s left"));
         let loud = Level { peak_dbfs: 0.0, rms_dbfs: -6.0, full_scale: true };
         assert!(line(&loud, 2.6, false, true).ends_with("-6 dBFS, TOO LOUD, 3 s left"));
         assert!(line(&loud, 2.6, true, false).contains("\u{1b}[31m"));

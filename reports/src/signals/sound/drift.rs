@@ -59,8 +59,9 @@ impl DriftMeter {
     }
 
     /// The slope of frames over time by least squares, against the claimed rate. Its doubt is that of the regression,
-    /// widened for neighbors that err alike (buffers come in a rhythm of their own). `None` for less than
-    /// [`MIN_SPAN`] or 20 points.
+    /// widened for neighbors that err alike (buffers come in a rhythm of their own), and at least as wide as the two halves of
+    /// the run are from it: a clock that is off is so all the time, a buffer that once filled up is not. `None` for less
+    /// than [`MIN_SPAN`] or 20 points.
     pub fn drift(&self) -> Option<Drift> {
         let (first, last) = (self.points.first()?, self.points.last()?);
         let n = self.points.len();
@@ -75,20 +76,29 @@ impl DriftMeter {
             (elapsed, (counted - elapsed) * 1e6)
         };
         let points: Vec<(f64, f64)> = self.points.iter().map(ahead).collect();
-        let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / float(n);
-        let (mean_x, mean_y) = (mean(&|p| p.0), mean(&|p| p.1));
-        let sxx = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
-        let sxy = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>();
-        let slope = sxy / sxx;
-        let errors: Vec<f64> = points.iter().map(|(x, y)| y - mean_y - slope * (x - mean_x)).collect();
-        let squares = errors.iter().map(|e| e * e).sum::<f64>();
-        let neighbors = errors.windows(2).map(|e| e[0] * e[1]).sum::<f64>();
-        let alike = if squares > 0.0 { (neighbors / squares).clamp(0.0, 0.98) } else { 0.0 };
-        let widened = (1.0 + alike) / (1.0 - alike);
-        let doubt = 1.96 * (squares / float(n - 2) / sxx * widened).sqrt();
+        let (slope, doubt) = line(&points);
+        let (early, late) = points.split_at(n / 2);
+        let apart = [early, late].map(|half| (line(half).0 - slope).abs());
+        let doubt = doubt.max(apart[0]).max(apart[1]);
         let drift = Drift { ppm: slope, low: slope - doubt, high: slope + doubt, n };
         (drift.low.is_finite() && drift.high.is_finite()).then_some(drift)
     }
+}
+
+/// The slope through points by least squares, and its 95 % doubt.
+fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = float(points.len());
+    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (mean_x, mean_y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let sxx = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
+    let sxy = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>();
+    let slope = sxy / sxx;
+    let errors: Vec<f64> = points.iter().map(|(x, y)| y - mean_y - slope * (x - mean_x)).collect();
+    let squares = errors.iter().map(|e| e * e).sum::<f64>();
+    let neighbors = errors.windows(2).map(|e| e[0] * e[1]).sum::<f64>();
+    let alike = if squares > 0.0 { (neighbors / squares).clamp(0.0, 0.98) } else { 0.0 };
+    let widened = (1.0 + alike) / (1.0 - alike);
+    (slope, 1.96 * (squares / (n - 2.0) / sxx * widened).sqrt())
 }
 
 /// Exact below 2^53.
@@ -123,6 +133,21 @@ mod tests {
         }
         let exact = run(250.0, 10, 0).expect("10 s");
         assert!((exact.ppm - 250.0).abs() < 0.5, "{exact:?}");
+    }
+
+    #[test]
+    fn a_buffer_that_filled_up_once_is_no_drift() {
+        // 12 ms more are waiting from some moment on, as when a processor was busy or a server changed its buffer.
+        for from in [10, 60, 100, 150, 190] {
+            let mut meter = DriftMeter::new(48_000);
+            for k in 0..200_u32 {
+                let late = if k >= from { 12_000.0 } else { 0.0 };
+                let at = f64::from(k) * 40_000.0 + late;
+                meter.push(u64::from(k) * 1_920, Micros::from_ms_f64(at / 1e3).expect("in range"));
+            }
+            let drift = meter.drift().expect("8 s");
+            assert!(drift.low <= 0.0 && drift.high >= 0.0, "from {from}: {drift:?}");
+        }
     }
 
     #[test]
