@@ -4,15 +4,17 @@
 //! counts neither as good nor as bad, unless it was asked for by name. Of several devices of a kind, the system's default
 //! counts, or the first one that was tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cameras;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
 use super::joining::{Asked, NetworkPart, join};
 use super::{Assessment, Question, causes};
 use crate::schema::{
-    Camera, Cause, DeviceFailure, DeviceInfo, DeviceKind, Devices, Estimate, Heard, Listing, LoopChannel,
-    Machine, Microphone, Place, Seen, Speaker, State, Use, Value,
+    Cause, DeviceFailure, DeviceInfo, DeviceKind, Devices, Estimate, Heard, Listing, LoopChannel, Machine,
+    Microphone, Place, Speaker, State, Use, Value,
 };
 use crate::verdict::{DeviceFigure, DeviceLimits, Interval, Judgement, device_words, rank, words, worse};
 
@@ -191,30 +193,6 @@ impl Judge<'_> {
             ) if asked => Tried::No(reason.clone()),
             _ => Tried::No("it was not tried".to_owned()),
         }
-    }
-
-    /// A camera whose pictures are smaller than those that a use asked for sends.
-    fn too_small(&self, asked: &BTreeSet<Use>) -> Option<Cause> {
-        let tried_ones = |camera: &Camera| tried(&camera.state, camera.failure.as_ref());
-        let (at, camera) = chosen(&self.devices.cameras, |d| (&d.device, tried_ones(d)))?;
-        let given = camera.state.measured()?.given.clone();
-        let offered = camera.formats.fact().into_iter().flatten();
-        let most = offered.map(|format| format.height).max().unwrap_or(0).max(given.height);
-        let lacking = |use_: &&Use| lines_of(**use_).is_some_and(|lines| most < lines);
-        let uses: Vec<Use> = asked.iter().filter(lacking).copied().collect();
-        let names: Vec<&str> = uses.iter().map(|use_| use_.short()).collect();
-        let needed = uses.iter().filter_map(|use_| lines_of(*use_)).min()?;
-        let params = [("lines", json!(most)), ("uses", json!(names.join(", ")))];
-        let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Some(Cause {
-            state: State::Degraded,
-            place: Place::Device,
-            uses,
-            metric: Some(format!("devices.cameras.{at}.formats")),
-            measured: Some(f64::from(most)),
-            good: Some(f64::from(needed)),
-            ..self.worded("camera_small", params)
-        })
     }
 
     fn failed(&mut self, kind: DeviceKind, failure: &DeviceFailure, info: Option<&DeviceInfo>) {
@@ -453,75 +431,6 @@ impl Judge<'_> {
         }
     }
 
-    fn camera(&mut self, at: usize, camera: &Camera) -> Tried {
-        use DeviceFigure as Figure;
-        let kind = DeviceKind::Camera;
-        if let Some(failure) = &camera.failure {
-            self.failed(kind, failure, Some(&camera.device));
-        }
-        let seen = camera.picture.seen.fact().copied();
-        let trouble = match seen {
-            Some(Seen::Black) => Some(("camera_black", State::Blocked)),
-            Some(Seen::Frozen) => Some(("camera_frozen", State::Blocked)),
-            Some(Seen::Covered) => Some(("camera_covered", State::Blocked)),
-            Some(Seen::Dark) => Some(("camera_dark", State::Degraded)),
-            Some(Seen::Overexposed) => Some(("camera_overexposed", State::Degraded)),
-            Some(Seen::Blurred) => Some(("camera_blurred", State::Degraded)),
-            Some(Seen::Picture) | None => None,
-        };
-        if let Some((code, state)) = trouble {
-            let mut cause = self.cause(code, kind, BTreeMap::new());
-            cause.state = state;
-            cause.metric = Some(format!("devices.cameras.{at}.picture.seen"));
-            self.causes.push(cause);
-        }
-        let frames = &camera.frames;
-        let path = |name: &str| format!("devices.cameras.{at}.frames.{name}");
-        let fps = frames.rate_fps.measured().map(|rate| rate.value);
-        let claimed = camera.state.measured().and_then(|stream| stream.given.fps);
-        let percent = |value: f64| vec![("percent", json!(value * 100.0))];
-        let rates = |_| vec![("fps", json!(fps)), ("claimed", json!(claimed))];
-        let first = frames.first_ms.fact().copied().map(exactly);
-        let judged: [Judged<'_>; 5] = [
-            (
-                Figure::FrameRateRatio,
-                frames.rate_ratio.measured().copied(),
-                "camera_slow",
-                path("rate_ratio"),
-                &rates,
-            ),
-            (
-                Figure::FrameSpreadRatio,
-                frames.interval_spread_ratio.measured().copied(),
-                "camera_uneven",
-                path("interval_spread_ratio"),
-                &|_| Vec::new(),
-            ),
-            (
-                Figure::FramesLostRatio,
-                frames.lost_ratio.measured().copied(),
-                "camera_frames_lost",
-                path("lost_ratio"),
-                &percent,
-            ),
-            (
-                Figure::FramesDamagedRatio,
-                frames.damaged_ratio.measured().copied(),
-                "camera_frames_damaged",
-                path("damaged_ratio"),
-                &percent,
-            ),
-            (Figure::FirstFrameMs, first, "camera_late", path("first_ms"), &|value| {
-                vec![("ms", json!(value.round()))]
-            }),
-        ];
-        self.all_beyond(judged, kind);
-        match (seen, &camera.failure) {
-            (None, None) => Tried::No("no frame came that could be looked at".to_owned()),
-            _ => Tried::Yes,
-        }
-    }
-
     /// A cause for each figure that is beyond its good value; of those with one code the worse.
     fn all_beyond<const N: usize>(&mut self, judged: [Judged<'_>; N], kind: DeviceKind) {
         for (figure, estimate, code, path, numbers) in judged {
@@ -590,16 +499,6 @@ impl Judge<'_> {
 /// A figure, what was measured of it, the code of its cause, where it stands in the report, and the numbers of its sentence.
 type Judged<'a> =
     (DeviceFigure, Option<Estimate>, &'static str, String, &'a dyn Fn(f64) -> Vec<(&'static str, Json)>);
-
-/// How many lines a video of this use has.
-const fn lines_of(use_: Use) -> Option<u32> {
-    match use_ {
-        Use::Video360p => Some(360),
-        Use::Video720p => Some(720),
-        Use::Video1080p => Some(1_080),
-        _ => None,
-    }
-}
 
 /// A figure without doubt.
 fn exactly(value: f64) -> Estimate {

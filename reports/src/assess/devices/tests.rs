@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::assess::{Probed, TargetMeta};
 use crate::schema::{
-    AcousticLoop, CameraFormat, CameraStream, ChannelFigures, Clipping, Dropouts, EncodeHeadroom,
-    FrameFigures, Hum, Listed, LoopPair, Mode, Permission, PictureFigures, SoundFigures, SoundStream, System,
-    Verdict,
+    AcousticLoop, Camera, CameraFormat, CameraStream, ChannelFigures, Clipping, Dropouts, EncodeHeadroom,
+    FrameFigures, Hum, Listed, LoopPair, Mode, Permission, PictureFigures, Seen, SoundFigures, SoundStream,
+    System, Verdict,
 };
 use crate::verdict::Profile;
 
