@@ -12,6 +12,8 @@ use super::machine::{Faults, Guest, Said, command, near, place};
 const LEVEL: f64 = 0.1;
 const RATE: u32 = 48_000;
 const CHANNELS: u16 = 2;
+/// What `default/1` calls a good clock.
+const GOOD_DRIFT_PPM: f64 = 300.0;
 
 #[test]
 fn sound_cards_by_the_kernels_own_interface() {
@@ -41,10 +43,10 @@ fn sound_cards_by_the_kernels_own_interface() {
             "{sound}"
         );
         near(&sound["rms_dbfs"]["value"], 20.0 * LEVEL.log10(), 0.1);
-        // An emulated processor that is late now and then is no clock that is off.
-        let drift = &sound["clock_drift_ppm"];
-        let (low, high) = (drift["low"].as_f64(), drift["high"].as_f64());
-        assert!(low.is_some_and(|low| low <= 0.0) && high.is_some_and(|high| high >= 0.0), "{drift}");
+        // An emulated processor that is late now and then is no clock that is off. One interval in twenty leaves out the
+        // truth (reports' own tests count them), so what is asked here is what a person is told.
+        near(&sound["clock_drift_ppm"]["value"], 0.0, GOOD_DRIFT_PPM);
+        assert_eq!(cause(&said, "clean", "clock_drift"), None);
         assert_eq!(sound["channels"]["value"].as_array().map(Vec::len), Some(usize::from(CHANNELS)));
     });
     faults.check("loop", || {
@@ -63,6 +65,7 @@ fn sound_cards_by_the_kernels_own_interface() {
         assert_eq!(microphone["failure"], Value::Null);
         // The kernel divides what the card has moved by 1.001: it is slow.
         near(&microphone["sound"]["clock_drift_ppm"]["value"], -999.0, 350.0);
+        assert!(cause(&said, "drift", "clock_drift").is_some(), "{}", microphone["sound"]["clock_drift_ppm"]);
     });
     faults.check("busy, and by whom", || {
         let failure = first(&said, "busy")["failure"].clone();
@@ -163,4 +166,10 @@ fn first(said: &Said, scenario: &str) -> Value {
         .iter()
         .find(|microphone| microphone["device"]["id"] == "alsa:hw:CARD=Loopback,DEV=1");
     tested.unwrap_or_else(|| panic!("no such microphone in {microphones}")).clone()
+}
+
+/// The cause of that name which a scenario's verdict lists.
+fn cause(said: &Said, scenario: &str, code: &str) -> Option<Value> {
+    let report = said.scenario(scenario).report();
+    report["verdict"]["causes"].as_array()?.iter().find(|cause| cause["code"] == code).cloned()
 }

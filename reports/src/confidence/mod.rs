@@ -12,7 +12,7 @@ pub mod loss;
 pub mod proportion;
 pub mod quantile;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 pub mod sprt;
 
 /// The confidence level of every interval in a report.

@@ -1,12 +1,12 @@
 //! Randomness of the simulations that test intervals.
 
 /// SplitMix64 (Steele et al. 2014): a seed replays a run.
-pub(super) struct Rng(pub(super) u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
     /// Uniform over 0..1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    pub(super) fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,7 @@
 //! Drift of a sound device's clock against the computer's, from how many frames came until when.
 
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
+
 use crate::units::Micros;
 
 use super::float;
@@ -7,7 +9,9 @@ use super::float;
 /// Shorter runs say nothing: the jitter of callbacks covers what clocks do.
 pub const MIN_SPAN: Micros = Micros::from_secs(3);
 /// Fewer points say nothing either.
-const MIN_POINTS: usize = 20;
+const MIN_POINTS: usize = 24;
+/// A run is cut into so many: enough for a line, and each long enough that not all of it is late.
+const SEGMENTS: usize = 12;
 /// Points that are kept; beyond them, every other one goes and from then on half as many are taken.
 const MAX_POINTS: usize = 4_096;
 
@@ -58,10 +62,12 @@ impl DriftMeter {
         }
     }
 
-    /// The slope of frames over time by least squares, against the claimed rate. Its doubt is that of the regression,
-    /// widened for neighbors that err alike (buffers come in a rhythm of their own), and at least as wide as the two halves of
-    /// the run are from it: a clock that is off is so all the time, a buffer that once filled up is not. `None` for less
-    /// than [`MIN_SPAN`] or 20 points.
+    /// The slope of frames over time, against the claimed rate. A processor that is busy takes frames late, and never early:
+    /// so the run is cut into [`SEGMENTS`], of each the one point counts that was least late, and the line through those is
+    /// taken by least squares. Its doubt is that of the regression (Student's t), widened for neighbors that err alike
+    /// (buffers come in a rhythm of their own), and at least as wide as the two halves of the run are from it: a clock that
+    /// is off is so all the time, a buffer that once filled up is not. `None` for less than [`MIN_SPAN`] or
+    /// [`MIN_POINTS`].
     pub fn drift(&self) -> Option<Drift> {
         let (first, last) = (self.points.first()?, self.points.last()?);
         let n = self.points.len();
@@ -76,13 +82,26 @@ impl DriftMeter {
             (elapsed, (counted - elapsed) * 1e6)
         };
         let points: Vec<(f64, f64)> = self.points.iter().map(ahead).collect();
-        let (slope, doubt) = line(&points);
-        let (early, late) = points.split_at(n / 2);
+        let punctual = punctual(&points);
+        let (slope, doubt) = line(&punctual);
+        let (early, late) = punctual.split_at(SEGMENTS / 2);
         let apart = [early, late].map(|half| (line(half).0 - slope).abs());
         let doubt = doubt.max(apart[0]).max(apart[1]);
         let drift = Drift { ppm: slope, low: slope - doubt, high: slope + doubt, n };
         (drift.low.is_finite() && drift.high.is_finite()).then_some(drift)
     }
+}
+
+/// Of each segment of a run, the point that is least late against the line through all of them.
+fn punctual(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let (slope, _) = line(points);
+    let early = |(x, y): &(f64, f64)| y - slope * x;
+    (0..SEGMENTS)
+        .filter_map(|k| {
+            let segment = &points[k * points.len() / SEGMENTS..(k + 1) * points.len() / SEGMENTS];
+            segment.iter().copied().max_by(|a, b| early(a).total_cmp(&early(b)))
+        })
+        .collect()
 }
 
 /// The slope through points by least squares, and its 95 % doubt.
@@ -98,7 +117,8 @@ fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let neighbors = errors.windows(2).map(|e| e[0] * e[1]).sum::<f64>();
     let alike = if squares > 0.0 { (neighbors / squares).clamp(0.0, 0.98) } else { 0.0 };
     let widened = (1.0 + alike) / (1.0 - alike);
-    (slope, 1.96 * (squares / (n - 2.0) / sxx * widened).sqrt())
+    let quantile = StudentsT::new(0.0, 1.0, n - 2.0).map_or(f64::INFINITY, |t| t.inverse_cdf(0.975));
+    (slope, quantile * (squares / (n - 2.0) / sxx * widened).sqrt())
 }
 
 /// Exact below 2^53.
@@ -110,6 +130,7 @@ fn signed(count: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confidence::simulated::Rng;
 
     /// Callbacks every 40 ms of a clock that is `ppm` fast, each up to `jitter_us` late.
     fn run(ppm: f64, seconds: u32, jitter_us: u32) -> Option<Drift> {
@@ -147,6 +168,45 @@ mod tests {
             }
             let drift = meter.drift().expect("8 s");
             assert!(drift.low <= 0.0 && drift.high >= 0.0, "from {from}: {drift:?}");
+        }
+    }
+
+    /// Runs of 5 s of clocks within 100 ppm, taken `late` microseconds after they came. Returns how many intervals hold the
+    /// truth, and the median of their half widths.
+    fn covered(runs: u32, seed: u64, late: impl Fn(&mut Rng, &mut f64) -> f64) -> (u32, f64) {
+        let mut rng = Rng(seed);
+        let (mut hold, mut widths) = (0, Vec::new());
+        for _ in 0..runs {
+            let ppm = rng.share() * 200.0 - 100.0;
+            let (mut meter, mut state) = (DriftMeter::new(48_000), 0.0);
+            for k in 0..125_u32 {
+                let at = f64::from(k) * 40_000.0 / (1.0 + ppm * 1e-6) + late(&mut rng, &mut state);
+                meter.push(u64::from(k) * 1_920, Micros::from_ms_f64(at / 1e3).expect("in range"));
+            }
+            let drift = meter.drift().expect("5 s");
+            hold += u32::from(drift.low <= ppm && ppm <= drift.high);
+            widths.push((drift.high - drift.low) / 2.0);
+        }
+        widths.sort_by(f64::total_cmp);
+        (hold, widths[widths.len() / 2])
+    }
+
+    #[test]
+    fn intervals_hold_the_truth_whatever_the_processor_does() {
+        let exponential = |rng: &mut Rng, mean: f64| -mean * (1.0 - rng.share()).ln();
+        let seed = 2_026;
+        let calm = covered(1_000, seed, |rng, _| rng.share() * 2_000.0);
+        let busy = covered(1_000, seed, |rng, _| exponential(rng, 3_000.0));
+        let hogged = covered(1_000, seed, |rng, queue| {
+            *queue = if rng.share() < 0.03 { exponential(rng, 15_000.0) } else { *queue * 0.7 };
+            *queue + rng.share() * 500.0
+        });
+        for (name, (hold, width), widest) in
+            [("calm", calm, 120.0), ("busy", busy, 250.0), ("hogged", hogged, 250.0)]
+        {
+            println!("seed {seed}, {name}: {hold} of 1000 hold the truth, half of them within ±{width:.0} ppm");
+            assert!(hold >= 950, "{name}: {hold}");
+            assert!(width < widest, "{name}: {width}");
         }
     }
 
