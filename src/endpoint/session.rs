@@ -1,4 +1,4 @@
-//! One client's session: admitted, opened on the reflector, its log sent twice a second, closed.
+//! One client's session: admitted, opened on the reflector, its log sent ten times a second, closed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

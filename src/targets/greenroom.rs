@@ -208,8 +208,9 @@ impl Session {
     }
 
     /// Ends the run: nothing more is sent, stragglers are awaited unless `at_once`, and the rest of the endpoint's log is
-    /// fetched. Each of the two takes at most `patience`; what came until then is handed out with the reason why it is
-    /// not all.
+    /// fetched. Each of the two takes at most `patience`, and the log no more than a few round trips where the run ends
+    /// `at_once`: then what came before is all that the answer needs. What came until then is handed out with the reason why
+    /// it is not all.
     pub async fn end(mut self, at_once: bool, down: &[StreamId], patience: Duration) -> Left {
         let searched_up = self.searched_up().await;
         for stream in down {
@@ -221,7 +222,8 @@ impl Session {
         });
         let alive_since = self.clock().now() - ALIVE;
         let drained = tokio::time::timeout(patience, self.driver.finished()).await;
-        let fetched = tokio::time::timeout(patience, self.link.finish()).await;
+        let patience_for_log = if at_once { patience.min(self.round_trips(LAST_ROUND_TRIPS)) } else { patience };
+        let fetched = tokio::time::timeout(patience_for_log, self.link.finish()).await;
         match &self.carrier {
             Carrier::Quic(connection) | Carrier::Datagrams(connection) => quic::close(connection),
             Carrier::WebSocket { .. } => self.link.close().await,
@@ -245,6 +247,11 @@ impl Session {
         left
     }
 
+    /// The time of so many round trips, and a little for both programs.
+    fn round_trips(&self, count: u32) -> Duration {
+        self.carrier.round_trip().to_duration() * count + Duration::from_millis(20)
+    }
+
     /// How the search up ended, if it did.
     async fn searched_up(&self) -> Option<SearchEnd> {
         let stream = self.searching?;
@@ -255,6 +262,8 @@ impl Session {
 
 /// An endpoint that was heard so shortly before the end has not died, even when the rest of its log does not come.
 const ALIVE: Micros = Micros::from_secs(1);
+/// One round trip fetches the rest of the log; a second one where its acknowledgement shows that something was lost.
+const LAST_ROUND_TRIPS: u32 = 2;
 /// A stream down lasts at least this, however long the round trip.
 const SHORTEST_STREAM: Micros = Micros::from_millis(100);
 

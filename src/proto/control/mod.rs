@@ -10,7 +10,7 @@
 //!   StartStream ─────────────────────────▶        a stream down; media streams up need no announcement
 //!   StartCapacity ───────────────────────▶        a capacity search down; one up needs no announcement
 //!          ◀──────────────── CapacityResult        when it has ended
-//!          ◀─────────────── HalfTrace chunks        every 500 ms: the endpoint's log so far
+//!          ◀─────────────── HalfTrace chunks        every 100 ms: the endpoint's log so far
 //!   Finish ──────────────────────────────▶        everything is sent and awaited
 //!          ◀──────────── HalfTrace, Finished        the rest of the log
 //! ```

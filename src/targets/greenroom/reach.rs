@@ -43,7 +43,7 @@ const CONNECT: Duration = Duration::from_millis(2_500);
 /// TCP is tried when UDP has not answered for so long; on most paths it is never needed.
 const TCP_AFTER: Duration = Duration::from_millis(700);
 const TCP: Duration = Duration::from_millis(1_800);
-/// UDP may take so long before a fallback that stands is taken: QUIC has then sent its first packet three times.
+/// UDP may take so long before a fallback that stands is taken: QUIC has then sent its first packet four times.
 const UDP_PATIENCE: Duration = Duration::from_millis(1_500);
 /// QUIC looks for a larger MTU right after its handshake and needs a few round trips.
 const MTU_KNOWN: Duration = Duration::from_millis(800);
