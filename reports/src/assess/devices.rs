@@ -206,6 +206,15 @@ impl Judge<'_> {
                 let usual = if kind == DeviceKind::Camera { "video" } else { "audio" };
                 params.insert("group".to_owned(), json!(detail.as_deref().unwrap_or(usual)));
             }
+            DeviceFailure::Suspended { wake } => {
+                let default = if kind == DeviceKind::Microphone {
+                    "source @DEFAULT_SOURCE@"
+                } else {
+                    "sink @DEFAULT_SINK@"
+                };
+                let usual = || format!("pactl suspend-{default} 0");
+                params.insert("wake".to_owned(), json!(wake.clone().unwrap_or_else(usual)));
+            }
             DeviceFailure::SoundServerDown { server } => {
                 params.insert("server".to_owned(), json!(server));
             }

@@ -135,6 +135,8 @@ struct Emission {
     starts: Micros,
     ends: Micros,
     format: Format,
+    /// Frames a second, by the clock of the speaker that plays it.
+    rate_hz: f64,
     sound: Arc<[f32]>,
 }
 
@@ -329,7 +331,7 @@ impl AudioInput for FakeInput {
         }
         if troubles.never_delivers || self.is_stopped || due > until {
             world.now = until;
-            return Err(DeviceError::new(Fault::Stalled { after: until - self.last }, title));
+            return Err(self.microphone.device.went_quiet(until - self.last));
         }
         world.now = world.now.max(due);
         let captured = self.due(self.frames);
@@ -395,8 +397,11 @@ impl AudioOutput for FakeOutput {
         let mut world = self.system.lock();
         let awake = (self.at + self.speaker.troubles.sleeps).max(world.now);
         let starts = awake + SPEAKER_LATENCY;
-        let ends = starts + self.opened.format.time_of(sound.len());
-        let emission = Emission { starts, ends, format: self.opened.format, sound };
+        let format = self.opened.format;
+        let rate_hz = f64::from(format.rate_hz) * (1.0 + self.speaker.troubles.drift_ppm * 1e-6);
+        let lasting = format.time_of(sound.len()).as_ms() * f64::from(format.rate_hz) / rate_hz;
+        let ends = starts + Micros::from_ms_f64(lasting).unwrap_or_default();
+        let emission = Emission { starts, ends, format, rate_hz, sound };
         if !self.speaker.troubles.never_delivers {
             world.played.push(emission.clone());
         }
@@ -417,7 +422,7 @@ impl AudioOutput for FakeOutput {
         }
         if self.speaker.troubles.never_delivers {
             world.now += wait;
-            return Err(DeviceError::new(Fault::Stalled { after: wait }, title));
+            return Err(self.speaker.device.went_quiet(wait));
         }
         world.now = until;
         let now = world.now;
@@ -425,12 +430,21 @@ impl AudioOutput for FakeOutput {
             u64::try_from(samples / usize::from(self.opened.format.channels.max(1))).unwrap_or(u64::MAX)
         };
         let Some(emission) = &self.emission else {
-            return Ok(Played { frames: 0, of: 0, handed: None, started: None, over: false, underruns: 0 });
+            return Ok(Played {
+                frames: 0,
+                at: None,
+                of: 0,
+                handed: None,
+                started: None,
+                over: false,
+                underruns: 0,
+            });
         };
         let handed = emission.starts - SPEAKER_LATENCY;
         let of = frames(emission.sound.len());
         Ok(Played {
-            frames: frames(emission.format.samples_in(now - handed)).min(of),
+            frames: emission.frames_after(now - handed).min(of),
+            at: (now >= handed).then_some(now),
             of,
             handed: (now >= handed).then_some(handed),
             started: (now >= handed).then_some(emission.starts),
@@ -460,6 +474,7 @@ fn listed(id: &str, name: &str, role: Role, channels: u16) -> AudioDevice {
         format: Some(Format { rate_hz: 48_000, channels }),
         muted: Some(false),
         volume_ratio: Some(1.0),
+        suspended: Some(false),
     }
 }
 
@@ -545,6 +560,12 @@ impl Generator {
 }
 
 impl Emission {
+    /// Frames that the speaker has taken so long after the first.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
+    fn frames_after(&self, time: Micros) -> u64 {
+        (time.as_secs() * self.rate_hz) as u64
+    }
+
     /// What of it is heard at `nanos`, all channels together, between samples along a line.
     #[expect(
         clippy::cast_possible_truncation,
@@ -554,7 +575,7 @@ impl Emission {
     )]
     fn at(&self, nanos: f64, delay: Micros) -> f64 {
         let after = nanos / 1e3 - (self.starts + delay).get() as f64;
-        let place = after / 1e6 * f64::from(self.format.rate_hz);
+        let place = after / 1e6 * self.rate_hz;
         let channels = usize::from(self.format.channels.max(1));
         let frames = self.sound.len() / channels;
         if place < 0.0 || place >= frames as f64 {

@@ -49,15 +49,7 @@ impl Analysis {
                 _ => self.dropouts(channel),
             },
             channels: Value::exact(self.channel_figures()),
-            clock_drift_ppm: match drift {
-                Some(drift) => Value::Measured(Estimate {
-                    value: tidy(drift.ppm),
-                    low: Some(tidy(drift.low)),
-                    high: Some(tidy(drift.high)),
-                    n: u64::try_from(drift.n).unwrap_or(u64::MAX),
-                }),
-                None => Value::not_tested("it ran too short to tell"),
-            },
+            clock_drift_ppm: drift_figure(drift),
         }
     }
 
@@ -96,6 +88,19 @@ impl Analysis {
             inverted: !dead(c) && c.like_previous.is_some_and(|alike| alike < INVERTED),
         });
         figures.collect()
+    }
+}
+
+/// A drift as a report's figure, of a microphone as of a speaker; `None` is one that ran too short.
+pub fn drift_figure(drift: Option<Drift>) -> Value<Estimate> {
+    match drift {
+        Some(drift) => Value::Measured(Estimate {
+            value: tidy(drift.ppm),
+            low: Some(tidy(drift.low)),
+            high: Some(tidy(drift.high)),
+            n: u64::try_from(drift.n).unwrap_or(u64::MAX),
+        }),
+        None => Value::not_tested("it ran too short to tell"),
     }
 }
 

@@ -28,6 +28,7 @@ pub mod tone;
 
 pub use drift::{Drift, DriftMeter};
 pub use dropouts::Broken;
+pub use figures::drift_figure;
 pub use levels::{Level, Meter, SILENCE_DBFS, dbfs};
 pub use peaks::Clipped;
 pub use recording::{Analysis, ChannelAnalysis, MAX_CHANNELS, Recording};

@@ -92,6 +92,7 @@ mod elsewhere {
                 format: own.ok().map(|own| Format { rate_hz: own.sample_rate(), channels: own.channels() }),
                 muted: None,
                 volume_ratio: None,
+                suspended: None,
             })
         });
         Ok(devices.collect())

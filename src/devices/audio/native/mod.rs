@@ -43,14 +43,17 @@ impl NativeAudio {
         }
     }
 
-    /// Says what became of a device that has gone quiet for `after`: gone, its server gone, or stalled.
+    /// Says what became of a device that has gone quiet for `after`: gone, its server gone, suspended, or stalled.
     fn diagnose(&self, device: &AudioDevice, after: Micros) -> DeviceError {
         match self.devices() {
             Err(error) => error,
-            Ok(devices) if !devices.iter().any(|other| other.id == device.id) => {
-                DeviceError::new(Fault::Disconnected, device.title())
+            Ok(devices) => {
+                let is_it = |other: &&AudioDevice| other.id == device.id && other.role == device.role;
+                match devices.iter().find(is_it) {
+                    Some(now) => now.went_quiet(after),
+                    None => DeviceError::new(Fault::Disconnected, device.title()),
+                }
             }
-            Ok(_) => DeviceError::new(Fault::Stalled { after }, device.title()),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::ffi::{CStr, CString};
 use std::sync::Mutex;
 
 use greenroom_reports::schema::Connection;
-use pulseaudio::protocol::{ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SourceFlags, Volume};
+use pulseaudio::protocol::{
+    ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SinkState, SourceFlags, SourceState, Volume,
+};
 use pulseaudio::{Client, ClientError};
 
 use super::bounded::{LISTING, bounded};
@@ -130,6 +132,7 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             format: Some(format_of(&source.sample_spec)),
             muted: Some(source.muted),
             volume_ratio: volume_ratio(&source.cvolume),
+            suspended: Some(source.state == SourceState::Suspended),
         },
         card: card(&source.props),
     });
@@ -148,6 +151,7 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             format: Some(format_of(&sink.sample_spec)),
             muted: Some(sink.muted),
             volume_ratio: volume_ratio(&sink.cvolume),
+            suspended: Some(sink.state == SinkState::Suspended),
         },
         card: card(&sink.props),
     });
