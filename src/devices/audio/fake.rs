@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use greenroom_reports::units::Micros;
 
-use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Opened, Played, Role, Want};
+use super::{
+    AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Inventory, Opened, Played, Role, Want,
+};
 use crate::devices::error::{DeviceError, Fault};
 
 /// From a sample handed to a fake speaker to its sound.
@@ -127,6 +129,7 @@ struct World {
     devices: Vec<FakeDevice>,
     played: Vec<Emission>,
     server_is_down: bool,
+    looks: u32,
 }
 
 /// A sound on its way through the room.
@@ -143,7 +146,8 @@ struct Emission {
 impl FakeAudio {
     /// These devices, at time 0.
     pub fn new(devices: Vec<FakeDevice>) -> Self {
-        let world = World { now: Micros::default(), devices, played: Vec::new(), server_is_down: false };
+        let world =
+            World { now: Micros::default(), devices, played: Vec::new(), server_is_down: false, looks: 0 };
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -173,6 +177,11 @@ impl FakeAudio {
         self.lock().server_is_down = down;
     }
 
+    /// How often somebody has asked what there is.
+    pub fn looks(&self) -> u32 {
+        self.lock().looks
+    }
+
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,12 +201,14 @@ impl FakeAudio {
 }
 
 impl AudioSystem for FakeAudio {
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
-        let world = self.lock();
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        let mut world = self.lock();
+        world.looks += 1;
         if world.server_is_down {
             return Err(server_down("the sound devices"));
         }
-        Ok(world.devices.iter().map(|device| device.listed().clone()).collect())
+        let devices = world.devices.iter().map(|device| device.listed().clone()).collect();
+        Ok(Inventory { devices, left_out: 0 })
     }
 
     fn open_input(&self, device: &AudioDevice, want: Want) -> Result<Box<dyn AudioInput>, DeviceError> {

@@ -36,7 +36,16 @@ pub trait AudioSystem: Send + Sync {
     /// # Errors
     ///
     /// The sound server is down, or this user may not look. No device at all is an empty list.
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError>;
+    fn inventory(&self) -> Result<Inventory, DeviceError>;
+
+    /// The devices of [`AudioSystem::inventory`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
+        Ok(self.inventory()?.devices)
+    }
 
     /// Opens a microphone and starts capturing.
     ///
@@ -54,6 +63,23 @@ pub trait AudioSystem: Send + Sync {
 
     /// The time on the clock that blocks are stamped with.
     fn now(&self) -> Micros;
+}
+
+/// The sound devices there are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// Each once per role, the default ones first.
+    pub devices: Vec<AudioDevice>,
+    /// Entries of the system's own lists that are not among them: what it shows in place of a sound card, and cards that are there
+    /// as devices of the sound server already.
+    pub left_out: u64,
+}
+
+impl Inventory {
+    /// Whom they were found by.
+    pub fn backend(&self) -> String {
+        self.devices.first().map_or_else(|| "none".to_owned(), AudioDevice::backend)
+    }
 }
 
 /// A microphone that is open and captures.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use greenroom_reports::units::Micros;
 
-use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Role, Want};
+use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Inventory, Role, Want};
 use crate::devices::clock::Clock;
 use crate::devices::error::{DeviceError, Fault};
 
@@ -59,10 +59,12 @@ impl NativeAudio {
 }
 
 impl AudioSystem for NativeAudio {
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
-        let mut devices = list::devices(self)?;
-        devices.sort_by_key(|device| (device.role == Role::Speaker, device.is_monitor, !device.is_default));
-        Ok(devices)
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        let mut found = list::devices(self)?;
+        let last =
+            |device: &AudioDevice| (device.role == Role::Speaker, device.is_monitor, !device.is_default);
+        found.devices.sort_by_key(last);
+        Ok(found)
     }
 
     fn open_input(&self, device: &AudioDevice, want: Want) -> Result<Box<dyn AudioInput>, DeviceError> {
