@@ -6,14 +6,14 @@ mod report;
 mod sound;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use greenroom_reports::schema::{DeviceKind, Devices, System};
 use greenroom_reports::units::Micros;
 use tokio_util::sync::CancellationToken;
 
-use crate::devices::Os;
-use crate::devices::audio::AudioSystem;
+use crate::devices::audio::{AudioSystem, Inventory};
+use crate::devices::{DeviceError, Os};
 
 #[cfg(feature = "camera")]
 pub use cameras::Cameras;
@@ -23,7 +23,6 @@ pub use report::{Found, report_of};
 pub const QUICK: Micros = Micros::from_millis(3_500);
 
 /// Which devices a check tests beside the network.
-#[derive(Clone)]
 pub struct Beside {
     /// Where the sound devices are found. `None`: this program was built without them.
     pub sound: Option<Arc<dyn AudioSystem>>,
@@ -34,6 +33,18 @@ pub struct Beside {
     pub kinds: BTreeSet<DeviceKind>,
     /// Those of them that were asked for by name: one that is missing then counts.
     pub by_name: BTreeSet<DeviceKind>,
+    /// Whether a check measures, after the devices, how fast this computer encodes.
+    pub encodes: bool,
+    /// What there is, once somebody has looked.
+    pub looked: Looked,
+}
+
+/// What there is of each kind, looked for once: by who asks first, for a sentence before the run or for the test.
+#[derive(Debug, Default)]
+pub struct Looked {
+    sound: OnceLock<Result<Inventory, DeviceError>>,
+    #[cfg(feature = "camera")]
+    cameras: OnceLock<Result<crate::devices::camera::Inventory, DeviceError>>,
 }
 
 impl std::fmt::Debug for Beside {
@@ -44,14 +55,31 @@ impl std::fmt::Debug for Beside {
 
 impl Beside {
     /// Tests no device.
-    pub const fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             sound: None,
             #[cfg(feature = "camera")]
             cameras: None,
             kinds: BTreeSet::new(),
             by_name: BTreeSet::new(),
+            encodes: false,
+            looked: Looked::default(),
         }
+    }
+
+    /// The sound devices there are; `None` if this program cannot look, or neither microphone nor speaker is tested.
+    pub fn sound_devices(&self) -> Option<&Result<Inventory, DeviceError>> {
+        let tested = [DeviceKind::Microphone, DeviceKind::Speaker];
+        let system = self.sound.as_ref().filter(|_| tested.iter().any(|kind| self.kinds.contains(kind)))?;
+        Some(self.looked.sound.get_or_init(|| system.inventory()))
+    }
+
+    /// The cameras there are; `None` if this program cannot look, or no camera is tested.
+    #[cfg(feature = "camera")]
+    pub fn cameras_there_are(&self) -> Option<&Result<crate::devices::camera::Inventory, DeviceError>> {
+        let cameras = self.cameras.as_ref().filter(|_| self.kinds.contains(&DeviceKind::Camera))?;
+        let look = || crate::devices::camera::guard::list(Arc::clone(&cameras.system));
+        Some(self.looked.cameras.get_or_init(look))
     }
 
     /// Tests the devices, all at the same time, until `stop` is cancelled. Takes up to [`QUICK`] and what a stalled driver adds to
@@ -78,10 +106,8 @@ impl Beside {
     }
 
     fn test_sound(&self, stop: &CancellationToken) -> Devices {
-        let wanted =
-            [DeviceKind::Microphone, DeviceKind::Speaker].iter().any(|kind| self.kinds.contains(kind));
-        match self.sound.as_deref().filter(|_| wanted) {
-            Some(system) => sound::test(self, system, stop),
+        match self.sound.as_deref().zip(self.sound_devices()) {
+            Some((system, listed)) => sound::test(self, system, listed, stop),
             None => Devices { system: this_system(), ..Devices::default() },
         }
     }
@@ -111,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::devices::audio::fake::{FakeAudio, FakeDevice, FakeMicrophone, FakeSpeaker, Hears, Troubles};
+    use crate::devices::audio::{AudioDevice, AudioInput, AudioOutput, Want};
 
     fn tested(devices: Vec<FakeDevice>) -> (Devices, Micros) {
         let system = FakeAudio::new(devices);
@@ -146,6 +173,51 @@ mod tests {
         let beside = Beside { sound: Some(Arc::new(system)), kinds, ..Beside::nothing() };
         let failure = beside.test(&CancellationToken::new()).sound.failure;
         assert_eq!(failure.as_ref().map(DeviceFailure::code), Some("sound_server_down"));
+    }
+
+    #[test]
+    fn what_there_is_is_looked_for_once_and_after_the_test_whether_it_went_away() {
+        let system = FakeAudio::new(vec![FakeSpeaker::stereo().into()]);
+        let kinds = BTreeSet::from([DeviceKind::Speaker]);
+        let beside = Beside { sound: Some(Arc::new(system.clone())), kinds, ..Beside::nothing() };
+        assert!(beside.sound_devices().is_some_and(|listed| listed.is_ok()));
+        assert_eq!(system.looks(), 1);
+        assert_eq!(beside.test(&CancellationToken::new()).speakers.len(), 1);
+        assert_eq!(system.looks(), 2);
+    }
+
+    #[test]
+    fn a_test_that_ends_by_a_bug_is_a_failure_of_its_device_alone() {
+        /// Its speaker's library gives up.
+        struct Broken(FakeAudio);
+        impl AudioSystem for Broken {
+            fn inventory(&self) -> Result<Inventory, DeviceError> {
+                self.0.inventory()
+            }
+            fn open_input(
+                &self,
+                device: &AudioDevice,
+                want: Want,
+            ) -> Result<Box<dyn AudioInput>, DeviceError> {
+                self.0.open_input(device, want)
+            }
+            fn open_output(&self, _: &AudioDevice, _: Want) -> Result<Box<dyn AudioOutput>, DeviceError> {
+                // Unwinds as a panic does, without its message.
+                std::panic::resume_unwind(Box::new("a driver's library gives up"));
+            }
+            fn now(&self) -> Micros {
+                self.0.now()
+            }
+        }
+        let speech = Hears::Speech { dbfs: -28.0, room_dbfs: -65.0 };
+        let microphone = FakeMicrophone::hearing(speech);
+        let system = Broken(FakeAudio::new(vec![microphone.into(), FakeSpeaker::stereo().into()]));
+        let kinds = BTreeSet::from([DeviceKind::Microphone, DeviceKind::Speaker]);
+        let beside = Beside { sound: Some(Arc::new(system)), kinds, ..Beside::nothing() };
+        let devices = beside.test(&CancellationToken::new());
+        assert_eq!(devices.microphones[0].sound.heard.fact(), Some(&Heard::Speech));
+        let bug = DeviceFailure::Unknown { detail: "the test ended by a bug".to_owned() };
+        assert_eq!((devices.speakers.len(), &devices.speakers[0].failure), (1, &Some(bug)));
     }
 
     #[test]

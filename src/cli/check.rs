@@ -20,7 +20,7 @@ use crate::devices::Clock;
 use crate::devices::audio::choose::choose;
 #[cfg(feature = "audio")]
 use crate::devices::audio::native::NativeAudio;
-use crate::devices::audio::{AudioSystem, Role};
+use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
 use crate::plan::{self, Against, Plan, Request, Traffic};
 
@@ -88,6 +88,8 @@ fn beside(settings: &Settings) -> Beside {
     Beside {
         kinds: settings.devices.clone().unwrap_or_else(|| BTreeSet::from(DeviceKind::ALL)),
         by_name: settings.devices.clone().unwrap_or_default(),
+        // Who names devices does not ask for the computer.
+        encodes: settings.devices.is_none(),
         ..every_device()
     }
 }
@@ -99,7 +101,7 @@ pub(super) fn every_device() -> Beside {
         #[cfg(feature = "camera")]
         cameras: Some(check::devices::Cameras::here()),
         kinds: BTreeSet::from(DeviceKind::ALL),
-        by_name: BTreeSet::new(),
+        ..Beside::nothing()
     }
 }
 
@@ -134,15 +136,15 @@ pub(super) fn announce_devices(beside: &Beside, global: &Global) {
 }
 
 fn has_microphone(beside: &Beside) -> bool {
-    beside.sound.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Microphone)).is_some_and(|system| {
-        system.devices().is_ok_and(|devices| choose(&devices, Role::Microphone, None).is_ok())
-    })
+    let listed = beside.sound_devices().filter(|_| beside.kinds.contains(&DeviceKind::Microphone));
+    let there_is_one = |found: &Inventory| choose(&found.devices, Role::Microphone, None).is_ok();
+    listed.is_some_and(|listed| listed.as_ref().is_ok_and(there_is_one))
 }
 
 #[cfg(feature = "camera")]
 fn has_camera(beside: &Beside) -> bool {
-    let cameras = beside.cameras.as_ref().filter(|_| beside.kinds.contains(&DeviceKind::Camera));
-    cameras.is_some_and(|cameras| cameras.system.list().is_ok_and(|listed| !listed.is_empty()))
+    let listed = beside.cameras_there_are();
+    listed.is_some_and(|listed| listed.as_ref().is_ok_and(|found| !found.cameras.is_empty()))
 }
 
 #[cfg(not(feature = "camera"))]

@@ -45,6 +45,11 @@ pub enum Fault {
         /// How long was waited.
         after: Micros,
     },
+    /// It is open, and the system has it suspended: it lets no program use it.
+    Suspended {
+        /// The command that wakes it, where there is one.
+        wake: Option<String>,
+    },
     /// The sound server, through which the devices are reached, does not answer.
     ServerDown {
         /// Its name: "PulseAudio".
@@ -137,6 +142,7 @@ impl DeviceError {
             Fault::Disconnected => DeviceFailure::Disconnected { after_ms: None },
             Fault::Unsupported { asked } => DeviceFailure::UnsupportedFormat { detail: asked.clone() },
             Fault::Stalled { after } => DeviceFailure::Stalled { after_ms: after_ms(*after) },
+            Fault::Suspended { wake } => DeviceFailure::Suspended { wake: wake.clone() },
             Fault::ServerDown { server } => DeviceFailure::SoundServerDown { server: server.clone() },
             Fault::Unknown => DeviceFailure::Unknown { detail: self.detail.clone() },
         }
@@ -151,6 +157,7 @@ impl DeviceError {
             Fault::Disconnected => "disconnected",
             Fault::Unsupported { .. } => "unsupported",
             Fault::Stalled { .. } => "stalled",
+            Fault::Suspended { .. } => "suspended",
             Fault::ServerDown { .. } => "server_down",
             Fault::Unknown => "unknown",
         }
@@ -167,6 +174,7 @@ impl DeviceError {
             Fault::Disconnected => format!("{device} went away while it was in use"),
             Fault::Unsupported { asked } => format!("{device} does not do {asked}"),
             Fault::Stalled { after } => format!("{device} did nothing for {after}"),
+            Fault::Suspended { .. } => format!("{device} is suspended: the system lets no program use it"),
             Fault::ServerDown { server } => format!("{device} cannot be reached: {server} does not answer"),
             Fault::Unknown => format!("{device} failed"),
         };
@@ -189,6 +197,12 @@ impl DeviceError {
             }
             Fault::Unsupported { .. } => "Choose the device's own format in the sound settings, or another device.".into(),
             Fault::Stalled { .. } => "Unplug it and plug it in again. If that does not help, restart the computer.".into(),
+            Fault::Suspended { wake: Some(wake) } => {
+                format!("Close what keeps it for itself (pasuspender, JACK), or wake it: {wake}") + "."
+            }
+            Fault::Suspended { wake: None } => {
+                "Wake the computer fully, then try again; if it stays, log out and in again.".into()
+            }
             Fault::ServerDown { server } => server_fix(os, server),
             Fault::Unknown => {
                 "Unplug it and plug it in again, and try once more. If it stays, what the system said helps whoever looks at it."
@@ -299,6 +313,8 @@ mod tests {
             Fault::Disconnected,
             Fault::Unsupported { asked: "192000 Hz".into() },
             Fault::Stalled { after: Micros::from_secs(2) },
+            Fault::Suspended { wake: Some("pactl suspend-sink speaker 0".into()) },
+            Fault::Suspended { wake: None },
             Fault::ServerDown { server: "PulseAudio".into() },
             Fault::Unknown,
         ]

@@ -181,6 +181,22 @@ fn a_check_tests_microphone_and_speaker_beside_the_network() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+#[test]
+fn a_check_measures_how_fast_this_computer_encodes_unless_only_devices_were_asked_for() {
+    let encodes = |devices: &[&str]| {
+        let args = [&["check", "--for", "audio", "--json", "-"], devices].concat();
+        let output = program(None).args(args).output().expect("the binary runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        report["host"]["machine"]["encode"].as_array().expect("a list").clone()
+    };
+    let times = encodes(&[]);
+    let uses: Vec<_> = times.iter().map(|it| it["use"].as_str().unwrap_or_default()).collect();
+    assert_eq!(uses, ["audio", "video_360p", "video_720p", "video_1080p"], "{times:?}");
+    let speech = &times[0]["times_real_time"];
+    assert!(speech["value"].as_f64().is_some_and(|times| times > 1.0), "{speech}");
+    assert_eq!(encodes(&["--devices", "mic"]), Vec::<Value>::new());
+}
+
 /// Asks again and again, each time by a process of its own, and fails after ten seconds.
 fn wait_for(mut is_so: impl FnMut() -> bool) {
     let started = now();

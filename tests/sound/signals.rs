@@ -8,11 +8,12 @@ use greenroom::devices::Clock;
 use greenroom::devices::audio::choose::choose;
 use greenroom::devices::audio::microphone::test_microphone;
 use greenroom::devices::audio::native::NativeAudio;
+use greenroom::devices::audio::speaker::{Sound, test_speaker};
 use greenroom::devices::audio::{AudioSystem as _, Role, Want};
-use greenroom_reports::schema::{DeviceFailure, Heard, Microphone};
+use greenroom_reports::schema::{DeviceFailure, Heard, Microphone, Speaker};
 use greenroom_reports::units::Micros;
 
-use crate::server::{MICROPHONE, SoundServer, WIRE};
+use crate::server::{MICROPHONE, SPEAKER, SoundServer, WIRE};
 
 const RATE: usize = 48_000;
 const LASTING: Micros = Micros::from_secs(5);
@@ -96,7 +97,7 @@ fn hum_gaps_and_an_offset_are_found_in_speech() {
 }
 
 #[test]
-fn a_source_that_is_suspended_has_stalled_within_five_seconds() {
+fn a_source_that_is_suspended_is_told_so_within_five_seconds() {
     let server = SoundServer::start();
     server.control(&["suspend-source", MICROPHONE, "1"]);
     server.control(&["suspend-sink", WIRE, "1"]);
@@ -104,8 +105,50 @@ fn a_source_that_is_suspended_has_stalled_within_five_seconds() {
     let before = system.now();
     let microphone = listen(&system, LASTING);
     let took = system.now() - before;
-    assert_eq!(microphone.failure.as_ref().map(DeviceFailure::code), Some("stalled"), "{microphone:?}");
+    let wake = Some("pactl suspend-source microphone 0".to_owned());
+    assert_eq!(microphone.failure, Some(DeviceFailure::Suspended { wake }), "{microphone:?}");
     assert!(took < Micros::from_secs(5), "{took}");
+}
+
+#[test]
+fn a_speaker_that_is_suspended_is_told_so_and_plays_once_it_is_woken() {
+    let server = SoundServer::start();
+    server.control(&["suspend-sink", SPEAKER, "1"]);
+    let system = NativeAudio::new(Clock::start());
+    let before = system.now();
+    let failure = silent_speaker(&system).failure;
+    let took = system.now() - before;
+    let Some(DeviceFailure::Suspended { wake: Some(wake) }) = failure else {
+        panic!("{failure:?} after {took}")
+    };
+    assert!(took < Micros::from_secs(5), "{took}");
+    // What it says to do is what helps.
+    let words: Vec<&str> = wake.split(' ').collect();
+    assert_eq!(words[0], "pactl");
+    server.control(&words[1..]);
+    assert_eq!(silent_speaker(&system).failure, None);
+}
+
+#[test]
+fn the_clock_of_a_speaker_without_hardware_is_the_computers() {
+    let _server = SoundServer::start();
+    let system = NativeAudio::new(Clock::start());
+    let speaker = speaker_playing(&system, Sound::Chime);
+    assert_eq!(speaker.failure, None);
+    let drift = *speaker.clock_drift_ppm.measured().expect("it played for seconds");
+    let (low, high) = (drift.low.expect("a doubt"), drift.high.expect("a doubt"));
+    assert!(low <= 0.0 && high >= 0.0 && drift.value.abs() < 300.0, "{drift:?}");
+    assert!(drift.n > 100, "{drift:?}");
+}
+
+fn silent_speaker(system: &NativeAudio) -> Speaker {
+    speaker_playing(system, Sound::Silence(Micros::from_millis(500)))
+}
+
+fn speaker_playing(system: &NativeAudio, sound: Sound) -> Speaker {
+    let devices = system.devices().expect("the server answers");
+    let device = choose(&devices, Role::Speaker, Some(SPEAKER)).expect("it is there");
+    test_speaker(system, device, sound, &mut |_| ())
 }
 
 #[test]

@@ -169,11 +169,10 @@ impl Judge<'_> {
     /// What is not there and nobody asked for: worth knowing, and nobody's verdict.
     fn note_missing(&mut self) {
         let names: Vec<&str> = self.missing.iter().map(|kind| kind.name()).collect();
-        let device = match names.split_last() {
-            None => return,
-            Some((last, [])) => (*last).to_owned(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        };
+        if names.is_empty() {
+            return;
+        }
+        let device = words::series(&names, "or");
         let note = self.worded("device_not_found", BTreeMap::from([("device".to_owned(), json!(device))]));
         self.causes.push(Cause { state: State::Ready, place: Place::Device, ..note });
     }
@@ -205,6 +204,15 @@ impl Judge<'_> {
             DeviceFailure::Permission { detail, .. } => {
                 let usual = if kind == DeviceKind::Camera { "video" } else { "audio" };
                 params.insert("group".to_owned(), json!(detail.as_deref().unwrap_or(usual)));
+            }
+            DeviceFailure::Suspended { wake } => {
+                let default = if kind == DeviceKind::Microphone {
+                    "source @DEFAULT_SOURCE@"
+                } else {
+                    "sink @DEFAULT_SINK@"
+                };
+                let usual = || format!("pactl suspend-{default} 0");
+                params.insert("wake".to_owned(), json!(wake.clone().unwrap_or_else(usual)));
             }
             DeviceFailure::SoundServerDown { server } => {
                 params.insert("server".to_owned(), json!(server));

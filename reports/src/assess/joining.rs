@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::devices::{Findings, uses_of};
 use crate::schema::{Cause, DeviceKind, State, Use, UseVerdict, Verdict};
-use crate::verdict::{rank, worse};
+use crate::verdict::{rank, words, worse};
 
 /// Whether a report is about a network too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,11 +125,9 @@ fn all_is_well(
     let things: Vec<&str> = connection.into_iter().chain(kinds.keys().map(|kind| kind.name())).collect();
     let ready = verdict.uses.iter().filter(|(_, found)| found.asked && found.state == State::Ready);
     let uses = ready.map(|(use_, _)| use_.short()).collect::<Vec<_>>().join(", ");
-    let (things, verb) = match things.split_last() {
-        Some((last, [])) => ((*last).to_owned(), "is"),
-        Some((last, others)) => (format!("{} and {last}", others.join(", ")), "are"),
-        None => ("computer".to_owned(), "is"),
-    };
+    let things = if things.is_empty() { vec!["computer"] } else { things };
+    let verb = if things.len() == 1 { "is" } else { "are" };
+    let things = words::series(&things, "and");
     let network = if network { "" } else { " The network was not tested." };
     format!("Your {things} {verb} ready for {uses}.{network}")
 }

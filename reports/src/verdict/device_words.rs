@@ -96,6 +96,18 @@ const TABLE: &[(&str, Option<System>, &str, &str)] = &[
         "The {device} was opened and then delivered nothing.",
         "Unplug it and plug it in again, or restart the computer.",
     ),
+    (
+        "device_suspended",
+        ALL,
+        "The {device} is suspended: the system lets no program use it.",
+        "Wake the computer fully and try again, or log out and in again.",
+    ),
+    (
+        "device_suspended",
+        LINUX,
+        "The {device} is suspended: the sound server lets no program use it.",
+        "Close what keeps it for itself (pasuspender, JACK), or wake it: `{wake}`.",
+    ),
     ("device_sound_server_down", ALL, "The system's sound service does not answer.", "Restart the computer."),
     (
         "device_sound_server_down",

@@ -28,6 +28,23 @@ pub fn short(code: &str) -> &'static str {
     SHORT.iter().find(|(known, _)| *known == code).map_or("not measured", |(_, words)| words)
 }
 
+/// Several things in a sentence: "a", "a and b", "a, b and c", with `last` ("and", "or") before the last one.
+///
+/// ```
+/// use greenroom_reports::verdict::words::series;
+/// assert_eq!(series(&["microphone", "speaker", "camera"], "and"), "microphone, speaker and camera");
+/// assert_eq!(series(&["microphone", "speaker"], "or"), "microphone or speaker");
+/// assert_eq!(series(&["microphone"], "or"), "microphone");
+/// assert_eq!(series(&[], "or"), "");
+/// ```
+pub fn series(things: &[&str], last: &str) -> String {
+    match things {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [others @ .., end] => format!("{} {last} {end}", others.join(", ")),
+    }
+}
+
 /// All codes that have sentences.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(code, ..)| *code)

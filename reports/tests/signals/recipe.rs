@@ -91,6 +91,14 @@ fn apply(step: &Value, signal: &mut Vec<f64>, rate: f64) {
                 *x += noise.next() * 3_f64.sqrt() * amplitude(need("dbfs"));
             }
         }
+    } else if let Some(hz) = get("thump_hz") {
+        let (decay, peak) = (frames(need("decay_ms")), 2_f64.sqrt() * amplitude(need("dbfs")));
+        for at in points(need("every_s") * rate, signal.len(), 6 * decay) {
+            for (n, x) in signal[at..at + 6 * decay].iter_mut().enumerate() {
+                let n = n as f64;
+                *x += peak * (-n / decay as f64).exp() * (TAU * hz * n / rate).sin();
+            }
+        }
     } else if let Some(every) = get("damage_every_s") {
         points(every * rate, signal.len(), 1).for_each(|at| signal[at] = f64::NAN);
     } else if let Some(bits) = get("bits") {

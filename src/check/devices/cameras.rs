@@ -35,11 +35,14 @@ impl Cameras {
 
 /// Tests the camera that programs get, or else the first one that works. Nothing of its pictures is kept.
 pub(super) fn test(beside: &Beside, cameras: &Cameras, stop: &CancellationToken) -> (Listing, Vec<Camera>) {
-    let listed = match cameras.system.list() {
-        Ok(listed) => listed,
-        Err(error) => return (Listing::failed(error.failure()), Vec::new()),
+    let inventory = match beside.cameras_there_are() {
+        Some(Ok(inventory)) => inventory,
+        Some(Err(error)) => return (Listing::failed(error.failure()), Vec::new()),
+        None => return (Listing::not_tested("no camera was asked for"), Vec::new()),
     };
-    let state = Value::Measured(Listed { backend: cameras.backend.to_owned(), left_out: 0 });
+    let listed = &inventory.cameras;
+    let left_out = inventory.left_out;
+    let state = Value::Measured(Listed { backend: cameras.backend.to_owned(), left_out });
     let works = |camera: &&camera::Listed| camera.offers.is_ok();
     let chosen = listed
         .iter()

@@ -3,17 +3,18 @@
 use std::ops::ControlFlow;
 
 use greenroom_reports::schema::{
-    AcousticLoop, DeviceKind, Devices, Listed, Listing, Microphone, Speaker, Value,
+    AcousticLoop, DeviceFailure, DeviceKind, Devices, Listed, Listing, Microphone, Speaker, Value,
 };
 use greenroom_reports::units::Micros;
 use tokio_util::sync::CancellationToken;
 
 use super::{Beside, QUICK, this_system};
+use crate::devices::DeviceError;
 use crate::devices::audio::choose::choose;
 use crate::devices::audio::listen::Ear;
 use crate::devices::audio::microphone::test_microphone;
 use crate::devices::audio::speaker::{Sound, test_speaker};
-use crate::devices::audio::{AudioDevice, AudioSystem, Block, Opened, Role};
+use crate::devices::audio::{AudioDevice, AudioSystem, Block, Inventory, Opened, Role};
 
 /// How long a check listens to the microphone.
 const LISTENING: Micros = Micros::from_millis(2_500);
@@ -21,16 +22,22 @@ const LISTENING: Micros = Micros::from_millis(2_500);
 pub(super) const SPEAKING: Micros = Micros::from_millis(500);
 
 /// Tests microphone and speaker at the same time: the ones that programs get.
-pub(super) fn test(beside: &Beside, system: &dyn AudioSystem, stop: &CancellationToken) -> Devices {
-    let listed = match system.devices() {
-        Ok(listed) => listed,
+pub(super) fn test(
+    beside: &Beside,
+    system: &dyn AudioSystem,
+    looked: &Result<Inventory, DeviceError>,
+    stop: &CancellationToken,
+) -> Devices {
+    let inventory = match looked {
+        Ok(inventory) => inventory,
         Err(error) => {
             let sound = Listing::failed(error.failure());
             return Devices { system: this_system(), sound, ..Devices::default() };
         }
     };
+    let listed = &inventory.devices;
     let chosen = |kind, role| {
-        let device = choose(&listed, role, None).ok().filter(|_| beside.kinds.contains(&kind));
+        let device = choose(listed, role, None).ok().filter(|_| beside.kinds.contains(&kind));
         device.cloned()
     };
     let microphone = chosen(DeviceKind::Microphone, Role::Microphone);
@@ -39,11 +46,20 @@ pub(super) fn test(beside: &Beside, system: &dyn AudioSystem, stop: &Cancellatio
         let playing = speaker.as_ref().map(|speaker| {
             scope.spawn(move || test_speaker(system, speaker, Sound::Silence(SPEAKING), &mut |_| ()))
         });
-        let heard = microphone.as_ref().map(|microphone| {
-            let mut until = Until { at: system.now() + QUICK, stop };
-            test_microphone(system, microphone, LISTENING, &mut [&mut until])
+        let listening = microphone.as_ref().map(|microphone| {
+            scope.spawn(move || {
+                let mut until = Until { at: system.now() + QUICK, stop };
+                test_microphone(system, microphone, LISTENING, &mut [&mut until])
+            })
         });
-        (heard, playing.and_then(|playing| playing.join().ok()))
+        // What was asked for and ended by a bug must not look as if nobody had asked, nor spoil what the others found.
+        let heard = microphone.as_ref().zip(listening).map(|(microphone, listening)| {
+            listening.join().unwrap_or_else(|_| Microphone::failed(microphone.info(), by_a_bug()))
+        });
+        let played = speaker.as_ref().zip(playing).map(|(speaker, playing)| {
+            playing.join().unwrap_or_else(|_| Speaker::failed(speaker.info(), by_a_bug()))
+        });
+        (heard, played)
     });
     let others = |role, tested: Option<&AudioDevice>| {
         let tested = tested.map(|device| device.id.clone());
@@ -59,8 +75,7 @@ pub(super) fn test(beside: &Beside, system: &dyn AudioSystem, stop: &Cancellatio
     let speakers = others(Role::Speaker, speaker.as_ref())
         .into_iter()
         .map(|info| Speaker::not_tested(info, &reason(DeviceKind::Speaker)));
-    let backend = listed.first().map_or_else(|| "none".to_owned(), AudioDevice::backend);
-    let state = Value::Measured(Listed { backend, left_out: 0 });
+    let state = Value::Measured(Listed { backend: inventory.backend(), left_out: inventory.left_out });
     Devices {
         system: this_system(),
         sound: Listing { state, failure: None },
@@ -69,6 +84,10 @@ pub(super) fn test(beside: &Beside, system: &dyn AudioSystem, stop: &Cancellatio
         acoustic_loop: AcousticLoop::not_tested("it makes a sound: greenroom devices loop"),
         ..Devices::default()
     }
+}
+
+fn by_a_bug() -> DeviceFailure {
+    DeviceFailure::Unknown { detail: "the test ended by a bug".to_owned() }
 }
 
 /// Ends a listening when the time is up, or the run is ended.

@@ -11,7 +11,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::devices::Clock;
 use crate::devices::audio::Role;
 use crate::devices::audio::native::NativeAudio;
-use crate::devices::audio::speaker::{Sound, test_speaker};
+use crate::devices::audio::speaker::{CLOCKED, Sound, test_speaker};
 
 #[derive(Debug, Args)]
 pub(crate) struct SpeakerArgs {
@@ -36,7 +36,14 @@ pub(super) fn run(args: &SpeakerArgs, global: &Global) -> Result<Exit, CliError>
         let mut tell = |channel: u16| {
             say(quiet, &format!("You should hear two notes {}.", on_which_side(channel, channels)));
         };
-        say(quiet, &format!("Playing on {}.", device.name));
+        let seconds = CLOCKED.as_secs();
+        say(
+            quiet,
+            &format!(
+                "Playing on {}: notes, then silence to measure its clock, {seconds:.0} s in all.",
+                device.name
+            ),
+        );
         let speaker = test_speaker(&system, &device, Sound::Chime, &mut tell);
         if speaker.failure.is_none() {
             say(

@@ -89,6 +89,7 @@ mod tests {
             format: None,
             muted: None,
             volume_ratio: None,
+            suspended: None,
         }
     }
 

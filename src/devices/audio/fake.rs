@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use greenroom_reports::units::Micros;
 
-use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Opened, Played, Role, Want};
+use super::{
+    AudioDevice, AudioInput, AudioOutput, AudioSystem, Block, Format, Inventory, Opened, Played, Role, Want,
+};
 use crate::devices::error::{DeviceError, Fault};
 
 /// From a sample handed to a fake speaker to its sound.
@@ -127,6 +129,7 @@ struct World {
     devices: Vec<FakeDevice>,
     played: Vec<Emission>,
     server_is_down: bool,
+    looks: u32,
 }
 
 /// A sound on its way through the room.
@@ -135,13 +138,16 @@ struct Emission {
     starts: Micros,
     ends: Micros,
     format: Format,
+    /// Frames a second, by the clock of the speaker that plays it.
+    rate_hz: f64,
     sound: Arc<[f32]>,
 }
 
 impl FakeAudio {
     /// These devices, at time 0.
     pub fn new(devices: Vec<FakeDevice>) -> Self {
-        let world = World { now: Micros::default(), devices, played: Vec::new(), server_is_down: false };
+        let world =
+            World { now: Micros::default(), devices, played: Vec::new(), server_is_down: false, looks: 0 };
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
@@ -171,6 +177,11 @@ impl FakeAudio {
         self.lock().server_is_down = down;
     }
 
+    /// How often somebody has asked what there is.
+    pub fn looks(&self) -> u32 {
+        self.lock().looks
+    }
+
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,12 +201,14 @@ impl FakeAudio {
 }
 
 impl AudioSystem for FakeAudio {
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
-        let world = self.lock();
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        let mut world = self.lock();
+        world.looks += 1;
         if world.server_is_down {
             return Err(server_down("the sound devices"));
         }
-        Ok(world.devices.iter().map(|device| device.listed().clone()).collect())
+        let devices = world.devices.iter().map(|device| device.listed().clone()).collect();
+        Ok(Inventory { devices, left_out: 0 })
     }
 
     fn open_input(&self, device: &AudioDevice, want: Want) -> Result<Box<dyn AudioInput>, DeviceError> {
@@ -329,7 +342,7 @@ impl AudioInput for FakeInput {
         }
         if troubles.never_delivers || self.is_stopped || due > until {
             world.now = until;
-            return Err(DeviceError::new(Fault::Stalled { after: until - self.last }, title));
+            return Err(self.microphone.device.went_quiet(until - self.last));
         }
         world.now = world.now.max(due);
         let captured = self.due(self.frames);
@@ -395,8 +408,11 @@ impl AudioOutput for FakeOutput {
         let mut world = self.system.lock();
         let awake = (self.at + self.speaker.troubles.sleeps).max(world.now);
         let starts = awake + SPEAKER_LATENCY;
-        let ends = starts + self.opened.format.time_of(sound.len());
-        let emission = Emission { starts, ends, format: self.opened.format, sound };
+        let format = self.opened.format;
+        let rate_hz = f64::from(format.rate_hz) * (1.0 + self.speaker.troubles.drift_ppm * 1e-6);
+        let lasting = format.time_of(sound.len()).as_ms() * f64::from(format.rate_hz) / rate_hz;
+        let ends = starts + Micros::from_ms_f64(lasting).unwrap_or_default();
+        let emission = Emission { starts, ends, format, rate_hz, sound };
         if !self.speaker.troubles.never_delivers {
             world.played.push(emission.clone());
         }
@@ -417,7 +433,7 @@ impl AudioOutput for FakeOutput {
         }
         if self.speaker.troubles.never_delivers {
             world.now += wait;
-            return Err(DeviceError::new(Fault::Stalled { after: wait }, title));
+            return Err(self.speaker.device.went_quiet(wait));
         }
         world.now = until;
         let now = world.now;
@@ -425,12 +441,21 @@ impl AudioOutput for FakeOutput {
             u64::try_from(samples / usize::from(self.opened.format.channels.max(1))).unwrap_or(u64::MAX)
         };
         let Some(emission) = &self.emission else {
-            return Ok(Played { frames: 0, of: 0, handed: None, started: None, over: false, underruns: 0 });
+            return Ok(Played {
+                frames: 0,
+                at: None,
+                of: 0,
+                handed: None,
+                started: None,
+                over: false,
+                underruns: 0,
+            });
         };
         let handed = emission.starts - SPEAKER_LATENCY;
         let of = frames(emission.sound.len());
         Ok(Played {
-            frames: frames(emission.format.samples_in(now - handed)).min(of),
+            frames: emission.frames_after(now - handed).min(of),
+            at: (now >= handed).then_some(now),
             of,
             handed: (now >= handed).then_some(handed),
             started: (now >= handed).then_some(emission.starts),
@@ -460,6 +485,7 @@ fn listed(id: &str, name: &str, role: Role, channels: u16) -> AudioDevice {
         format: Some(Format { rate_hz: 48_000, channels }),
         muted: Some(false),
         volume_ratio: Some(1.0),
+        suspended: Some(false),
     }
 }
 
@@ -545,6 +571,12 @@ impl Generator {
 }
 
 impl Emission {
+    /// Frames that the speaker has taken so long after the first.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
+    fn frames_after(&self, time: Micros) -> u64 {
+        (time.as_secs() * self.rate_hz) as u64
+    }
+
     /// What of it is heard at `nanos`, all channels together, between samples along a line.
     #[expect(
         clippy::cast_possible_truncation,
@@ -554,7 +586,7 @@ impl Emission {
     )]
     fn at(&self, nanos: f64, delay: Micros) -> f64 {
         let after = nanos / 1e3 - (self.starts + delay).get() as f64;
-        let place = after / 1e6 * f64::from(self.format.rate_hz);
+        let place = after / 1e6 * self.rate_hz;
         let channels = usize::from(self.format.channels.max(1));
         let frames = self.sound.len() / channels;
         if place < 0.0 || place >= frames as f64 {

@@ -11,7 +11,7 @@ use greenroom_reports::schema::{Connection, DeviceKind};
 use greenroom_reports::units::Micros;
 use serde::Serialize;
 
-use super::error::DeviceError;
+use super::error::{DeviceError, Fault};
 
 pub mod acoustic;
 pub mod changes;
@@ -36,7 +36,16 @@ pub trait AudioSystem: Send + Sync {
     /// # Errors
     ///
     /// The sound server is down, or this user may not look. No device at all is an empty list.
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError>;
+    fn inventory(&self) -> Result<Inventory, DeviceError>;
+
+    /// The devices of [`AudioSystem::inventory`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
+        Ok(self.inventory()?.devices)
+    }
 
     /// Opens a microphone and starts capturing.
     ///
@@ -54,6 +63,23 @@ pub trait AudioSystem: Send + Sync {
 
     /// The time on the clock that blocks are stamped with.
     fn now(&self) -> Micros;
+}
+
+/// The sound devices there are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// Each once per role, the default ones first.
+    pub devices: Vec<AudioDevice>,
+    /// Entries of the system's own lists that are not among them: what it shows in place of a sound card, and cards that are there
+    /// as devices of the sound server already.
+    pub left_out: u64,
+}
+
+impl Inventory {
+    /// Whom they were found by.
+    pub fn backend(&self) -> String {
+        self.devices.first().map_or_else(|| "none".to_owned(), AudioDevice::backend)
+    }
 }
 
 /// A microphone that is open and captures.
@@ -127,6 +153,10 @@ pub struct AudioDevice {
     pub muted: Option<bool>,
     /// Where its slider stands in the system's mixer, 0..1, beyond 1 it amplifies; the loudest channel. `None`: as for `muted`.
     pub volume_ratio: Option<f64>,
+    /// Whether the system has it suspended at this moment. One that nobody uses usually is; one that is in use must not be. `None`:
+    /// the system does not tell.
+    #[serde(skip)]
+    pub suspended: Option<bool>,
 }
 
 /// The form of samples on the way to or from a device.
@@ -184,6 +214,8 @@ pub struct Block {
 pub struct Played {
     /// Frames handed to the driver.
     pub frames: u64,
+    /// When the last of them were. `None`: the driver has not asked for any yet.
+    pub at: Option<Micros>,
     /// Frames of the sound.
     pub of: u64,
     /// When its first frame was handed to the driver. `None`: the driver has not asked for it yet.
@@ -215,6 +247,25 @@ impl AudioDevice {
     /// How errors call it: "the microphone Jabra Evolve2".
     pub fn title(&self) -> String {
         format!("the {} {}", self.role.word(), self.name)
+    }
+
+    /// What it means that it is there, open, and has done nothing for `after`: as listed now, it is suspended or has stalled.
+    pub fn went_quiet(&self, after: Micros) -> DeviceError {
+        let fault = match self.suspended {
+            Some(true) => Fault::Suspended { wake: self.wake() },
+            _ => Fault::Stalled { after },
+        };
+        DeviceError::new(fault, self.title())
+    }
+
+    /// The command that wakes it, where there is one.
+    fn wake(&self) -> Option<String> {
+        let name = self.id.strip_prefix("pulseaudio:")?;
+        let what = match self.role {
+            Role::Microphone => "source",
+            Role::Speaker => "sink",
+        };
+        Some(format!("pactl suspend-{what} {name} 0"))
     }
 }
 

@@ -4,9 +4,10 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use greenroom_reports::schema::{Speaker, Value};
+use greenroom_reports::signals::sound::{DriftMeter, drift_figure};
 use greenroom_reports::units::Micros;
 
-use super::listen::{fact, went_away};
+use super::listen::{SETTLING, fact, went_away};
 use super::{AudioDevice, AudioOutput, AudioSystem, Format, Played, Want};
 use crate::devices::error::{DeviceError, Fault};
 
@@ -15,7 +16,7 @@ use crate::devices::error::{DeviceError, Fault};
 pub enum Sound {
     /// Nothing that can be heard, for so long: tells a speaker that is busy, suspended or gone.
     Silence(Micros),
-    /// Two notes on each channel, one channel after the other.
+    /// Two notes on each channel, one channel after the other, and then nothing until [`CLOCKED`] is over.
     Chime,
 }
 
@@ -23,8 +24,10 @@ pub enum Sound {
 pub const CHIME: Micros = Micros::from_millis(900);
 /// How far behind its own pace a speaker may fall before it counts as stalled.
 const LATE: Micros = Micros::from_secs(3);
-/// How often is looked how far it is.
-const LOOK: Micros = Micros::from_millis(100);
+/// How often is looked how far it is: often enough to see when each block of 40 ms was taken.
+const LOOK: Micros = Micros::from_millis(20);
+/// How long a speaker plays at least where somebody waits for it: its clock needs more time than its notes.
+pub const CLOCKED: Micros = Micros::from_secs(6);
 
 /// Plays `sound` and reports. `tell` is told the number of the channel that sounds, as it begins.
 pub fn test_speaker(
@@ -39,7 +42,8 @@ pub fn test_speaker(
         Err(error) => return Speaker::failed(device.info(), error.failure()),
     };
     let opened = output.opened();
-    let (played, failure) = play(system, device, output.as_mut(), sound, tell);
+    let mut drift = DriftMeter::new(opened.format.rate_hz);
+    let (played, failure) = play(system, device, output.as_mut(), sound, &mut drift, tell);
     output.stop();
     let failure = failure.or_else(|| went_away(system, device));
     let first_after = played.and_then(|played| played.handed).map(|handed| handed - asked_at);
@@ -49,7 +53,8 @@ pub fn test_speaker(
         failure: failure.map(|error| error.failure()),
         muted: fact(device.muted, "the system's mixer does not tell"),
         volume_ratio: fact(device.volume_ratio, "the system's mixer does not tell"),
-        ..Speaker::not_tested(device.info(), "a test this short cannot tell")
+        clock_drift_ppm: drift_figure(drift.drift()),
+        device: device.info(),
     }
 }
 
@@ -58,6 +63,7 @@ fn play(
     device: &AudioDevice,
     output: &mut dyn AudioOutput,
     sound: Sound,
+    drift: &mut DriftMeter,
     tell: &mut dyn FnMut(u16),
 ) -> (Option<Played>, Option<DeviceError>) {
     let format = output.opened().format;
@@ -68,10 +74,15 @@ fn play(
     }
     let mut seen = None;
     let mut told = None;
+    let mut taken = None;
     loop {
         match output.wait(LOOK) {
             Ok(played) => {
                 seen = Some(played);
+                if let Some(point) = point_of_clock(played).filter(|point| taken != Some(*point)) {
+                    taken = Some(point);
+                    drift.push(point.0, point.1);
+                }
                 let channel = sound.channel_at(format, played.frames);
                 if played.handed.is_some() && channel.is_some() && channel != told {
                     told = channel;
@@ -88,6 +99,14 @@ fn play(
             return (seen, Some(DeviceError::new(stalled, device.title())));
         }
     }
+}
+
+/// How many frames a speaker had taken until when, where that tells of its clock: not while a server fills its buffers with
+/// the first ones, and not once there is nothing left to take.
+fn point_of_clock(played: Played) -> Option<(u64, Micros)> {
+    let settled = played.handed? + SETTLING;
+    let at = played.at.filter(|at| *at >= settled && played.frames < played.of)?;
+    Some((played.frames, at))
 }
 
 impl Sound {
@@ -116,7 +135,8 @@ fn chime(format: Format) -> Arc<[f32]> {
     let mono = Format { channels: 1, ..format };
     let (each, note) = (mono.samples_in(CHIME), mono.samples_in(NOTE));
     let channels = usize::from(format.channels);
-    let mut samples = vec![0.0; each * channels * channels];
+    let lasting = (each * channels).max(mono.samples_in(CLOCKED));
+    let mut samples = vec![0.0; lasting * channels];
     for channel in 0..channels {
         for (number, hz) in NOTES_HZ.iter().enumerate() {
             for i in 0..note {
@@ -172,11 +192,37 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_off_is_told_while_the_notes_are_played_and_for_a_while_after() {
+        for ppm in [-900.0, 0.0, 700.0] {
+            let (speaker, ..) = tested(Troubles { drift_ppm: ppm, ..Troubles::default() }, Sound::Chime);
+            let ran = speaker.state.measured().expect("it was opened").ran_ms;
+            assert!((6_000.0..6_200.0).contains(&ran), "{ran} ms");
+            let drift = *speaker.clock_drift_ppm.measured().expect("6 s are enough");
+            // Counts are whole frames: 21 microseconds, of 6 s.
+            assert!((drift.value - ppm).abs() < 10.0 && drift.n > 100, "{ppm}: {drift:?}");
+        }
+        let short = tested(Troubles::default(), Sound::Silence(Micros::from_millis(500))).0;
+        assert_eq!(short.clock_drift_ppm, Value::not_tested("it ran too short to tell"));
+    }
+
+    #[test]
+    fn one_that_the_system_suspended_is_told_from_one_that_hangs() {
+        let mut speaker =
+            FakeSpeaker::stereo().with(Troubles { never_delivers: true, ..Troubles::default() });
+        speaker.device.suspended = Some(true);
+        let system = FakeAudio::new(vec![speaker.into()]);
+        let device = system.devices().expect("the server runs").remove(0);
+        let silence = Sound::Silence(Micros::from_millis(500));
+        let failure = test_speaker(&system, &device, silence, &mut |_| ()).failure;
+        assert_eq!(failure, Some(DeviceFailure::Suspended { wake: None }), "no sound server, no command");
+    }
+
+    #[test]
     fn whatever_keeps_a_speaker_from_playing_is_a_typed_failure_in_time() {
         let silence = Sound::Silence(Micros::from_millis(500));
         let after = |millis| Some(Micros::from_millis(millis));
         let busy = Troubles { refuses: Some(Fault::Busy { by: None }), ..Troubles::default() };
-        let suspended = Troubles { never_delivers: true, ..Troubles::default() };
+        let hangs = Troubles { never_delivers: true, ..Troubles::default() };
         let unplugged = Troubles { unplugged_after: after(300), ..Troubles::default() };
         let crashed = Troubles { server_dies_after: after(300), ..Troubles::default() };
         let asleep = Troubles { sleeps: Micros::from_secs(2), ..Troubles::default() };
@@ -186,7 +232,7 @@ mod tests {
             speaker.failure.as_ref().map(DeviceFailure::code)
         };
         assert_eq!(code(busy), Some("busy"));
-        assert_eq!(code(suspended), Some("stalled"));
+        assert_eq!(code(hangs), Some("stalled"));
         assert_eq!(code(unplugged), Some("disconnected"));
         assert_eq!(code(crashed), Some("sound_server_down"));
         assert_eq!(code(asleep), None, "a speaker may take two seconds to wake up");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use greenroom_reports::units::Micros;
 
-use super::{Asked, Camera, CameraSystem, Frame, Listed, Opened};
+use super::{Asked, Camera, CameraSystem, Frame, Inventory, Opened};
 use crate::devices::{Clock, DeviceError, Fault, LONGEST_WAIT};
 
 /// Bytes of pictures that may wait to be looked at when all of them are wanted: eight raw ones of 1280x720.
@@ -82,16 +82,16 @@ pub fn open(
     Ok(Guarded { name: name.to_owned(), opened, clock, frames, shared, closed })
 }
 
-/// The cameras that there are, asked for on a thread of its own: to list a camera is to open it.
+/// The cameras there are, asked for on a thread of its own: to list a camera is to open it.
 ///
 /// # Errors
 /// What listing gives, and [`Fault::Stalled`] when it takes longer than [`LONGEST_WAIT`].
-pub fn list(cameras: Arc<dyn CameraSystem>) -> Result<Vec<Listed>, DeviceError> {
+pub fn list(cameras: Arc<dyn CameraSystem>) -> Result<Inventory, DeviceError> {
     const NAME: &str = "the cameras";
     let (say, listed) = crossbeam_channel::bounded(1);
     #[expect(clippy::disallowed_methods, reason = "the one thread of a listing")]
     // Nobody is waiting any more when this cannot be sent.
-    std::thread::spawn(move || drop(say.send(cameras.list())));
+    std::thread::spawn(move || drop(say.send(cameras.inventory())));
     match listed.recv_timeout(LONGEST_WAIT.to_duration()) {
         Ok(listed) => listed,
         Err(RecvTimeoutError::Timeout) => Err(DeviceError::new(Fault::Stalled { after: LONGEST_WAIT }, NAME)),
@@ -233,7 +233,7 @@ mod tests {
     fn a_driver_that_panics_breaks_nothing_else() {
         struct Panics;
         impl CameraSystem for Panics {
-            fn list(&self) -> Result<Vec<Listed>, DeviceError> {
+            fn list(&self) -> Result<Vec<super::super::Listed>, DeviceError> {
                 std::panic::resume_unwind(Box::new("it gives up here too"));
             }
             fn open(&self, _: &str, _: &Asked) -> Result<Box<dyn Camera>, DeviceError> {

@@ -39,6 +39,15 @@ pub trait CameraSystem: Send + Sync {
     /// When the system cannot be asked at all. No camera is an empty list.
     fn list(&self) -> Result<Vec<Listed>, DeviceError>;
 
+    /// The same, and how many entries of the system's own list are not among them because they are no cameras: nodes of other
+    /// uses, such as those for a camera's settings. 0 where the system lists cameras alone.
+    ///
+    /// # Errors
+    /// As [`CameraSystem::list`].
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        Ok(Inventory { cameras: self.list()?, left_out: 0 })
+    }
+
     /// Opens a camera at its mode nearest to what was asked ([`mode::choose`]) and starts it.
     ///
     /// `id` is what [`Listed::id`] says.
@@ -69,6 +78,15 @@ pub fn system(clock: Clock) -> (Arc<dyn CameraSystem>, &'static str) {
     return (Arc::new(v4l2::V4l2::new(clock)), "v4l2");
     #[cfg(not(target_os = "linux"))]
     return (Arc::new(native::Native::new(clock)), "nokhwa");
+}
+
+/// The cameras there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Those that can be used and those that cannot.
+    pub cameras: Vec<Listed>,
+    /// Entries of the system's own list that are no cameras.
+    pub left_out: u64,
 }
 
 /// A camera in a list.

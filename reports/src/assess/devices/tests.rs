@@ -349,6 +349,7 @@ fn failures_tell_what_to_do_on_this_system() {
         (DeviceFailure::NotFound { wanted: Some("/dev/video9".into()) }, "device_not_found"),
         (DeviceFailure::Disconnected { after_ms: None }, "device_disconnected"),
         (DeviceFailure::Stalled { after_ms: 3_000 }, "device_stalled"),
+        (DeviceFailure::Suspended { wake: None }, "device_suspended"),
         (DeviceFailure::UnsupportedFormat { detail: String::new() }, "device_unsupported_format"),
         (DeviceFailure::SoundServerDown { server: "PulseAudio".into() }, "device_sound_server_down"),
         (

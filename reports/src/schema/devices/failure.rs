@@ -42,6 +42,11 @@ pub enum DeviceFailure {
         /// How long nothing came.
         after_ms: u64,
     },
+    /// It was opened, and the system has it suspended: it lets no program use it.
+    Suspended {
+        /// The command that wakes it, where there is one: `pactl suspend-sink headset 0`.
+        wake: Option<String>,
+    },
     /// The system's sound server does not answer, or died during the test.
     SoundServerDown {
         /// Which one: `PulseAudio`, `PipeWire`, …
@@ -81,6 +86,7 @@ impl DeviceFailure {
             Self::Disconnected { .. } => "disconnected",
             Self::UnsupportedFormat { .. } => "unsupported_format",
             Self::Stalled { .. } => "stalled",
+            Self::Suspended { .. } => "suspended",
             Self::SoundServerDown { .. } => "sound_server_down",
             Self::Unknown { .. } => "unknown",
         }
@@ -109,6 +115,7 @@ impl DeviceFailure {
             Self::Disconnected { .. } => "it was disconnected during the test".to_owned(),
             Self::UnsupportedFormat { detail } => format!("it does not offer the format: {detail}"),
             Self::Stalled { after_ms } => format!("it stopped delivering: nothing came for {after_ms} ms"),
+            Self::Suspended { .. } => "the system has it suspended".to_owned(),
             Self::SoundServerDown { server } => format!("{server} does not answer"),
             Self::Unknown { detail } => detail.clone(),
         }
@@ -117,7 +124,10 @@ impl DeviceFailure {
     /// Where the fault is.
     pub const fn place(&self) -> Place {
         match self {
-            Self::Busy { .. } | Self::Permission { .. } | Self::SoundServerDown { .. } => Place::Computer,
+            Self::Busy { .. }
+            | Self::Permission { .. }
+            | Self::Suspended { .. }
+            | Self::SoundServerDown { .. } => Place::Computer,
             Self::NotFound { .. }
             | Self::Disconnected { .. }
             | Self::UnsupportedFormat { .. }
@@ -136,6 +146,7 @@ impl DeviceFailure {
             | Self::Busy { .. }
             | Self::Disconnected { .. }
             | Self::Stalled { .. }
+            | Self::Suspended { .. }
             | Self::SoundServerDown { .. } => State::Blocked,
         }
     }
@@ -145,6 +156,7 @@ impl DeviceFailure {
         match self {
             Self::NotFound { wanted } => *wanted = None,
             Self::Busy { by } => *by = None,
+            Self::Suspended { wake } => *wake = None,
             Self::UnsupportedFormat { detail } | Self::Unknown { detail } => {
                 "redacted".clone_into(detail);
             }

@@ -154,7 +154,7 @@ impl Listing {
 pub struct Listed {
     /// `pulseaudio`, `alsa`, `coreaudio`, `wasapi`, `v4l2`, `nokhwa`, …
     pub backend: String,
-    /// Entries left out because they are no devices of their own: duplicates, rate converters, `null`.
+    /// Entries of the system's own lists that are no devices of their own: duplicates, stand-ins, nodes that are no cameras.
     pub left_out: u64,
 }
 

@@ -1,14 +1,9 @@
 //! From an analysis to a report's figures.
 
-use super::silence::{self, Circumstances, DEAD_DBFS};
-use super::{Analysis, ChannelAnalysis, Drift};
+use super::silence::{self, Circumstances};
+use super::{Analysis, ChannelAnalysis, Drift, limits};
 use crate::schema::{ChannelFigures, Clipping, Dropouts, Estimate, Heard, Hum, SoundFigures, Value, tidy};
 use crate::units::Ratio;
-
-/// Quieter than the loudest channel by this much, a channel is dead.
-const DEAD_BELOW_DB: f64 = 40.0;
-/// Channels less alike than this are one another upside down.
-const INVERTED: f64 = -0.8;
 
 impl Analysis {
     /// The figures of a report: those of the loudest channel, and each channel's level.
@@ -49,15 +44,7 @@ impl Analysis {
                 _ => self.dropouts(channel),
             },
             channels: Value::exact(self.channel_figures()),
-            clock_drift_ppm: match drift {
-                Some(drift) => Value::Measured(Estimate {
-                    value: tidy(drift.ppm),
-                    low: Some(tidy(drift.low)),
-                    high: Some(tidy(drift.high)),
-                    n: u64::try_from(drift.n).unwrap_or(u64::MAX),
-                }),
-                None => Value::not_tested("it ran too short to tell"),
-            },
+            clock_drift_ppm: drift_figure(drift),
         }
     }
 
@@ -87,15 +74,31 @@ impl Analysis {
 
     fn channel_figures(&self) -> Vec<ChannelFigures> {
         let loudest = self.loudest().map_or(super::SILENCE_DBFS, |channel| channel.rms_dbfs);
-        let dead = |c: &ChannelAnalysis| loudest > DEAD_DBFS && c.rms_dbfs < loudest - DEAD_BELOW_DB;
+        let limits = limits();
+        let below = loudest - limits.dead_channel_below_db.value;
+        let dead = |c: &ChannelAnalysis| loudest > limits.dead_dbfs.value && c.rms_dbfs < below;
+        let inverted = limits.inverted_correlation.value;
         let numbered = self.channels.iter().zip(0_u16..);
         let figures = numbered.map(|(c, channel)| ChannelFigures {
             channel,
             rms_dbfs: tidy(c.rms_dbfs),
             dead: dead(c),
-            inverted: !dead(c) && c.like_previous.is_some_and(|alike| alike < INVERTED),
+            inverted: !dead(c) && c.like_previous.is_some_and(|alike| alike < inverted),
         });
         figures.collect()
+    }
+}
+
+/// A drift as a report's figure, of a microphone as of a speaker; `None` is one that ran too short.
+pub fn drift_figure(drift: Option<Drift>) -> Value<Estimate> {
+    match drift {
+        Some(drift) => Value::Measured(Estimate {
+            value: tidy(drift.ppm),
+            low: Some(tidy(drift.low)),
+            high: Some(tidy(drift.high)),
+            n: u64::try_from(drift.n).unwrap_or(u64::MAX),
+        }),
+        None => Value::not_tested("it ran too short to tell"),
     }
 }
 

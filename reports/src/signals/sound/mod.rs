@@ -18,6 +18,7 @@ pub mod drift;
 mod dropouts;
 mod figures;
 mod levels;
+mod limits;
 mod peaks;
 mod recording;
 pub mod silence;
@@ -28,7 +29,9 @@ pub mod tone;
 
 pub use drift::{Drift, DriftMeter};
 pub use dropouts::Broken;
+pub use figures::drift_figure;
 pub use levels::{Level, Meter, SILENCE_DBFS, dbfs};
+pub use limits::{SoundLimits, Sourced, limits};
 pub use peaks::Clipped;
 pub use recording::{Analysis, ChannelAnalysis, MAX_CHANNELS, Recording};
 pub use silence::Circumstances;

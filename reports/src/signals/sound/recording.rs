@@ -4,19 +4,13 @@ use super::dropouts::{Broken, Dropouts};
 use super::levels::{dbfs, finite, sound};
 use super::peaks::{Clipped, Peaks};
 use super::spectrum::{Hum, MainsHum, Spectrum};
-use super::speech::{ABOVE_FLOOR_DB, ActiveLevel, Decimator, Speech, VoiceBox};
-use super::{Format, SILENCE_DBFS, float, sample};
+use super::speech::{ActiveLevel, Decimator, Speech, VoiceBox};
+use super::{Format, SILENCE_DBFS, float, limits, sample};
 
 /// Channels that are looked at; those beyond it are left out. No device with more is known.
 pub const MAX_CHANNELS: u16 = 64;
 /// Frames of level per second.
 const FRAMES_PER_S: u32 = 50;
-/// Frames that stand out of the floor before somebody spoke: 0.3 s.
-const LEAST_ACTIVE: usize = 15;
-/// Windows with a voice before somebody spoke: 0.16 s.
-const LEAST_VOICED: usize = 5;
-/// Speech rises and falls; what stands out evenly is a fan, a tone, a vacuum cleaner. Standard deviation of its level.
-const LEAST_SPREAD_DB: f64 = 1.5;
 
 /// Takes in a recording block by block. How it is cut into blocks changes nothing, not even when a block ends in the
 /// middle of a frame.
@@ -230,11 +224,15 @@ impl Channel {
     /// Whether somebody spoke: enough frames stand out of the floor, unevenly, and there is a voice in enough windows.
     fn spoke(&self, levels: &[f64], floor: Option<f64>) -> bool {
         let Some(floor) = floor else { return false };
-        let active: Vec<f64> = levels.iter().copied().filter(|l| *l >= floor + ABOVE_FLOOR_DB).collect();
+        let limits = limits();
+        let from = floor + limits.active_above_floor_db.value;
+        let active: Vec<f64> = levels.iter().copied().filter(|l| *l >= from).collect();
         let n = float(active.len()).max(1.0);
         let mean = active.iter().sum::<f64>() / n;
         let spread = (active.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n).sqrt();
-        active.len() >= LEAST_ACTIVE && spread >= LEAST_SPREAD_DB && self.voice.voiced() >= LEAST_VOICED
+        float(active.len()) >= limits.least_active_frames.value
+            && spread >= limits.least_spread_db.value
+            && float(self.voice.voiced()) >= limits.least_voiced_windows.value
     }
 }
 

@@ -1,17 +1,7 @@
 //! The six silences told apart, and speech.
 
-use super::Analysis;
+use super::{Analysis, limits};
 use crate::schema::Heard;
-
-/// Speech below this active level (ITU-T P.56) is too quiet: 19 dB below the nominal −26 dBFS of ITU-T P.830, more than
-/// automatic gain makes up for.
-pub const TOO_QUIET_DBFS: f64 = -45.0;
-/// A room is louder than this, through any microphone that is on; a converter with nothing at its input is not.
-pub const DEAD_DBFS: f64 = -85.0;
-/// One step of 16 bits: what stays within it from beginning to end is silence, if not zero.
-const ONE_CODE: f64 = 1.0 / 32_768.0;
-/// Share of the samples that repeat what came before, from which on the device hangs.
-const STUCK: f64 = 0.5;
 
 /// What the system says of a microphone, where it says anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,30 +12,32 @@ pub struct Circumstances {
     pub muted: Option<bool>,
 }
 
-/// What a recording is. `None`: there is none.
+/// What a recording is, by [`limits`]. `None`: there is none.
 ///
 /// In this order: nothing but zeros is for want of permission, if the system says so, or muted in software; one value all
 /// along or one piece of sound over and over is stuck; a voice is speech or too quiet; without one, what is quieter than
 /// any room is muted in hardware, or by the mixer if that says so; else nobody spoke.
 pub fn name(analysis: &Analysis, told: Circumstances) -> Option<Heard> {
+    let limits = limits();
+    let zeros = limits.zeros_within.value;
     let channel = analysis.loudest()?;
     if channel.samples == 0 {
         return None;
     }
     let range = channel.greatest - channel.least;
-    let nothing = range <= ONE_CODE && channel.least.abs().max(channel.greatest.abs()) <= ONE_CODE;
+    let nothing = range <= zeros && channel.least.abs().max(channel.greatest.abs()) <= zeros;
     let repeated = channel.broken.repeated_samples;
     Some(if nothing && told.permitted == Some(false) {
         Heard::NoPermission
     } else if nothing {
         Heard::MutedInSoftware
-    } else if range == 0.0 || share(repeated, channel.samples) >= STUCK {
+    } else if range == 0.0 || share(repeated, channel.samples) >= limits.stuck_ratio.value {
         Heard::Stuck
     } else if let Some(speech) = channel.speech {
-        if speech.level_dbfs < TOO_QUIET_DBFS { Heard::TooQuiet } else { Heard::Speech }
+        if speech.level_dbfs < limits.too_quiet_dbfs.value { Heard::TooQuiet } else { Heard::Speech }
     } else if told.muted == Some(true) {
         Heard::MutedInSoftware
-    } else if channel.rms_dbfs < DEAD_DBFS {
+    } else if channel.rms_dbfs < limits.dead_dbfs.value {
         Heard::MutedInHardware
     } else {
         Heard::NobodySpoke

@@ -11,7 +11,7 @@
 use std::f64::consts::TAU;
 
 use super::levels::dbfs;
-use super::{float, sample};
+use super::{float, limits, sample};
 
 /// Thresholds: 2⁻²⁰ to 2⁻¹ of full scale.
 const THRESHOLDS: usize = 20;
@@ -122,10 +122,6 @@ const LOW_RATE: u32 = 2_000;
 const WINDOW: usize = 128;
 /// Pitch periods looked for, in samples of the low rate: 400 to 60 Hz.
 const PERIODS: std::ops::RangeInclusive<usize> = 5..=33;
-/// How alike two pitch periods of a voice are, at least.
-const VOICED: f64 = 0.55;
-/// How far a voice stands above the floor.
-pub(super) const ABOVE_FLOOR_DB: f64 = 6.0;
 
 /// Brings a signal down to about 2 kHz: the mean of two neighboring blocks, weighted as a triangle.
 #[derive(Debug, Clone)]
@@ -162,13 +158,13 @@ impl Decimator {
     }
 }
 
-/// Looks for a voice: windows of the low-rate signal in which one pitch period is like the next, and that stand out of
-/// the quietest tenth. Noise has no period, rumble no repetition, hum no windows that stand out.
+/// Looks for a voice: windows of the low-rate signal in which one pitch period is like the next, that stand out of the
+/// quietest tenth, sound all the way through, and follow one another. Noise has no period, rumble no repetition, hum no windows that
+/// stand out; of keystrokes each is over within its window, and the next one comes later.
 #[derive(Debug, Clone)]
 pub(super) struct VoiceBox {
     window: Vec<f32>,
-    /// Level and likeness of neighboring pitch periods, per window.
-    seen: Vec<(f32, f32)>,
+    seen: Vec<Window>,
 }
 
 impl VoiceBox {
@@ -179,26 +175,40 @@ impl VoiceBox {
     pub(super) fn push(&mut self, x: f32) {
         self.window.push(x);
         if self.window.len() == WINDOW {
-            self.seen.push(periodicity(&self.window));
+            self.seen.push(look_at(&self.window));
             self.window.drain(..WINDOW / 2);
         }
     }
 
-    /// How many windows hold a voice.
+    /// How many windows hold a voice that lasts.
     pub(super) fn voiced(&self) -> usize {
-        let mut levels: Vec<f32> = self.seen.iter().map(|(level, _)| *level).collect();
+        let mut levels: Vec<f32> = self.seen.iter().map(|window| window.level).collect();
         levels.sort_unstable_by(f32::total_cmp);
         let Some(floor) = levels.get(levels.len() / 10) else { return 0 };
-        let from = f64::from(*floor) + ABOVE_FLOOR_DB;
-        self.seen
-            .iter()
-            .filter(|(level, alike)| f64::from(*level) >= from && f64::from(*alike) >= VOICED)
-            .count()
+        let limits = limits();
+        let from = f64::from(*floor) + limits.active_above_floor_db.value;
+        let is_voice = |window: &Window| {
+            let [level, alike, peak] = [window.level, window.alike, window.peak].map(f64::from);
+            level >= from && alike >= limits.voice_alike.value && peak <= limits.voice_even_ratio.value
+        };
+        let runs = self.seen.chunk_by(|a, b| is_voice(a) == is_voice(b));
+        let lasts = |run: &[Window]| float(run.len()) >= limits.voice_windows_in_a_row.value;
+        runs.filter(|run| lasts(run) && run.iter().all(is_voice)).map(<[Window]>::len).sum()
     }
 }
 
-/// Level of a window, and how alike it is to itself one pitch period later, at best.
-fn periodicity(window: &[f32]) -> (f32, f32) {
+/// What a window of the low-rate signal tells.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    /// Its level, in dBFS.
+    level: f32,
+    /// How alike it is to itself one pitch period later, at best.
+    alike: f32,
+    /// The share of its energy that its loudest eighth holds.
+    peak: f32,
+}
+
+fn look_at(window: &[f32]) -> Window {
     let mean = window.iter().map(|&x| f64::from(x)).sum::<f64>() / float(window.len());
     let x: Vec<f64> = window.iter().map(|&x| f64::from(x) - mean).collect();
     let reach = x.len() - PERIODS.end() - 1;
@@ -211,8 +221,14 @@ fn periodicity(window: &[f32]) -> (f32, f32) {
     let likeness: Vec<f64> = (PERIODS.start() - 1..=PERIODS.end() + 1).map(alike).collect();
     // Only a likeness that rises again is a period.
     let peaks = likeness.windows(3).filter(|l| l[1] > l[0] && l[1] >= l[2]).map(|l| l[1]);
-    let level = dbfs(x.iter().map(|x| x * x).sum::<f64>() / float(x.len()));
-    (sample(level), sample(peaks.fold(0.0, f64::max)))
+    let energy_of = |part: &[f64]| part.iter().map(|x| x * x).sum::<f64>();
+    let whole = energy_of(&x);
+    let loudest = x.chunks(WINDOW / 8).map(energy_of).fold(0.0, f64::max);
+    Window {
+        level: sample(dbfs(whole / float(x.len()))),
+        alike: sample(peaks.fold(0.0, f64::max)),
+        peak: if whole > 0.0 { sample(loudest / whole) } else { 1.0 },
+    }
 }
 
 /// Exact below 2^53.

@@ -21,7 +21,9 @@ use crate::cli::output;
 use crate::devices::camera::pixels::{Rgb, encode};
 use crate::devices::camera::run::Plan;
 use crate::devices::camera::test::{self, Settings, Tested};
-use crate::devices::camera::{self, Asked, CameraSystem, Listed, Offer, PixelFormat, guard, native};
+use crate::devices::camera::{
+    self, Asked, CameraSystem, Inventory, Listed, Offer, PixelFormat, guard, native,
+};
 use crate::devices::{Clock, Os};
 
 /// As long as nobody ends it.
@@ -71,7 +73,7 @@ fn list(job: &Job, system: Arc<dyn CameraSystem>, args: &CameraArgs) -> Result<E
     let from = crate::net::clock::Clock::start();
     let listed = guard::list(system);
     let (devices, text) = match &listed {
-        Ok(cameras) => (job.found(cameras, None, "it was only listed"), text_of(cameras)),
+        Ok(found) => (job.found(found, None, "it was only listed"), text_of(&found.cameras)),
         Err(error) => return Err(CliError::Unavailable(format!("{error}. {}", error.fix(Os::HERE)))),
     };
     let found = Found { devices, machine: None };
@@ -104,20 +106,20 @@ struct Job {
 impl Job {
     /// Tests the camera that is meant.
     fn run(&self, system: &Arc<dyn CameraSystem>, stopped: &dyn Fn() -> bool) -> Devices {
-        let cameras = match guard::list(Arc::clone(system)) {
-            Ok(cameras) => cameras,
+        let found = match guard::list(Arc::clone(system)) {
+            Ok(found) => found,
             Err(error) => return Devices { pictures: Listing::failed(error.failure()), ..unlooked() },
         };
-        let Some(chosen) = choose(&cameras, self.wanted.as_deref()) else {
+        let Some(chosen) = choose(&found.cameras, self.wanted.as_deref()) else {
             let missing = self.wanted.as_deref().map(|wanted| (missing(wanted), None));
-            return self.found(&cameras, missing, "another one was asked for");
+            return self.found(&found, missing, "another one was asked for");
         };
         let Tested { mut camera, last } = self.watch(system, chosen, stopped);
         if self.with_still {
             camera.still = last.as_ref().and_then(test::still);
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
-        self.found(&cameras, Some((camera, Some(chosen))), "another one was tested")
+        self.found(&found, Some((camera, Some(chosen))), "another one was tested")
     }
 
     fn watch(&self, system: &Arc<dyn CameraSystem>, chosen: &Listed, stopped: &dyn Fn() -> bool) -> Tested {
@@ -133,14 +135,14 @@ impl Job {
     /// The section for cameras that were looked for and found: first the one that was tested, then the others.
     fn found(
         &self,
-        cameras: &[Listed],
+        listed: &Inventory,
         tested: Option<(schema::Camera, Option<&Listed>)>,
         others: &str,
     ) -> Devices {
         let (first, chosen) = tested.map_or((None, None), |(camera, chosen)| (Some(camera), chosen));
-        let rest = cameras.iter().filter(|listed| Some(*listed) != chosen);
-        let state =
-            Value::Measured(schema::Listed { backend: self.settings.backend.to_owned(), left_out: 0 });
+        let rest = listed.cameras.iter().filter(|listed| Some(*listed) != chosen);
+        let backend = self.settings.backend.to_owned();
+        let state = Value::Measured(schema::Listed { backend, left_out: listed.left_out });
         Devices {
             pictures: Listing { state, failure: None },
             cameras: first.into_iter().chain(rest.map(|listed| test::not_tried(listed, others))).collect(),

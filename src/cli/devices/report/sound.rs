@@ -7,7 +7,7 @@ use greenroom_reports::schema::{
 use super::unlooked;
 use crate::devices::DeviceError;
 use crate::devices::audio::choose::choose;
-use crate::devices::audio::{AudioDevice, AudioSystem, Role};
+use crate::devices::audio::{AudioDevice, AudioSystem, Inventory, Role};
 
 /// Finds the device of `role` that is meant, among all that there are.
 ///
@@ -18,24 +18,23 @@ pub(in crate::cli::devices) fn find(
     system: &dyn AudioSystem,
     role: Role,
     wanted: Option<&str>,
-) -> Result<(Vec<AudioDevice>, AudioDevice), Box<Devices>> {
+) -> Result<(Inventory, AudioDevice), Box<Devices>> {
     let listed = system
-        .devices()
+        .inventory()
         .map_err(|error| Box::new(Devices { sound: Listing::failed(error.failure()), ..unlooked() }))?;
-    match choose(&listed, role, wanted) {
+    match choose(&listed.devices, role, wanted) {
         Ok(device) => Ok((listed.clone(), device.clone())),
         Err(error) => Err(Box::new(missing(&listed, role, wanted, &error))),
     }
 }
 
 /// A section for sound devices that were looked for and found, none of them tested yet.
-pub(in crate::cli::devices) fn found(listed: &[AudioDevice]) -> Devices {
-    let backend = listed.first().map_or_else(|| "none".to_owned(), AudioDevice::backend);
-    let state = Value::Measured(Listed { backend, left_out: 0 });
+pub(in crate::cli::devices) fn found(listed: &Inventory) -> Devices {
+    let state = Value::Measured(Listed { backend: listed.backend(), left_out: listed.left_out });
     Devices { sound: Listing { state, failure: None }, ..unlooked() }
 }
 
-fn missing(listed: &[AudioDevice], role: Role, wanted: Option<&str>, error: &DeviceError) -> Devices {
+fn missing(listed: &Inventory, role: Role, wanted: Option<&str>, error: &DeviceError) -> Devices {
     let wanted = wanted.map(str::to_owned);
     let failure = DeviceFailure::NotFound { wanted: wanted.clone() };
     let Some(name) = wanted else { return found(listed) };

@@ -56,11 +56,7 @@ impl Files {
     /// Who holds the device with this id, where the kernel tells.
     pub(super) fn holder(&self, id: &str, role: Role) -> Option<Who> {
         let (card, device) = card_and_device(id)?;
-        let letter = if role == Role::Microphone { 'c' } else { 'p' };
-        let folder = self.proc.join(format!("asound/{card}/pcm{device}{letter}"));
-        let subs = fs::read_dir(folder).ok()?;
-        let pid = subs.filter_map(Result::ok).find_map(|sub| {
-            let status = fs::read_to_string(sub.path().join("status")).ok()?;
+        let pid = self.states(card, device, role).iter().find_map(|status| {
             let owner = status.lines().find_map(|line| line.strip_prefix("owner_pid"))?;
             owner.trim_start_matches([' ', ':']).trim().parse::<u32>().ok()
         })?;
@@ -74,6 +70,20 @@ impl Files {
         let name = fs::read_to_string(self.proc.join(format!("{pid}/comm"))).ok();
         let name = name.map(|name| name.trim().to_owned()).or_else(|| field("Name"));
         Some(Who { name: name.unwrap_or_else(|| "a program".to_owned()), pid: Some(pid) })
+    }
+
+    /// Whether the computer's sleep, or its driver, has suspended a stream of this device.
+    fn is_suspended(&self, card: u32, device: u32, role: Role) -> bool {
+        let states = self.states(&format!("card{card}"), device, role);
+        states.iter().any(|status| status.lines().any(|line| line.trim() == "state: SUSPENDED"))
+    }
+
+    /// What the kernel says of each stream of a device: `closed`, or `state: RUNNING` and who holds it.
+    fn states(&self, card: &str, device: u32, role: Role) -> Vec<String> {
+        let letter = if role == Role::Microphone { 'c' } else { 'p' };
+        let folder = self.proc.join(format!("asound/{card}/pcm{device}{letter}"));
+        let subs = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        subs.filter_map(|sub| fs::read_to_string(sub.path().join("status")).ok()).collect()
     }
 
     /// One line of `/proc/asound/pcm`: `01-00: USB Audio : USB Audio : playback 1 : capture 1`.
@@ -106,6 +116,7 @@ impl Files {
                 format: None,
                 muted: None,
                 volume_ratio: None,
+                suspended: Some(self.is_suspended(card, device, *role)),
             })
             .collect();
         Some(devices)
@@ -217,6 +228,20 @@ mod tests {
         assert_eq!(who, Some(Who { name: "zoom".into(), pid: Some(4711) }));
         assert_eq!(files.holder("alsa:hw:CARD=Headset,DEV=0", Role::Speaker), None, "nobody plays");
         assert_eq!(files.holder("pulseaudio:x", Role::Speaker), None);
+    }
+
+    #[test]
+    fn a_stream_that_the_kernel_suspended_is_told() {
+        let (dir, files) = laptop();
+        let suspended = |files: &Files| -> Vec<Option<bool>> {
+            files.devices().iter().map(|device| device.suspended).collect()
+        };
+        assert!(suspended(&files).iter().all(|it| *it == Some(false)));
+        let folder = dir.path().join("proc/asound/card1/pcm0p/sub0");
+        fs::create_dir_all(&folder).expect("writable");
+        fs::write(folder.join("status"), "state: SUSPENDED\nowner_pid   : 4712\n").expect("writable");
+        assert_eq!(suspended(&files)[4], Some(true), "the headset's speaker");
+        assert_eq!(suspended(&files)[3], Some(false), "its microphone is a stream of its own");
     }
 
     #[test]

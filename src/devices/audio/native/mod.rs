@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use greenroom_reports::units::Micros;
 
-use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Role, Want};
+use super::{AudioDevice, AudioInput, AudioOutput, AudioSystem, Inventory, Role, Want};
 use crate::devices::clock::Clock;
 use crate::devices::error::{DeviceError, Fault};
 
@@ -43,23 +43,28 @@ impl NativeAudio {
         }
     }
 
-    /// Says what became of a device that has gone quiet for `after`: gone, its server gone, or stalled.
+    /// Says what became of a device that has gone quiet for `after`: gone, its server gone, suspended, or stalled.
     fn diagnose(&self, device: &AudioDevice, after: Micros) -> DeviceError {
         match self.devices() {
             Err(error) => error,
-            Ok(devices) if !devices.iter().any(|other| other.id == device.id) => {
-                DeviceError::new(Fault::Disconnected, device.title())
+            Ok(devices) => {
+                let is_it = |other: &&AudioDevice| other.id == device.id && other.role == device.role;
+                match devices.iter().find(is_it) {
+                    Some(now) => now.went_quiet(after),
+                    None => DeviceError::new(Fault::Disconnected, device.title()),
+                }
             }
-            Ok(_) => DeviceError::new(Fault::Stalled { after }, device.title()),
         }
     }
 }
 
 impl AudioSystem for NativeAudio {
-    fn devices(&self) -> Result<Vec<AudioDevice>, DeviceError> {
-        let mut devices = list::devices(self)?;
-        devices.sort_by_key(|device| (device.role == Role::Speaker, device.is_monitor, !device.is_default));
-        Ok(devices)
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        let mut found = list::devices(self)?;
+        let last =
+            |device: &AudioDevice| (device.role == Role::Speaker, device.is_monitor, !device.is_default);
+        found.devices.sort_by_key(last);
+        Ok(found)
     }
 
     fn open_input(&self, device: &AudioDevice, want: Want) -> Result<Box<dyn AudioInput>, DeviceError> {

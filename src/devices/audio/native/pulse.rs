@@ -4,7 +4,9 @@ use std::ffi::{CStr, CString};
 use std::sync::Mutex;
 
 use greenroom_reports::schema::Connection;
-use pulseaudio::protocol::{ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SourceFlags, Volume};
+use pulseaudio::protocol::{
+    ChannelVolume, Prop, Props, SampleSpec, SinkFlags, SinkState, SourceFlags, SourceState, Volume,
+};
 use pulseaudio::{Client, ClientError};
 
 use super::bounded::{LISTING, bounded};
@@ -29,13 +31,21 @@ pub(super) struct Served {
     pub(super) card: Option<(u32, u32)>,
 }
 
+/// What the server lists.
+#[derive(Debug, Default)]
+pub(super) struct ServedList {
+    pub(super) devices: Vec<Served>,
+    /// What it shows when it has no sound card at all, so that programs do not fail: left out.
+    pub(super) stand_ins: u64,
+}
+
 impl Server {
     /// The devices of the server; `None` without a server.
     ///
     /// # Errors
     ///
     /// There is a server, and it does not answer or turned us away.
-    pub(super) fn devices(&self) -> Result<Option<Vec<Served>>, DeviceError> {
+    pub(super) fn devices(&self) -> Result<Option<ServedList>, DeviceError> {
         if pulseaudio::socket_path_from_env().is_none() {
             return match server_is_asked_for() {
                 true => Err(server_down("there is nothing at the address in PULSE_SERVER")),
@@ -90,7 +100,7 @@ impl Silence {
     }
 }
 
-fn ask(client: Option<Client>) -> Result<(Client, Vec<Served>), Silence> {
+fn ask(client: Option<Client>) -> Result<(Client, ServedList), Silence> {
     let asked = bounded(DEVICES, LISTING, move || {
         let client = client.map_or_else(|| Client::from_env(c"greenroom"), Ok)?;
         let devices = fetch(&client)?;
@@ -105,7 +115,7 @@ fn ask(client: Option<Client>) -> Result<(Client, Vec<Served>), Silence> {
     }
 }
 
-fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
+fn fetch(client: &Client) -> Result<ServedList, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (server, sources, sinks) = runtime.block_on(async {
         Ok::<_, ClientError>((
@@ -130,6 +140,7 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             format: Some(format_of(&source.sample_spec)),
             muted: Some(source.muted),
             volume_ratio: volume_ratio(&source.cvolume),
+            suspended: Some(source.state == SourceState::Suspended),
         },
         card: card(&source.props),
     });
@@ -148,15 +159,16 @@ fn fetch(client: &Client) -> Result<Vec<Served>, ClientError> {
             format: Some(format_of(&sink.sample_spec)),
             muted: Some(sink.muted),
             volume_ratio: volume_ratio(&sink.cvolume),
+            suspended: Some(sink.state == SinkState::Suspended),
         },
         card: card(&sink.props),
     });
-    // What the server shows when it has no sound card at all, so that programs do not fail.
     let is_stand_in = |served: &Served| {
         let id = served.device.id.as_str();
         id == "pulseaudio:auto_null" || id == "pulseaudio:auto_null.monitor"
     };
-    Ok(microphones.chain(speakers).filter(|served| !is_stand_in(served)).collect())
+    let (stand_ins, devices): (Vec<Served>, Vec<Served>) = microphones.chain(speakers).partition(is_stand_in);
+    Ok(ServedList { devices, stand_ins: u64::try_from(stand_ins.len()).unwrap_or(u64::MAX) })
 }
 
 fn said(error: &ClientError) -> DeviceError {

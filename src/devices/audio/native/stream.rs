@@ -156,6 +156,8 @@ struct PlayingState {
     sound: Option<Arc<[f32]>>,
     /// Samples handed over.
     position: usize,
+    /// When its latest samples were handed over.
+    at: Option<Micros>,
     /// When its first sample was handed over.
     handed: Option<Micros>,
     /// When that sample is due at the speaker.
@@ -243,6 +245,7 @@ impl Playback {
         let frames = |samples: usize| u64::try_from(samples / channels).unwrap_or(u64::MAX);
         Played {
             frames: frames(state.position),
+            at: state.at,
             of: state.sound.as_ref().map_or(0, |sound| frames(sound.len())),
             handed: state.handed,
             started: state.started,
@@ -268,6 +271,7 @@ impl Playing {
         let is_last = !rest.is_empty() && taken == rest.len();
         state.position += taken;
         if taken > 0 {
+            state.at = Some(now);
             state.handed.get_or_insert(now);
             state.started.get_or_insert(due);
         }

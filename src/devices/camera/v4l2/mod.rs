@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::devices::{Clock, DeviceError, Fault};
 
-use super::{Asked, Camera, CameraSystem, Listed, mode};
+use super::{Asked, Camera, CameraSystem, Inventory, Listed, mode};
 
 /// The kernel's cameras.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +26,18 @@ impl V4l2 {
 
 impl CameraSystem for V4l2 {
     fn list(&self) -> Result<Vec<Listed>, DeviceError> {
-        let mut cameras: Vec<Listed> = nodes().iter().filter_map(|path| node::describe(path)).collect();
+        Ok(self.inventory()?.cameras)
+    }
+
+    fn inventory(&self) -> Result<Inventory, DeviceError> {
+        let nodes = nodes();
+        let mut cameras: Vec<Listed> = nodes.iter().filter_map(|path| node::describe(path)).collect();
+        let left_out = u64::try_from(nodes.len() - cameras.len()).unwrap_or(u64::MAX);
         // Linux has no default camera; programs take the first that works.
         if let Some(first) = cameras.iter_mut().find(|camera| camera.offers.is_ok()) {
             first.default = true;
         }
-        Ok(cameras)
+        Ok(Inventory { cameras, left_out })
     }
 
     fn open(&self, id: &str, asked: &Asked) -> Result<Box<dyn Camera>, DeviceError> {

@@ -8,7 +8,7 @@ use openh264::encoder::{
 };
 
 use super::picture::{self, Picture};
-use super::{LONGEST, voice as sound};
+use super::voice as sound;
 use crate::devices::Clock;
 
 /// Video is measured at this rate.
@@ -47,13 +47,8 @@ const SIZES: [Size; 3] = [
     },
 ];
 
-/// Measures how many times real time this machine encodes speech and video.
-pub(super) fn headroom(clock: Clock) -> Vec<EncodeHeadroom> {
-    headroom_until(clock, clock.now() + LONGEST)
-}
-
-/// The same, with another time after which no further frame is begun.
-fn headroom_until(clock: Clock, until: Micros) -> Vec<EncodeHeadroom> {
+/// Measures how many times real time this machine encodes speech and video; after `until` no further frame is begun.
+pub(super) fn headroom_until(clock: Clock, until: Micros) -> Vec<EncodeHeadroom> {
     let speech = EncodeHeadroom {
         use_: Use::Audio,
         codec: "opus".to_owned(),

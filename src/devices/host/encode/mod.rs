@@ -23,14 +23,19 @@ use crate::devices::Clock;
 pub const LONGEST: Micros = Micros::from_secs(3);
 
 /// Measures how many times real time this machine encodes speech and video.
-#[cfg(feature = "encode")]
 pub fn headroom(clock: Clock) -> Vec<EncodeHeadroom> {
-    codecs::headroom(clock)
+    headroom_until(clock, clock.now() + LONGEST)
+}
+
+/// The same, for whom [`LONGEST`] is too long: after `until` no further frame is begun, and what is missing then says so.
+#[cfg(feature = "encode")]
+pub fn headroom_until(clock: Clock, until: Micros) -> Vec<EncodeHeadroom> {
+    codecs::headroom_until(clock, until)
 }
 
 /// Says that this build cannot tell.
 #[cfg(not(feature = "encode"))]
-pub fn headroom(_clock: Clock) -> Vec<EncodeHeadroom> {
+pub fn headroom_until(_clock: Clock, _until: Micros) -> Vec<EncodeHeadroom> {
     let uses =
         [(Use::Audio, "opus"), (Use::Video360p, "h264"), (Use::Video720p, "h264"), (Use::Video1080p, "h264")];
     uses.map(|(use_, codec)| EncodeHeadroom {
