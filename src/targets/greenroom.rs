@@ -222,7 +222,8 @@ impl Session {
         });
         let alive_since = self.clock().now() - ALIVE;
         let drained = tokio::time::timeout(patience, self.driver.finished()).await;
-        let patience_for_log = if at_once { patience.min(self.round_trips(LAST_ROUND_TRIPS)) } else { patience };
+        let patience_for_log =
+            if at_once { patience.min(self.round_trips(LAST_ROUND_TRIPS)) } else { patience };
         let fetched = tokio::time::timeout(patience_for_log, self.link.finish()).await;
         match &self.carrier {
             Carrier::Quic(connection) | Carrier::Datagrams(connection) => quic::close(connection),

@@ -143,8 +143,10 @@ fn near(late: &Cause, lost: &Cause) -> bool {
 /// A folded cause as a line of evidence.
 fn as_evidence(cause: &Cause) -> Option<String> {
     let number = |name: &str| Some(crate::verdict::words::plain(cause.params.get(name)?));
+    // A share that rounds to nothing speaks for nothing.
+    let percent = || number("percent").filter(|share| share != "0");
     Some(match Symptom::of(cause) {
-        Symptom::Loss => format!("{} % was lost", number("percent")?),
+        Symptom::Loss => format!("{} % was lost", percent()?),
         Symptom::Narrow => {
             format!("{} of the {} Mbit/s offered got through", number("carried_mbps")?, number("mbps")?)
         }
@@ -152,9 +154,9 @@ fn as_evidence(cause: &Cause) -> Option<String> {
             format!("{} of the {} Mbit/s offered arrived in time", number("carried_mbps")?, number("mbps")?)
         }
         Symptom::Bufferbloat => format!("under load answers took {} ms longer", number("ms")?),
-        Symptom::LateLoss => format!("{} % was lost or came too late to be played", number("percent")?),
+        Symptom::LateLoss => format!("{} % was lost or came too late to be played", percent()?),
         Symptom::Pdv => format!("delay varied by {} ms (p95)", number("ms")?),
-        Symptom::BurstLoss => format!("{} % was lost within a fifth of a second", number("percent")?),
+        Symptom::BurstLoss => format!("{} % was lost within a fifth of a second", percent()?),
         Symptom::Rtt => format!("answers took {} ms, most of it in a queue", number("ms")?),
         Symptom::Other => return None,
     })
@@ -234,4 +236,22 @@ fn excess(cause: &Cause) -> f64 {
 
 fn union(a: &[Use], b: &[Use]) -> Vec<Use> {
     a.iter().chain(b).copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_share_of_nothing_is_no_evidence() {
+        let line = |percent: f64| {
+            as_evidence(&worded("late_loss_up", BTreeMap::from([("percent".to_owned(), json!(percent))])))
+        };
+        assert_eq!(line(0.0), None);
+        assert_eq!(line(2.3), Some("2.3 % was lost or came too late to be played".to_owned()));
+    }
 }
