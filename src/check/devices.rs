@@ -180,7 +180,7 @@ mod tests {
         let system = FakeAudio::new(vec![FakeSpeaker::stereo().into()]);
         let kinds = BTreeSet::from([DeviceKind::Speaker]);
         let beside = Beside { sound: Some(Arc::new(system.clone())), kinds, ..Beside::nothing() };
-        assert!(beside.sound_devices().is_some_and(|listed| listed.is_ok()));
+        assert!(beside.sound_devices().is_some_and(Result::is_ok));
         assert_eq!(system.looks(), 1);
         assert_eq!(beside.test(&CancellationToken::new()).speakers.len(), 1);
         assert_eq!(system.looks(), 2);
