@@ -204,7 +204,9 @@ mod tests {
         for (name, (hold, width), widest) in
             [("calm", calm, 120.0), ("busy", busy, 250.0), ("hogged", hogged, 250.0)]
         {
-            println!("seed {seed}, {name}: {hold} of 1000 hold the truth, half of them within ±{width:.0} ppm");
+            println!(
+                "seed {seed}, {name}: {hold} of 1000 hold the truth, half of them within ±{width:.0} ppm"
+            );
             assert!(hold >= 950, "{name}: {hold}");
             assert!(width < widest, "{name}: {width}");
         }
