@@ -77,3 +77,8 @@ pub(super) fn refusal(status: &DriverStatus) -> Option<TargetFailure> {
         () => None,
     }
 }
+
+/// Whether the host has said often enough that nobody listens there: one such word may have come from somebody else.
+pub(super) fn is_closed(status: &DriverStatus) -> bool {
+    status.unreachable.iter().filter(|error| error.kind == UnreachableKind::Port).count() >= 3
+}

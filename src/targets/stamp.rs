@@ -14,7 +14,7 @@ use greenroom_reports::verdict::TargetFailure;
 use tokio_util::sync::CancellationToken;
 
 use super::Found;
-use super::find::{addresses_of, not_sent, refusal, socket_for};
+use super::find::{addresses_of, is_closed, not_sent, refusal, socket_for};
 use crate::net::clock::Clock;
 use crate::net::pacing::{Driver, DriverOptions, End, Ended, Outcome};
 use crate::plan::ProbePlan;
@@ -122,8 +122,9 @@ impl Session<'_> {
             let back = driver.call(|sender, _| received(sender.half())).await;
             // A machine that has finished meanwhile is taken at the next turn.
             let Ok(back) = back else { continue };
-            let silent = back == 0 && self.clock.now() - start >= self.plan.give_up;
-            if back >= count || silent {
+            let silent = self.clock.now() - start >= self.plan.give_up;
+            let hopeless = back == 0 && (silent || is_closed(&driver.status()));
+            if back >= count || hopeless {
                 return Ok((driver.stop().await?, false));
             }
         }

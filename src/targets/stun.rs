@@ -1,6 +1,7 @@
 //! A STUN server: round trips and loss by Binding requests that are sent once each, and this computer's address as seen from there.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use greenroom_reports::schema::{Details, Reached, RoundTrip, StunDetails, Value};
 use greenroom_reports::trace::StampSource;
@@ -10,7 +11,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use super::Found;
-use super::find::{addresses_of, not_sent, refusal, socket_for};
+use super::find::{addresses_of, is_closed, not_sent, refusal, socket_for};
 use crate::net::clock::Clock;
 use crate::net::pacing::{Driver, DriverOptions, End, Outcome};
 use crate::plan::ProbePlan;
@@ -48,6 +49,9 @@ pub async fn measure(
 /// From the socket's opening to the first question.
 const HEAD_START: Micros = Micros::from_millis(5);
 
+/// How often it is looked whether there is anything to wait for.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Asks one address.
 async fn ask(
     server: SocketAddr,
@@ -69,10 +73,19 @@ async fn ask(
     let driver = Driver::start(prober, vec![socket], clock, &DriverOptions::precise("stun"));
     let mut driver = driver.map_err(|error| local(error.to_string()))?;
     let broke_off = || local("the measuring thread broke off".to_owned());
-    let (outcome, stopped) = tokio::select! {
-        biased;
-        outcome = driver.finished() => (outcome.map_err(|_| broke_off())?, false),
-        () = stop.cancelled() => (driver.stop().await.map_err(|_| broke_off())?, true),
+    let mut look = tokio::time::interval(LOOK);
+    let (outcome, stopped) = loop {
+        tokio::select! {
+            biased;
+            outcome = driver.finished() => break (outcome.map_err(|_| broke_off())?, false),
+            () = stop.cancelled() => break (driver.stop().await.map_err(|_| broke_off())?, true),
+            _ = look.tick() => {}
+        }
+        // A machine that has finished meanwhile is taken at the next turn.
+        let answered = driver.call(|prober, _| prober.is_answered()).await.unwrap_or(true);
+        if !answered && is_closed(&driver.status()) {
+            break (driver.stop().await.map_err(|_| broke_off())?, false);
+        }
     };
     *spent += outcome.machine.bytes();
     if !outcome.machine.is_answered() {
