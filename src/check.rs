@@ -1,10 +1,12 @@
 //! One run: plan, endpoint, traffic, verdict, report.
 
 pub mod devices;
+mod other;
 mod report;
 mod traffic;
 
 pub use devices::Beside;
+pub use other::probe;
 
 use std::fmt;
 use std::sync::Arc;
@@ -135,6 +137,8 @@ pub enum Progress {
     Reaching,
     /// The session stands.
     Reached,
+    /// Something that is no Greenroom endpoint is asked.
+    Asking,
     /// Traffic runs; these are the figures so far.
     Figures(Figures),
     /// Traffic has ended; stragglers and the endpoint's log are awaited.

@@ -191,6 +191,7 @@ mod tests {
             reached: None,
             identity: None,
             failure: None,
+            details: None,
             in_process: false,
         }
     }

@@ -5,6 +5,8 @@
 //! for, both ways at once, each direction in streams of its own. A use is blamed only for what happened while the load
 //! was at most its own rung, so the climb goes upward and no rung is offered beyond those asked for.
 
+mod probe;
+
 use std::collections::BTreeSet;
 
 use greenroom_reports::schema::{Kind, Mode, Use};
@@ -14,6 +16,7 @@ use greenroom_reports::verdict::Profile;
 use thiserror::Error;
 
 pub use crate::address::{EndpointUrl, Token};
+pub use probe::{ProbePlan, ProbeRequest, least_interval, plan_probe};
 
 /// Byte cap of a quick check unless told otherwise.
 pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
@@ -221,6 +224,16 @@ pub enum PlanError {
     /// The duration is out of bounds.
     #[error("the duration must be from {} s to {} s", SHORTEST.as_secs(), LONGEST.as_secs())]
     Duration,
+    /// Somebody else's server would be asked too often, or not at all.
+    #[error("what answers {kind} is asked every {} ms at most, and at least once in {} s", least.as_ms(), most.as_secs())]
+    TooOften {
+        /// What it is.
+        kind: &'static str,
+        /// The least time from question to question.
+        least: Micros,
+        /// The duration.
+        most: Micros,
+    },
     /// A rate is out of bounds.
     #[error("the rate {0} is out of bounds: choose from {SLOWEST} to {FASTEST}")]
     Rate(Bitrate),

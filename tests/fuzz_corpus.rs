@@ -16,6 +16,8 @@ mod report;
 mod sketch;
 #[path = "../fuzz/drive/stamp.rs"]
 mod stamp;
+#[path = "../fuzz/drive/stun.rs"]
+mod stun;
 #[path = "../fuzz/drive/trace.rs"]
 mod trace;
 #[path = "../fuzz/drive/words.rs"]
@@ -98,6 +100,11 @@ fn run_with(target: &str, corpus: &[Vec<u8>], drive: fn(&[u8])) {
 #[test]
 fn stamp_corpus() {
     run("stamp", stamp::drive);
+}
+
+#[test]
+fn stun_corpus() {
+    run("stun", stun::drive);
 }
 
 #[test]

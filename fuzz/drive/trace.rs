@@ -44,6 +44,7 @@ fn judge(trace: &Trace, how: u8) {
         reached: None,
         identity: None,
         failure: None,
+        details: None,
         in_process: false,
     };
     let question = Question {

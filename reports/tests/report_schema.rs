@@ -4,9 +4,11 @@ use greenroom_reports::schema::{ReadError, Report, SCHEMA, json_schema, read, up
 use serde_json::{Value, json};
 
 const CHECKED_IN: &str = include_str!("../schema/report-1.schema.json");
-const GOLDENS: [(&str, &str); 2] = [
+const GOLDENS: [(&str, &str); 4] = [
     ("measured", include_str!("golden/measured.json")),
     ("unreached", include_str!("golden/unreached.json")),
+    ("stun", include_str!("golden/stun.json")),
+    ("stamp", include_str!("golden/stamp.json")),
 ];
 
 fn goldens() -> impl Iterator<Item = (&'static str, Value)> {

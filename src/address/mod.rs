@@ -2,9 +2,11 @@
 //! house: text in, values out.
 
 mod fingerprint;
+mod target;
 mod token;
 mod url;
 
 pub use fingerprint::{Fingerprint, NoFingerprint};
+pub use target::{OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 pub use token::Token;
 pub use url::{DEFAULT_PORT, EndpointUrl, Host, SCHEME, UrlError};

@@ -84,29 +84,29 @@ impl FromStr for EndpointUrl {
             return Err(UrlError::Path);
         }
         let (host, port) = split_port(authority)?;
-        Ok(Self { host, port, pin })
+        Ok(Self { host, port: port.unwrap_or(DEFAULT_PORT), pin })
     }
 }
 
 /// Splits `HOST[:PORT]`, where an IPv6 address stands in brackets or has no port.
-fn split_port(authority: &str) -> Result<(Host, u16), UrlError> {
+pub(super) fn split_port(authority: &str) -> Result<(Host, Option<u16>), UrlError> {
     let no_host = || UrlError::Host(authority.to_owned());
     if let Some(bracketed) = authority.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or_else(no_host)?;
         let address: Ipv6Addr = address.parse().map_err(|_| no_host())?;
         let port = match rest.strip_prefix(':') {
-            Some(port) => parse_port(port)?,
-            None if rest.is_empty() => DEFAULT_PORT,
+            Some(port) => Some(parse_port(port)?),
+            None if rest.is_empty() => None,
             None => return Err(no_host()),
         };
         return Ok((Host::Address(address.into()), port));
     }
     if let Ok(address) = authority.parse::<IpAddr>() {
-        return Ok((Host::Address(address), DEFAULT_PORT));
+        return Ok((Host::Address(address), None));
     }
     match authority.split_once(':') {
-        Some((host, port)) => Ok((parse_host(host)?, parse_port(port)?)),
-        None => Ok((parse_host(authority)?, DEFAULT_PORT)),
+        Some((host, port)) => Ok((parse_host(host)?, Some(parse_port(port)?))),
+        None => Ok((parse_host(authority)?, None)),
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) fn tool() -> Tool {
     }
 }
 
-fn encoded(trace: &Trace) -> Option<EncodedTrace> {
+/// A trace as it goes into a report.
+pub(super) fn encoded(trace: &Trace) -> Option<EncodedTrace> {
     encoding::encode(trace)
         .inspect_err(|error| tracing::warn!("the report goes without its samples: {error}"))
         .ok()

@@ -87,7 +87,15 @@ fn not_even_here(detail: String) -> Measured {
 }
 
 fn unreached(url: String, in_process: bool) -> TargetMeta {
-    TargetMeta { url, kind: "greenroom".to_owned(), reached: None, identity: None, failure: None, in_process }
+    TargetMeta {
+        url,
+        kind: "greenroom".to_owned(),
+        reached: None,
+        identity: None,
+        failure: None,
+        details: None,
+        in_process,
+    }
 }
 
 async fn against(

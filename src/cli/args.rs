@@ -114,8 +114,9 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
-    /// Endpoint to measure against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT]
-    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
+    /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
+    /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) endpoint: Option<String>,
 
     /// Traffic to send beside audio, all at once: 360p, 720p, 1080p, screen, video@RATE, screen@RATE
@@ -135,6 +136,11 @@ pub(crate) struct MeasureArgs {
     /// How long: 1s to 10m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub(crate) duration: Micros,
+
+    /// From packet to packet, for a target that is no Greenroom endpoint: 50ms or more [default: 50ms], 4ms or more for STAMP
+    /// [default: 20ms]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) interval: Option<Micros>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -298,8 +304,15 @@ Examples:
   greenroom measure probe.example                                  audio for 10 seconds
   greenroom measure probe.example --traffic 1080p --duration 30s
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
+  greenroom measure stun:stun.example                              round trips, loss, your public address
+  greenroom measure stamp:router.example                           a router's STAMP or TWAMP Light reflector
 
-Nothing is judged: the exit code is 0 when the endpoint was measured.";
+A STUN server carries no media: there and back are measured together, 20 small packets a second.
+
+Nothing is judged.
+
+Exit codes:
+  0 the target was measured, 69 it could not be, 130 interrupted (with what was measured)";
 
 const RESPOND_EXAMPLES: &str = "\
 Examples:

@@ -156,8 +156,19 @@ fn has_camera(_beside: &Beside) -> bool {
 ///
 /// Says whether it was ended so. A second Ctrl-C ends the program at once.
 pub(super) fn watched_run(plan: Plan, beside: Beside, global: &Global) -> Result<(Report, bool), CliError> {
+    watched(plan.enough, global, async move |watch| check::check_beside(plan, watch, beside).await)
+}
+
+/// Runs something that usually takes until `enough` with live progress; Ctrl-C ends it early.
+///
+/// Says whether it was ended so. A second Ctrl-C ends the program at once.
+pub(super) fn watched(
+    enough: Micros,
+    global: &Global,
+    run: impl AsyncFnOnce(Watch) -> Report,
+) -> Result<(Report, bool), CliError> {
     let seen = output::somebody_watches(global);
-    let live = Live::start(&plan, seen);
+    let live = Live::start(enough, seen);
     let stop = CancellationToken::new();
     let teller = live.clone();
     // What is going on is logged where a watcher is told.
@@ -175,7 +186,7 @@ pub(super) fn watched_run(plan: Plan, beside: Beside, global: &Global) -> Result
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
         });
-        let report = check::check_beside(plan, watch, beside).await;
+        let report = run(watch).await;
         interrupts.abort();
         (report, stopped.is_cancelled())
     });

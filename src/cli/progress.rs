@@ -7,7 +7,6 @@ use greenroom_reports::units::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::check::{Figures, Progress};
-use crate::plan::Plan;
 
 /// The live line.
 #[derive(Debug, Clone)]
@@ -17,17 +16,17 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Shows a line for the run of `plan` if `watched`.
-    pub(super) fn start(plan: &Plan, watched: bool) -> Self {
+    /// Shows a line for a run that usually takes until `enough`, if `watched`.
+    pub(super) fn start(enough: Micros, watched: bool) -> Self {
         let target =
             if watched { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let length = u64::try_from(plan.enough.get()).unwrap_or(0);
+        let length = u64::try_from(enough.get()).unwrap_or(0);
         let bar = ProgressBar::with_draw_target(Some(length), target);
         let style = ProgressStyle::with_template("{spinner} {bar:20} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, enough: plan.enough }
+        Self { bar, enough }
     }
 
     /// Shows what is new.
@@ -38,6 +37,7 @@ impl Live {
                 tracing::info!("the endpoint answers; traffic starts");
                 self.bar.set_message("reached");
             }
+            Progress::Asking => self.bar.set_message("asking, and waiting for answers"),
             Progress::Figures(figures) => {
                 self.bar.set_position(u64::try_from(figures.at.get()).unwrap_or(0));
                 let hangs = if figures.at > self.enough { "the answer hangs, listening on · " } else { "" };

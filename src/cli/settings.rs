@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::exit::CliError;
 use super::values;
-use crate::address::UrlError;
+use crate::address::{TargetUrl, TargetUrlError};
 use crate::history;
 use crate::plan::{EndpointUrl, Token};
 
@@ -247,7 +247,13 @@ fn split(text: &str) -> Vec<String> {
 
 /// Reads an endpoint's address.
 pub(crate) fn endpoint(text: &str) -> Result<EndpointUrl, String> {
-    text.parse().map_err(|error: UrlError| error.to_string())
+    match text.parse().map_err(|error: TargetUrlError| error.to_string())? {
+        TargetUrl::Greenroom(endpoint) => Ok(endpoint),
+        TargetUrl::Other(other) => Err(format!(
+            "{other} is no Greenroom endpoint, and only against one can be told whether a call will work; \
+             write: greenroom measure {other}"
+        )),
+    }
 }
 
 fn mode(text: &str) -> Result<Mode, String> {

@@ -15,6 +15,7 @@
 //! | [`media`] | what a one-way stream sends and when |
 //! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
+//! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
 
 pub mod admission;
 pub mod capacity;
@@ -25,6 +26,7 @@ pub mod plain;
 pub mod reflector;
 pub mod sender;
 pub mod stamp;
+pub mod stun;
 #[cfg(test)]
 mod testlink;
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub struct PlainSender {
     half: Half,
     copies: CopyWindow,
     ignored: u64,
+    elsewhere: Option<SocketAddr>,
     own_numbers: bool,
 }
 
@@ -62,6 +63,7 @@ impl PlainSender {
             half: Half { clock: config.clock.clone(), ..Half::default() },
             copies: CopyWindow::new(),
             ignored: 0,
+            elsewhere: None,
             own_numbers: false,
             config,
         };
@@ -88,6 +90,16 @@ impl PlainSender {
     /// Datagrams that were not replies to this stream.
     pub const fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    /// Another address than the reflector's from which the last reply to this stream came. Such replies do not count.
+    pub const fn elsewhere(&self) -> Option<SocketAddr> {
+        self.elsewhere
+    }
+
+    /// Whether anything has come back.
+    pub fn is_answered(&self) -> bool {
+        self.half.streams.iter().any(|stream| !stream.rx.is_empty())
     }
 
     /// Whether the reflector has used numbers of its own; `false` while nothing was lost upward, or it is stateless.
@@ -162,10 +174,12 @@ impl Machine for PlainSender {
     fn handle_datagram(&mut self, now: Micros, arrival: &Arrival, payload: &[u8]) {
         let reply = ReflectorPacket::parse(Mode::Open, payload).ok();
         let ours = reply.filter(|(reply, _)| {
-            arrival.from == self.config.reflector
-                && reply.sender_seq < self.sent()
-                && (reply.ssid == self.config.ssid || reply.ssid == 0)
+            reply.sender_seq < self.sent() && (reply.ssid == self.config.ssid || reply.ssid == 0)
         });
+        if ours.is_some() && arrival.from != self.config.reflector {
+            self.elsewhere = Some(arrival.from);
+        }
+        let ours = ours.filter(|_| arrival.from == self.config.reflector);
         let Some((reply, tlvs)) =
             ours.filter(|(reply, _)| self.copies.note(reply.sender_seq) != Copy::Replay)
         else {

@@ -1,4 +1,73 @@
 //! The kinds of endpoint that can be measured, one file per kind.
 
 pub mod capacity;
+mod find;
 pub mod greenroom;
+pub mod stamp;
+pub mod stun;
+
+use greenroom_reports::assess::TargetMeta;
+use greenroom_reports::schema::{Details, Reached};
+use greenroom_reports::trace::Trace;
+use greenroom_reports::units::DataSize;
+use greenroom_reports::verdict::TargetFailure;
+use tokio_util::sync::CancellationToken;
+
+use crate::address::OtherKind;
+use crate::net::clock::Clock;
+use crate::plan::ProbePlan;
+
+/// What a run against something that is no Greenroom endpoint brought to light.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// What is known of it, and what went wrong.
+    pub meta: TargetMeta,
+    /// The samples, of kinds that have them.
+    pub trace: Option<Trace>,
+    /// Bytes sent and received at the IP layer.
+    pub spent: DataSize,
+}
+
+/// Measures something that is no Greenroom endpoint, until `stop` is cancelled. Never fails: what went wrong is in what it returns.
+pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> Measured {
+    let mut spent = DataSize::default();
+    let measured = match plan.target.kind {
+        OtherKind::Stun => stun::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Stamp => stamp::measure(plan, clock, stop, &mut spent).await,
+    };
+    let blank = TargetMeta {
+        url: plan.target.to_string(),
+        kind: plan.target.kind.scheme().to_owned(),
+        reached: None,
+        identity: None,
+        failure: None,
+        details: None,
+        in_process: false,
+    };
+    match measured {
+        Ok(Found { reached, details, trace, stopped }) => Measured {
+            meta: TargetMeta {
+                reached: Some(reached),
+                details: Some(details),
+                failure: stopped.then_some(TargetFailure::Interrupted),
+                ..blank
+            },
+            trace,
+            spent,
+        },
+        Err(failure) => Measured { meta: TargetMeta { failure: Some(failure), ..blank }, trace: None, spent },
+    }
+}
+
+/// What something told that is no Greenroom endpoint.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// How it was reached.
+    pub reached: Reached,
+    /// What it told.
+    pub details: Details,
+    /// The samples, of kinds that have them.
+    pub trace: Option<Trace>,
+    /// Whether the run was stopped before its end.
+    pub stopped: bool,
+}

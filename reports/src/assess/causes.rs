@@ -102,6 +102,7 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         }
         TargetFailure::UnknownHost { detail }
         | TargetFailure::NotThisKind { detail }
+        | TargetFailure::WrongProtocol { detail, .. }
         | TargetFailure::TlsUnverified { detail }
         | TargetFailure::Refused { detail }
         | TargetFailure::Local { detail } => vec![detail.clone()],

@@ -14,9 +14,9 @@ use crate::metrics::{burst, delay, host, reorder};
 use crate::playout;
 use crate::quality::{self, Codec, Conditions};
 use crate::schema::{
-    Burst, Capacity, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, Machine, PhaseReport,
-    Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps, Use, Value,
-    tidy,
+    Burst, Capacity, Details, DirectionReport, Distribution, Estimate, Host, LateLoss, Loaded, Machine,
+    PhaseReport, Quality, Reordering, SelfError, Series, SmoothedJitter, StreamReport, Target, Timestamps,
+    Use, Value, tidy,
 };
 use crate::trace::{Direction, Media, PhaseKind, SearchEnd, StampSource, Trace};
 use crate::units::{Bitrate, Micros, Ratio};
@@ -47,6 +47,7 @@ pub(super) fn target(
         url: meta.url.clone(),
         kind: meta.kind.clone(),
         failure: meta.failure.clone(),
+        details: meta.details.clone(),
         in_process: meta.in_process,
         identity: meta.identity,
         timestamps: Timestamps {
@@ -77,9 +78,18 @@ pub(super) fn unmeasured(meta: &TargetMeta, reason: &str) -> Target {
         url: meta.url.clone(),
         kind: meta.kind.clone(),
         failure: meta.failure.clone(),
+        details: meta.details.clone(),
         in_process: meta.in_process,
         identity: meta.identity,
-        timestamps: Timestamps::default(),
+        timestamps: Timestamps {
+            here: meta
+                .details
+                .as_ref()
+                .and_then(Details::round_trip)
+                .map(|found| found.stamped_by)
+                .unwrap_or_default(),
+            ..Timestamps::default()
+        },
         rtt_ms: Value::not_tested(reason),
         reflector_hold_ms: Value::not_tested(reason),
         up: DirectionReport::not_tested(reason),

@@ -22,7 +22,8 @@ use self::uses::{Figure, UseFindings};
 use crate::metrics::host;
 use crate::metrics::percentile::Quantile;
 use crate::schema::{
-    Cause, FaultDirection, Host, Identity, Mode, Reached, State, Target, Use, UseVerdict, Value, Verdict,
+    Cause, Details, FaultDirection, Host, Identity, Mode, Reached, State, Target, Use, UseVerdict, Value,
+    Verdict,
 };
 use crate::trace::{Direction, Trace};
 use crate::units::{Bitrate, Micros};
@@ -54,6 +55,8 @@ pub struct TargetMeta {
     pub identity: Option<Identity>,
     /// Why it could not be measured, or not to the end.
     pub failure: Option<TargetFailure>,
+    /// What an endpoint of its kind has to tell beside what follows from samples.
+    pub details: Option<Details>,
     /// Whether it runs in this program, on this computer: then nothing is said of the internet path.
     pub in_process: bool,
 }
@@ -117,6 +120,9 @@ pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
     }
 }
 
+/// Why nothing of a call is judged by an endpoint that has only details.
+const NO_MEDIA: &str = "it carries no media, which only Greenroom endpoints do";
+
 /// One endpoint judged.
 struct Judged<'a> {
     target: Target,
@@ -133,10 +139,11 @@ impl<'a> Judged<'a> {
         let mut judged = match trace {
             Some(trace) => Self::measured(meta, Observed::new(trace, question.mode), question),
             None => {
-                let reason = meta
-                    .failure
-                    .as_ref()
-                    .map_or_else(|| "nothing was sent".to_owned(), |f| failure_sentence(f, meta));
+                let reason = match (&meta.failure, &meta.details) {
+                    (Some(failure), _) => failure_sentence(failure, meta),
+                    (None, Some(_)) => NO_MEDIA.to_owned(),
+                    (None, None) => "nothing was sent".to_owned(),
+                };
                 let target = figures::unmeasured(meta, &reason);
                 Self { target, observed: None, uses: BTreeMap::new(), causes: Vec::new() }
             }
@@ -202,6 +209,11 @@ impl<'a> Judged<'a> {
         causes.extend(causes::notes(&observed));
         let target = figures::target(meta, &observed, question.profile, unusable);
         Self { target, observed: Some(observed), uses, causes }
+    }
+
+    /// Whether it has figures that did not come from media.
+    fn was_asked_well(&self) -> bool {
+        self.target.details.is_some() && self.target.state.measured().is_some()
     }
 
     /// Takes in that the probes took another way than media do at their best.
@@ -306,7 +318,9 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress
     let causes = ranking::ranked(causes, question.asked);
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
-    let measured = judged.iter().any(|judged| judged.observed.is_some());
+    let measured = judged.iter().any(|judged| judged.observed.is_some() || judged.was_asked_well());
+    // Where nothing was asked to be judged, what stood in the way of measuring is all there is to say.
+    let lead = lead.or_else(|| causes.iter().find(|_| question.asked.is_empty() && !measured));
     let decided = overall.is_some_and(|overall| certain || (overall.certainly_blocked() && answered));
     let verdict = Verdict {
         overall: state,
@@ -369,6 +383,11 @@ fn why_not_tested(
             format!("profile {}/{} does not judge it", profile.name, profile.version)
         }
         () if in_process => "the endpoint was this computer itself".to_owned(),
+        () if judged.iter().all(|judged| judged.observed.is_none() && judged.was_asked_well())
+            && !judged.is_empty() =>
+        {
+            NO_MEDIA.to_owned()
+        }
         () if judged.is_empty() => "there was no endpoint".to_owned(),
         () if !asked => "it was not asked for".to_owned(),
         () => "the run ended before it was measured".to_owned(),
@@ -440,8 +459,14 @@ fn failure_sentence(failure: &TargetFailure, meta: &TargetMeta) -> String {
     causes::of_failure(failure, host_of(&meta.url), &[], State::Inconclusive).say
 }
 
-/// The host in a URL like `greenroom://probe.example:7443#…`, for a sentence; the whole text when it is none.
+/// The host in a URL like `greenroom://probe.example:7443#…` or `stun:probe.example`, for a sentence; the whole text when it is none.
 fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let is_scheme = |text: &str| text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    // `stun:probe.example` has no slashes.
+    let rest = match url.split_once("://").or_else(|| url.split_once(':').filter(|(name, _)| is_scheme(name)))
+    {
+        Some((_, rest)) => rest,
+        None => url,
+    };
     rest.split(['/', '#', '?']).next().filter(|host| !host.is_empty()).unwrap_or(url)
 }

@@ -197,6 +197,7 @@ fn meta_of(target: &Target) -> TargetMeta {
         },
         identity: target.identity,
         failure: target.failure.clone(),
+        details: target.details.clone(),
         in_process: target.in_process,
     }
 }

@@ -9,6 +9,7 @@ pub mod loss;
 pub mod percentile;
 pub mod reorder;
 pub mod responsiveness;
+pub mod round_trip;
 pub mod sketch;
 pub mod skew;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The figures of a target as rows to show: one list for every renderer.
 
+use super::details;
 use super::number;
 use super::words;
 use crate::schema::{
@@ -49,7 +50,7 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    fn bare(value: String) -> Self {
+    pub(super) fn bare(value: String) -> Self {
         Self::Figure { value, interval: None, n: None }
     }
 
@@ -78,6 +79,11 @@ pub(super) fn samples(n: u64) -> String {
 
 /// The rows of a target, in order of interest. What only uses that nobody asked for need is for full detail.
 pub(super) fn target_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
+    let own = target.details.as_ref().map(details::rows).unwrap_or_default();
+    // What carried no media has none of the figures of media: a page of "not tested" helps nobody.
+    if !own.is_empty() && target.up.counts.planned == 0 {
+        return own;
+    }
     let mut rows = network_rows(&target.up, &target.down);
     rows.splice(0..0, round_trip_rows(target));
     rows.extend(load_rows(target, verdict));
@@ -85,6 +91,7 @@ pub(super) fn target_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
     rows.extend(quality_rows(target));
     rows.extend(detail_rows(&target.up, &target.down));
     rows.extend(self_rows(target));
+    rows.extend(own);
     rows
 }
 
@@ -237,7 +244,7 @@ fn self_rows(target: &Target) -> Vec<Row> {
 const NOT_TESTED: &str = "not tested";
 
 impl Row {
-    fn full(self) -> Self {
+    pub(super) fn full(self) -> Self {
         Self { full_only: true, ..self }
     }
 }
@@ -246,12 +253,12 @@ fn row(name: impl Into<String>, exact: &'static str, up: Cell, down: Cell) -> Ro
     Row { name: name.into(), exact, found: Found::PerDirection(up, down), full_only: false }
 }
 
-fn once(name: impl Into<String>, exact: &'static str, cell: Cell) -> Row {
+pub(super) fn once(name: impl Into<String>, exact: &'static str, cell: Cell) -> Row {
     Row { name: name.into(), exact, found: Found::Once(cell), full_only: false }
 }
 
 /// Shows a value that was measured, or why it was not.
-fn cell<T>(value: &Value<T>, show: impl FnOnce(&T) -> Cell) -> Cell {
+pub(super) fn cell<T>(value: &Value<T>, show: impl FnOnce(&T) -> Cell) -> Cell {
     match value {
         Value::Measured(found) => show(found),
         Value::Failed { reason } => Cell::Missing { state: "failed", reason: words::prose(reason) },
@@ -271,11 +278,11 @@ fn estimate(
     })
 }
 
-fn share(value: &Value<Estimate>) -> Cell {
+pub(super) fn share(value: &Value<Estimate>) -> Cell {
     estimate(value, number::percent, number::percent_interval)
 }
 
-fn time(value: &Value<Estimate>) -> Cell {
+pub(super) fn time(value: &Value<Estimate>) -> Cell {
     estimate(value, number::ms, number::ms_interval)
 }
 
@@ -303,7 +310,7 @@ fn skew(value: &Value<Estimate>) -> Cell {
     })
 }
 
-fn p50(value: &Value<Distribution>) -> Cell {
+pub(super) fn p50(value: &Value<Distribution>) -> Cell {
     cell(value, |found| Cell::Figure {
         value: number::ms(found.p50),
         interval: found.p50_bounds.and_then(|b| number::ms_interval(Some(b.low), b.high)),
@@ -311,7 +318,7 @@ fn p50(value: &Value<Distribution>) -> Cell {
     })
 }
 
-fn p95(value: &Value<Distribution>) -> Cell {
+pub(super) fn p95(value: &Value<Distribution>) -> Cell {
     cell(value, |found| match found.p95 {
         Some(p95) => Cell::Figure {
             value: number::ms(p95),
@@ -322,14 +329,14 @@ fn p95(value: &Value<Distribution>) -> Cell {
     })
 }
 
-fn p99(value: &Value<Distribution>) -> Cell {
+pub(super) fn p99(value: &Value<Distribution>) -> Cell {
     cell(value, |found| match found.p99 {
         Some(p99) => Cell::Figure { value: number::ms(p99), interval: None, n: Some(found.n) },
         None => too_few(found.n, 368),
     })
 }
 
-fn extremes(value: &Value<Distribution>) -> Cell {
+pub(super) fn extremes(value: &Value<Distribution>) -> Cell {
     cell(value, |found| {
         let value = format!("{} to {}", number::ms(found.min), number::ms(found.max));
         Cell::Figure { value: glued(&value), interval: None, n: Some(found.n) }
@@ -342,7 +349,7 @@ fn too_few(n: u64, needed: u64) -> Cell {
     Cell::Missing { state: "unknown", reason }
 }
 
-fn smoothed(value: &Value<SmoothedJitter>) -> Cell {
+pub(super) fn smoothed(value: &Value<SmoothedJitter>) -> Cell {
     cell(value, |found| Cell::Figure { value: number::ms(found.p95), interval: None, n: Some(found.n) })
 }
 
@@ -363,7 +370,7 @@ fn bursts(direction: &DirectionReport) -> Cell {
 }
 
 /// Makes a phrase unbreakable.
-fn glued(text: &str) -> String {
+pub(super) fn glued(text: &str) -> String {
     text.replace(' ', &number::GLUE.to_string())
 }
 

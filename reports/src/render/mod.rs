@@ -9,6 +9,7 @@ pub mod json;
 pub mod machine;
 pub mod terminal;
 
+mod details;
 mod devices;
 mod figures;
 mod number;

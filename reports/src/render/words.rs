@@ -274,7 +274,12 @@ pub(super) fn target_facts(target: &Target) -> Vec<String> {
     facts.extend(reached.setup_ms.map(|ms| format!("ready after {}", number::ms(ms))));
     facts.extend(target.identity.map(|known| identity(known).to_owned()));
     let Timestamps { here, there } = target.timestamps;
-    facts.push(format!("time stamps: {} here, {} there", stamps(here), stamps(there)));
+    // A server that only answers takes no times.
+    if target.details.is_some() && there == StampSource::Unknown {
+        facts.push(format!("time stamps: {} here", stamps(here)));
+    } else {
+        facts.push(format!("time stamps: {} here, {} there", stamps(here), stamps(there)));
+    }
     facts
 }
 

@@ -4,6 +4,7 @@
 //! was not measured has a reason and no value. A reader knows every field or refuses the report: a new field is a new
 //! version of the schema.
 
+mod details;
 mod devices;
 mod machine;
 mod read;
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use details::*;
 pub use devices::*;
 pub use machine::*;
 pub use read::{ReadError, json_schema, read, upgrade};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Distribution, Estimate, Use, Value};
+use super::{Details, Distribution, Estimate, Use, Value};
 use crate::trace::{Direction, PhaseKind, SearchEnd, StampSource};
 use crate::verdict::TargetFailure;
 
@@ -21,6 +21,9 @@ pub struct Target {
     pub state: Value<Reached>,
     /// Why it could not be measured, or not to the end; a run cut short has both figures and a failure.
     pub failure: Option<TargetFailure>,
+    /// What an endpoint of this kind has to tell beside the figures below; left out for a kind that has nothing to add.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
     /// Whether it ran in the same program, on the same computer: then its figures say nothing of the internet path.
     pub in_process: bool,
     /// Whether the endpoint proved who it is.

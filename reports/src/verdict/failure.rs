@@ -55,6 +55,18 @@ pub enum TargetFailure {
         /// What it said instead.
         detail: String,
     },
+    /// What answers does not speak the protocol that it was asked in.
+    WrongProtocol {
+        /// The protocol: `STUN`.
+        protocol: String,
+        /// What it said instead.
+        detail: String,
+    },
+    /// Answers come from another address than the one asked, which programs do not take.
+    AnswersFromElsewhere {
+        /// That address.
+        from: String,
+    },
     /// The endpoint proved to be somebody else: wrong pin or certificate.
     TlsUnverified {
         /// What TLS said.
@@ -104,6 +116,8 @@ impl TargetFailure {
             Self::TokenWithheld => "token_withheld",
             Self::ProtocolVersion { .. } => "protocol_version",
             Self::NotThisKind { .. } => "not_this_kind",
+            Self::WrongProtocol { .. } => "wrong_protocol",
+            Self::AnswersFromElsewhere { .. } => "answers_from_elsewhere",
             Self::TlsUnverified { .. } => "tls_unverified",
             Self::Quota { .. } => "endpoint_full",
             Self::Refused { .. } => "endpoint_said_no",
@@ -126,6 +140,7 @@ impl TargetFailure {
             | Self::TokenWithheld
             | Self::ProtocolVersion { .. }
             | Self::NotThisKind { .. }
+            | Self::WrongProtocol { .. }
             | Self::Quota { .. }
             | Self::Refused { .. } => Place::Service,
             Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } => Place::Relay,
@@ -133,6 +148,7 @@ impl TargetFailure {
             Self::UdpBlockedHere { .. } | Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
+            | Self::AnswersFromElsewhere { .. }
             | Self::TlsUnverified { .. }
             | Self::Died
             | Self::AddressChanged
@@ -160,6 +176,8 @@ impl TargetFailure {
             | Self::TokenWithheld
             | Self::ProtocolVersion { .. }
             | Self::NotThisKind { .. }
+            | Self::WrongProtocol { .. }
+            | Self::AnswersFromElsewhere { .. }
             | Self::TlsUnverified { .. }
             | Self::Quota { .. }
             | Self::Refused { .. }

@@ -99,7 +99,7 @@ const UNKNOWN: Words = Words {
 };
 
 /// Code of a failure, a few words.
-const SHORT: [(&str, &str); 21] = [
+const SHORT: [(&str, &str); 23] = [
     ("unknown_host", "the endpoint's name was not found"),
     ("endpoint_refused", "nothing listens at the endpoint"),
     ("endpoint_unreachable", "the endpoint did not answer"),
@@ -111,6 +111,8 @@ const SHORT: [(&str, &str); 21] = [
     ("token_withheld", "the endpoint did not prove who it is"),
     ("protocol_version", "the endpoint speaks another version"),
     ("not_this_kind", "no Greenroom endpoint answers there"),
+    ("wrong_protocol", "something else answers there"),
+    ("answers_from_elsewhere", "answers come from another address"),
     ("tls_unverified", "the endpoint did not prove who it is"),
     ("endpoint_full", "the endpoint is busy"),
     ("endpoint_said_no", "the endpoint refused"),
@@ -172,6 +174,16 @@ const TABLE: &[(&str, &str, &str)] = &[
         "not_this_kind",
         "What answers at {host} is not a Greenroom endpoint.",
         "Check the address and the port.",
+    ),
+    (
+        "wrong_protocol",
+        "What answers at {host} does not speak {protocol}.",
+        "Check the address and the port.",
+    ),
+    (
+        "answers_from_elsewhere",
+        "{host} answers from another address, {from}, which programs do not take for its answer.",
+        "Use the address that answers, or tell whoever runs the server that it answers from the wrong one.",
     ),
     (
         "tls_unverified",

@@ -37,6 +37,7 @@ fn meta() -> TargetMeta {
         }),
         identity: None,
         failure: None,
+        details: None,
         in_process: false,
     }
 }
@@ -405,6 +406,8 @@ fn every_failure_has_words_and_a_state() {
         TargetFailure::TokenWithheld,
         TargetFailure::ProtocolVersion { theirs: Some("9".into()), ours: "1".into() },
         TargetFailure::NotThisKind { detail: text() },
+        TargetFailure::WrongProtocol { protocol: "STUN".into(), detail: text() },
+        TargetFailure::AnswersFromElsewhere { from: "192.0.2.2:3478".into() },
         TargetFailure::TlsUnverified { detail: text() },
         TargetFailure::Quota { retry_after_s: Some(30) },
         TargetFailure::Refused { detail: text() },

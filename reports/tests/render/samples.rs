@@ -93,6 +93,7 @@ fn judged_again(text: &str) -> Report {
         reached: target.state.measured().cloned(),
         identity: target.identity,
         failure: target.failure.clone(),
+        details: target.details.clone(),
         in_process: target.in_process,
     };
     let judged = &report.settings.judged;
@@ -592,6 +593,7 @@ fn untested_target(reason: &str) -> Target {
             instead_of_udp: None,
         }),
         failure: None,
+        details: None,
         in_process: false,
         identity: Some(Identity::Verified),
         timestamps: Timestamps { here: StampSource::Kernel, there: StampSource::Kernel },

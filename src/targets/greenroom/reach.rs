@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::super::find::addresses_of;
 use super::consent::{self, reflector_of};
 use super::link::Link;
 use super::{Carrier, Session};
@@ -22,7 +23,6 @@ use crate::net::datagrams;
 use crate::net::link;
 use crate::net::pacing::{Driver, DriverOptions, End, Ended};
 use crate::net::quic::{self, ConnectError, Connected};
-use crate::net::resolve::{self, Family, ResolveError};
 use crate::net::trust::{self, Refusal, Trust};
 use crate::net::tunnel::tunnel;
 use crate::net::udp::{self, DatagramSocket, Interface, StampMode, UdpOptions};
@@ -36,7 +36,6 @@ use crate::system::CpuTicks;
 /// The longest that it takes until a silent endpoint is given up.
 pub const REACH: Duration = Duration::from_millis(2_900);
 
-const RESOLVE: Duration = Duration::from_millis(2_500);
 /// RFC 8305 section 5 recommends 250 ms from one attempt to the next.
 const STAGGER: Duration = Duration::from_millis(250);
 const CONNECT: Duration = Duration::from_millis(2_500);
@@ -78,7 +77,7 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
         clock,
         from: clock.now(),
     };
-    match attempt.connect(&addresses_of(endpoint).await?).await? {
+    match attempt.connect(&addresses_of(&endpoint.host, endpoint.port).await?).await? {
         Contact::Quic(connected, address) => match attempt.over_udp(connected, address).await {
             // A firewall that lets single ports through: QUIC's and not that of the probes.
             Err(Unreached {
@@ -98,30 +97,6 @@ pub async fn reach(plan: &Plan, endpoint: &EndpointUrl, clock: Clock) -> Result<
         },
         Contact::WebSocket(opened, blocked) => attempt.over_web_socket(*opened, blocked).await,
     }
-}
-
-async fn addresses_of(endpoint: &EndpointUrl) -> Result<Vec<SocketAddr>, TargetFailure> {
-    let resolved = resolve::resolve(&endpoint.host, endpoint.port, Family::Any, RESOLVE).await;
-    let resolved = resolved.map_err(|error| match error {
-        // Without a network no name server can be reached either.
-        ResolveError::NoNameServer { .. } | ResolveError::Slow { .. } if !resolve::is_online() => {
-            TargetFailure::NoNetwork
-        }
-        ResolveError::NoIpv4 { .. } => TargetFailure::NoIpv4,
-        ResolveError::NoIpv6 { .. } => TargetFailure::NoIpv6,
-        other => TargetFailure::UnknownHost { detail: other.to_string() },
-    })?;
-    let all = resolved.ordered();
-    let usable: Vec<SocketAddr> = all.iter().copied().filter(|to| resolve::has_route(*to)).collect();
-    if !usable.is_empty() {
-        return Ok(usable);
-    }
-    Err(match (resolved.v4.is_empty(), resolved.v6.is_empty()) {
-        _ if !resolve::is_online() => TargetFailure::NoNetwork,
-        (true, false) => TargetFailure::NoIpv6,
-        (false, true) => TargetFailure::NoIpv4,
-        _ => TargetFailure::NoNetwork,
-    })
 }
 
 /// An attempt to reach an endpoint.

@@ -146,6 +146,7 @@ fn good_devices_do_not_speak_for_a_network_that_was_to_be_tested() {
         reached: None,
         identity: None,
         failure: None,
+        details: None,
         in_process: true,
     };
     let network = || super::super::assess(&[Probed { meta: &here, trace: None }], &question);

@@ -121,6 +121,7 @@ pub(crate) fn live_a_day() -> Fallible<()> {
         reached: None,
         identity: None,
         failure: None,
+        details: None,
         in_process: false,
     };
     let mut day: BTreeMap<String, Sketch> = BTreeMap::new();

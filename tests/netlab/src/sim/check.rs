@@ -185,6 +185,7 @@ impl<'p> Agent<'p> {
             }),
             identity: Some(Identity::Verified),
             failure: None,
+            details: None,
             in_process: false,
         };
         let (conductor, there) = (None, Half::default());

@@ -1,0 +1,179 @@
+//! What an endpoint of one kind has to tell beside the figures that all media endpoints have.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::tidy;
+use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
+use crate::confidence::LEVEL;
+use crate::confidence::loss;
+use crate::metrics::round_trip::{Exchange, RoundTrips};
+use crate::trace::StampSource;
+
+/// What an endpoint of one kind has to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "of", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Details {
+    /// A STUN server.
+    Stun(StunDetails),
+    /// A STAMP reflector that is no Greenroom endpoint.
+    Stamp(StampDetails),
+}
+
+impl Details {
+    /// The round trips, of kinds that measure them by questions and answers.
+    pub fn round_trip(&self) -> Option<&RoundTrip> {
+        match self {
+            Self::Stun(stun) => Some(&stun.round_trip),
+            Self::Stamp(stamp) => Some(&stamp.round_trip),
+        }
+    }
+}
+
+/// What a STUN server told (RFC 8489).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StunDetails {
+    /// Binding requests, each sent once.
+    pub round_trip: RoundTrip,
+    /// This computer's address and port as the server sees them (XOR-MAPPED-ADDRESS).
+    pub reflexive_address: Value<Exact<String>>,
+    /// Whether another address came back in the course of the run: a NAT that changes its mapping.
+    pub reflexive_address_changed: Value<Exact<bool>>,
+    /// What the server calls itself (SOFTWARE).
+    pub software: Value<Exact<String>>,
+    /// Answers that were errors, of all answers.
+    pub error_answers: u64,
+    /// Genuine answers from another address than the one asked; they do not count as answers.
+    pub answers_from_elsewhere: u64,
+    /// Answers that were damaged on the way (FINGERPRINT); they do not count as answers.
+    pub damaged_answers: u64,
+}
+
+/// What a STAMP reflector told (RFC 8762, RFC 8972).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StampDetails {
+    /// Test packets and their reflections, the reflector's hold taken out.
+    pub round_trip: RoundTrip,
+    /// Whether it numbers its replies by itself, so that loss up and down can be told apart (RFC 8762 section 4.2). It only shows once
+    /// something was lost upward: until then `not_tested`.
+    pub stateful: Value<Exact<bool>>,
+    /// Whether it answers the extensions of RFC 8972.
+    pub extensions: Value<Exact<bool>>,
+    /// DSCP that the test packets had when they reached it (RFC 8972 section 4.4); they leave with 0.
+    pub received_dscp: Value<Exact<u8>>,
+    /// Packets of the reflector's that were no reflection of this run's, or came from another address.
+    pub ignored_packets: u64,
+}
+
+/// Figures of questions and answers. Loss and variation are those of both ways together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoundTrip {
+    /// Who took the times at this end.
+    pub stamped_by: StampSource,
+    /// Questions that the run was to ask: `planned = sent + send_failed + not_sent`.
+    pub planned: u64,
+    /// Those that left: `sent = answered + lost + awaited`.
+    pub sent: u64,
+    /// Those answered.
+    pub answered: u64,
+    /// Those given up.
+    pub lost: u64,
+    /// Those neither answered nor given up at the end.
+    pub awaited: u64,
+    /// Those that this computer refused to send.
+    pub send_failed: u64,
+    /// Those whose turn never came.
+    pub not_sent: u64,
+    /// Lost, of what was sent and is no longer awaited: the question or its answer.
+    pub loss_ratio: Value<Estimate>,
+    /// From question to answer.
+    pub rtt_ms: Value<Distribution>,
+    /// Round trip over the least one (RFC 5481 PDV).
+    pub pdv_ms: Value<Distribution>,
+    /// Mean absolute difference of the round trips of neighbors (RFC 3393).
+    pub ipdv_mean_abs_ms: Value<Estimate>,
+    /// Smoothed interarrival jitter of the round trips (RFC 3550 A.8).
+    pub jitter_rfc3550_ms: Value<SmoothedJitter>,
+}
+
+impl RoundTrip {
+    /// The figures of these questions, in the order in which they were to leave.
+    pub fn of(exchanges: &[Exchange], stamped_by: StampSource) -> Self {
+        let found = RoundTrips::of(exchanges);
+        let (counts, share) = (found.counts, found.loss());
+        let distribution = |sorted| {
+            Distribution::of(sorted)
+                .map_or_else(|| missing(counts.sent, "nothing came back"), Value::Measured)
+        };
+        Self {
+            stamped_by,
+            planned: counts.planned,
+            sent: counts.sent,
+            answered: counts.answered,
+            lost: counts.lost,
+            awaited: counts.awaited,
+            send_failed: counts.send_failed,
+            not_sent: counts.not_sent,
+            loss_ratio: match share.ratio() {
+                Some(ratio) => {
+                    let shown = loss::displayed_bursty(&found.losses, LEVEL);
+                    let (low, high) = (Some(tidy(shown.low)), Some(tidy(shown.high)));
+                    Value::Measured(Estimate { value: tidy(ratio.get()), low, high, n: share.whole })
+                }
+                None => Value::not_tested("nothing was sent, or all of it is still awaited"),
+            },
+            rtt_ms: distribution(&found.rtt),
+            pdv_ms: distribution(&found.pdv),
+            ipdv_mean_abs_ms: match found.ipdv_mean_abs {
+                Some(mean) => Value::estimate(tidy(mean.ms), mean.n),
+                None => missing(counts.sent, "no two answers in a row came"),
+            },
+            jitter_rfc3550_ms: match found.jitter_rfc3550 {
+                Some(jitter) => Value::Measured(SmoothedJitter {
+                    n: jitter.n,
+                    last: tidy(jitter.last_ms),
+                    p95: tidy(jitter.p95_ms),
+                    max: tidy(jitter.max_ms),
+                }),
+                None => missing(counts.sent, "fewer than two answers came"),
+            },
+        }
+    }
+}
+
+/// What was tried and gave nothing has failed; what was not tried was not tested.
+fn missing<T>(sent: u64, reason: &str) -> Value<T> {
+    if sent > 0 { Value::failed(reason) } else { Value::not_tested("nothing was sent") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Micros;
+
+    #[test]
+    fn what_did_not_come_back_is_a_failure_and_what_was_not_asked_was_not_tested() {
+        let silent = RoundTrip::of(&[Exchange::Lost; 60], StampSource::Kernel);
+        assert_eq!(silent.rtt_ms, Value::failed("nothing came back"));
+        let lost = silent.loss_ratio.measured().unwrap();
+        assert_eq!((lost.value, lost.n), (1.0, 60));
+        let unasked = RoundTrip::of(&[Exchange::NotSent], StampSource::Kernel);
+        assert_eq!(unasked.rtt_ms, Value::not_tested("nothing was sent"));
+        assert!(unasked.loss_ratio.measured().is_none());
+    }
+
+    #[test]
+    fn a_clean_run_bounds_its_loss() {
+        let exchange =
+            |i: i64| Exchange::Answered { at: Micros::from_millis(50 * i), rtt: Micros::from_millis(20) };
+        let clean = RoundTrip::of(&(0..200).map(exchange).collect::<Vec<_>>(), StampSource::Kernel);
+        let lost = clean.loss_ratio.measured().unwrap();
+        assert_eq!((lost.value, lost.low), (0.0, Some(0.0)));
+        assert!(lost.high.unwrap() < 0.02, "{lost:?}");
+        assert_eq!(clean.pdv_ms.measured().unwrap().max, 0.0);
+        assert_eq!(clean.rtt_ms.measured().unwrap().p95, Some(20.0));
+    }
+}

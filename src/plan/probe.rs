@@ -1,0 +1,147 @@
+//! What to ask something that is no Greenroom endpoint, how often and how long.
+//!
+//! Who runs a public server has not agreed to be measured: the rate is bounded here, in the one place where all such runs are
+//! planned, whatever is asked for.
+
+use greenroom_reports::units::Micros;
+
+use super::{LONGEST, PlanError, SHORTEST};
+use crate::address::{OtherKind, OtherUrl};
+
+/// What is wanted of a run against something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeRequest {
+    /// Against what.
+    pub target: OtherUrl,
+    /// How long to ask.
+    pub duration: Micros,
+    /// From question to question. `None`: as often as its kind allows.
+    pub interval: Option<Micros>,
+    /// Name or address of the network interface to send from. `None`: the system chooses.
+    pub interface: Option<String>,
+}
+
+/// What a run against something else is going to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbePlan {
+    /// Against what.
+    pub target: OtherUrl,
+    /// From question to question: never less than the kind allows.
+    pub interval: Micros,
+    /// Questions in all.
+    pub count: u32,
+    /// After so long a question is given up.
+    pub patience: Micros,
+    /// When nothing at all was answered for so long, the run ends.
+    pub give_up: Micros,
+    /// Name or address of the network interface to send from.
+    pub interface: Option<String>,
+}
+
+impl ProbePlan {
+    /// How long asking and waiting take at most, the lookup of the name left out.
+    pub fn longest(&self) -> Micros {
+        self.interval * i64::from(self.count.saturating_sub(1)) + self.patience
+    }
+}
+
+/// The least time from question to question that a kind of target allows.
+pub const fn least_interval(kind: OtherKind) -> Micros {
+    match kind {
+        // 20 a second: a server that did not consent.
+        OtherKind::Stun => Micros::from_millis(50),
+        // 250 a second: a reflector is there to be measured with.
+        OtherKind::Stamp => Micros::from_millis(4),
+    }
+}
+
+/// From question to question where nothing else is asked for.
+const fn usual_interval(kind: OtherKind) -> Micros {
+    match kind {
+        OtherKind::Stun => least_interval(kind),
+        // As often as audio is sent.
+        OtherKind::Stamp => Micros::from_millis(20),
+    }
+}
+
+/// Plans a run against something else.
+///
+/// # Errors
+///
+/// [`PlanError::Duration`] or [`PlanError::TooOften`] when a bound is violated.
+pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
+    if !(SHORTEST..=LONGEST).contains(&request.duration) {
+        return Err(PlanError::Duration);
+    }
+    let least = least_interval(request.target.kind);
+    let interval = request.interval.unwrap_or(usual_interval(request.target.kind));
+    if interval < least || interval > request.duration {
+        return Err(PlanError::TooOften {
+            kind: request.target.kind.scheme(),
+            least,
+            most: request.duration,
+        });
+    }
+    let count = request.duration.get() / interval.get().max(1);
+    Ok(ProbePlan {
+        target: request.target.clone(),
+        interval,
+        count: u32::try_from(count).unwrap_or(u32::MAX).max(1),
+        patience: PATIENCE,
+        give_up: GIVE_UP,
+        interface: request.interface.clone(),
+    })
+}
+
+/// A question is given up after Tmax = 3 s, as in every run that is not quick.
+const PATIENCE: Micros = Micros::from_secs(3);
+/// Who has not answered a single question by then is silent.
+const GIVE_UP: Micros = Micros::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::TargetUrl;
+
+    fn request(interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
+        request_to("stun:probe.example", interval_ms, duration)
+    }
+
+    fn request_to(url: &str, interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
+        let Ok(TargetUrl::Other(target)) = url.parse() else { panic!("a target") };
+        let interval = interval_ms.map(Micros::from_millis);
+        ProbeRequest { target, duration, interval, interface: None }
+    }
+
+    #[test]
+    fn whoever_did_not_consent_is_asked_twenty_times_a_second_at_most() {
+        let plan = plan_probe(&request(None, Micros::from_secs(10))).expect("within bounds");
+        assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
+        assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
+        for kind in OtherKind::ALL.into_iter().filter(|kind| *kind != OtherKind::Stamp) {
+            assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
+        }
+        for interval in [49, 1, 0, -50] {
+            let refused = plan_probe(&request(Some(interval), Micros::from_secs(10)));
+            assert!(matches!(refused, Err(PlanError::TooOften { .. })), "{interval}");
+        }
+    }
+
+    #[test]
+    fn reflectors_are_asked_two_hundred_and_fifty_times_a_second_at_most() {
+        let second = Micros::from_secs(1);
+        let plan = |ms| plan_probe(&request_to("stamp:probe.example", ms, second));
+        assert_eq!(plan(None).expect("as often as audio").count, 50);
+        assert_eq!(plan(Some(4)).expect("the most").count, 250);
+        assert!(matches!(plan(Some(3)), Err(PlanError::TooOften { .. })));
+    }
+
+    #[test]
+    fn seldom_is_fine_and_never_is_not() {
+        let plan = plan_probe(&request(Some(1_000), Micros::from_secs(1))).expect("one question");
+        assert_eq!(plan.count, 1);
+        assert!(plan_probe(&request(Some(1_001), Micros::from_secs(1))).is_err());
+        assert_eq!(plan_probe(&request(None, Micros::from_millis(999))), Err(PlanError::Duration));
+        assert_eq!(plan_probe(&request(None, Micros::from_secs(601))), Err(PlanError::Duration));
+    }
+}
