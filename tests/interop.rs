@@ -115,6 +115,23 @@ async fn our_sender_measures_their_reflector() {
 }
 
 #[test]
+fn our_command_measures_their_reflector() {
+    for ip in LOOPBACKS {
+        let reflector = Reflector::start(ip, &["--stateful-reflector"]);
+        let url = format!("stamp:{}", reflector.at);
+        let output = support::greenroom(["measure", &url, "--duration", "1s", "--json", "-"]).output();
+        let output = output.expect("the binary runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let details = &report["targets"][0]["details"];
+        let trips = &details["round_trip"];
+        assert_eq!((&trips["sent"], &trips["answered"]), (&50.into(), &50.into()), "{ip}: {trips}");
+        assert_eq!(details["extensions"]["value"], true, "{ip}: {details}");
+        assert_eq!(details["received_dscp"]["value"], 0, "{ip}: {details}");
+    }
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "one packet, by hand")]
 fn authenticated_packets_verify_at_both_ends() {
     let folder = tempfile::tempdir().expect("a temporary directory");
