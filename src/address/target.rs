@@ -92,7 +92,7 @@ pub enum TargetUrlError {
 /// How everything is written that can be measured.
 fn forms() -> String {
     let others: Vec<&str> = OtherKind::ALL.into_iter().map(OtherKind::form).collect();
-    format!("HOST[:PORT] for a Greenroom endpoint, or {}", others.join(", "))
+    format!("HOST[:PORT] or greenroom://HOST for a Greenroom endpoint, or {}", others.join(", "))
 }
 
 impl FromStr for TargetUrl {

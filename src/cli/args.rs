@@ -304,8 +304,8 @@ Examples:
   greenroom measure probe.example                                  audio for 10 seconds
   greenroom measure probe.example --traffic 1080p --duration 30s
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
-  greenroom measure stun:stun.example                              round trips, loss, your public address
-  greenroom measure stamp:router.example                           a router's STAMP or TWAMP Light reflector
+  greenroom measure stun:stun.example                              round trips, loss, your address
+  greenroom measure stamp:router.example                           a router's STAMP reflector
 
 A STUN server carries no media: there and back are measured together, 20 small packets a second.
 

@@ -14,7 +14,7 @@ pub(super) fn rows(details: &Details) -> Vec<Row> {
 
 fn stun(stun: &StunDetails) -> Vec<Row> {
     let mut rows = round_trip(&stun.round_trip, "one Binding request, sent once, to its answer (RFC 8489)");
-    rows.push(once("This computer as seen from there", "XOR-MAPPED-ADDRESS", text(&stun.reflexive_address)));
+    rows.push(once("Your address as seen there", "XOR-MAPPED-ADDRESS", text(&stun.reflexive_address)));
     if stun.reflexive_address_changed.fact() == Some(&true) {
         let cell = Cell::bare("yes: the NAT on the way does not keep its mapping".to_owned());
         rows.push(once("That address changed meanwhile", "XOR-MAPPED-ADDRESS over the run", cell));

@@ -1,6 +1,6 @@
 //! STUN (RFC 8489): Binding requests out, their answers in, each one transaction of its own.
 //!
-//! Only what measuring takes. Requests carry SOFTWARE and FINGERPRINT and no credentials; answers are read with
+//! Only what measuring takes. Requests carry FINGERPRINT and no credentials; answers are read with
 //! XOR-MAPPED-ADDRESS (MAPPED-ADDRESS of servers that know only RFC 3489), SOFTWARE, ERROR-CODE and FINGERPRINT.
 
 pub mod prober;
