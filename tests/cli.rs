@@ -71,7 +71,7 @@ fn wrong_usage_is_64_and_says_what_to_do() {
         (&["check", "host:0"], &["1 to 65535"]),
         (&["check", "host#sha256=12"], &["64 hexadecimal digits"]),
         (&["check", "--profile", "skype"], &["skype", "teams/1"]),
-        (&["measure"], &["name the endpoint"]),
+        (&["measure"], &["name what to measure"]),
         (&["measure", "host", "--duration", "0s"], &["from 1 s to 600 s"]),
         (&["measure", "host", "--traffic", "video@1Gbit"], &["out of bounds", "50.0 Mbit/s"]),
         (&["measure", "host", "--traffic", "video@fast"], &["2Mbit"]),
