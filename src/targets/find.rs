@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use greenroom_reports::verdict::TargetFailure;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::Host;
 use crate::net::clock::Clock;
@@ -38,6 +39,19 @@ pub(super) async fn addresses_of(host: &Host, port: u16) -> Result<Vec<SocketAdd
         (false, true) => TargetFailure::NoIpv4,
         _ => TargetFailure::NoNetwork,
     })
+}
+
+/// Like [`addresses_of`], until `stop` ends the run.
+pub(super) async fn addresses_unless(
+    stop: &CancellationToken,
+    host: &Host,
+    port: u16,
+) -> Result<Vec<SocketAddr>, TargetFailure> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(TargetFailure::Interrupted),
+        found = addresses_of(host, port) => found,
+    }
 }
 
 /// Opens a socket of the server's family on any port.

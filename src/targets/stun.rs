@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use super::Found;
-use super::find::{addresses_of, is_closed, not_sent, refusal, socket_for};
+use super::find::{addresses_unless, is_closed, not_sent, refusal, socket_for};
 use crate::net::clock::Clock;
 use crate::net::pacing::{Driver, DriverOptions, End, Outcome};
 use crate::plan::ProbePlan;
@@ -30,11 +30,7 @@ pub async fn measure(
     stop: &CancellationToken,
     spent: &mut DataSize,
 ) -> Result<Found, TargetFailure> {
-    let addresses = tokio::select! {
-        biased;
-        () = stop.cancelled() => return Err(TargetFailure::Interrupted),
-        found = addresses_of(&plan.target.host, plan.target.port) => found?,
-    };
+    let addresses = addresses_unless(stop, &plan.target.host, plan.target.port).await?;
     let mut failure = TargetFailure::NoNetwork;
     for server in addresses {
         match ask(server, plan, clock, stop, spent).await {
