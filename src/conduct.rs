@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::slice;
 
 use greenroom_reports::assess::{Assessment, Probed, Question, TargetMeta, assess};
+use greenroom_reports::schema::Use;
 use greenroom_reports::trace::{PhaseKind, Trace};
 use greenroom_reports::units::Micros;
 
@@ -19,6 +20,8 @@ pub const LATER_LOOK: Micros = Micros::from_millis(500);
 pub const REST: Micros = Micros::from_millis(1_500);
 /// Phases and streams are announced so long before they are due.
 pub const AHEAD: Micros = Micros::from_millis(20);
+/// Audio is heard alone for so long at least, however much of it is lost.
+pub const HEARD: Micros = Micros::from_millis(500);
 /// Nothing from the endpoint for so long: it has died, or the path has. Beyond any outage that a call survives.
 pub const DEAD: Micros = Micros::from_secs(3);
 
@@ -38,7 +41,9 @@ pub enum Cue {
 /// Gives the cues of a run whose traffic has started.
 #[derive(Debug, Clone)]
 pub struct Conductor<'p> {
+    plan: &'p Plan,
     start: Micros,
+    zero: Micros,
     end: Micros,
     upcoming: Peekable<slice::Iter<'p, PlannedPhase>>,
     next_look: Micros,
@@ -52,7 +57,9 @@ impl<'p> Conductor<'p> {
     /// Conducts a plan whose traffic starts at `start`.
     pub fn new(plan: &'p Plan, start: Micros) -> Self {
         Self {
+            plan,
             start,
+            zero: start,
             end: start + plan.traffic_ends(),
             upcoming: plan.phases.iter().peekable(),
             next_look: start + LOOK,
@@ -67,6 +74,12 @@ impl<'p> Conductor<'p> {
         self.start
     }
 
+    /// The point from which the times of the plan's phases and streams count: [`start`](Self::start), or earlier where media began
+    /// before their time.
+    pub const fn zero(&self) -> Micros {
+        self.zero
+    }
+
     /// What is being offered.
     pub const fn phase(&self) -> PhaseKind {
         self.phase
@@ -74,8 +87,8 @@ impl<'p> Conductor<'p> {
 
     /// What is to be done next. Ask again at once until told to wait.
     pub fn cue(&mut self, now: Micros) -> Cue {
-        let (start, soon) = (self.start, now + AHEAD);
-        if let Some(phase) = self.upcoming.next_if(|phase| start + phase.from <= soon) {
+        let (zero, soon) = (self.zero, now + AHEAD);
+        if let Some(phase) = self.upcoming.next_if(|phase| zero + phase.from <= soon) {
             self.phase = phase.kind;
             return Cue::Begin(*phase);
         }
@@ -86,12 +99,29 @@ impl<'p> Conductor<'p> {
             self.next_look = now + if now < self.enough { LOOK } else { LATER_LOOK };
             return Cue::Look;
         }
-        let phase = self.upcoming.peek().map_or(self.end, |phase| start + phase.from - AHEAD);
+        let phase = self.upcoming.peek().map_or(self.end, |phase| zero + phase.from - AHEAD);
         Cue::Wait(phase.min(self.next_look))
     }
 
-    /// Takes in what a look has shown: where it will do and the time for that has come, nothing more is offered.
-    pub fn rest(&mut self, now: Micros, so_far: &Assessment) {
+    /// Takes in what a look has shown: where audio alone already loses too much, media begin at once; where what there is will do and
+    /// the time for that has come, nothing more is offered.
+    pub fn take_in(&mut self, now: Micros, so_far: &Assessment) {
+        if self.phase == PhaseKind::Idle && now - self.start >= HEARD && loses_too_much(self.plan, so_far) {
+            self.hasten(now);
+        }
+        self.rest(now, so_far);
+    }
+
+    /// Moves all that is still to come, as a whole, so that the next phase begins now.
+    fn hasten(&mut self, now: Micros) {
+        if let Some(next) = self.upcoming.peek() {
+            let early = (self.zero + next.from) - (now + AHEAD);
+            self.zero -= early.max(Micros::ZERO);
+            self.end = self.end.min(self.zero + self.plan.traffic_ends());
+        }
+    }
+
+    fn rest(&mut self, now: Micros, so_far: &Assessment) {
         if now < self.next_rest {
             return;
         }
@@ -118,6 +148,17 @@ pub fn judge(plan: &Plan, meta: &TargetMeta, trace: Option<&Trace>, at_cap: bool
     assess(&[Probed { meta, trace }], &question)
 }
 
+/// Whether audio alone loses more than is good for one of the media that were asked for, each way taken by itself. Then there is no
+/// more to learn from listening to it alone: the media bring ten times as many packets to judge by.
+fn loses_too_much(plan: &Plan, so_far: &Assessment) -> bool {
+    let media = plan.uses.iter().filter(|use_| **use_ != Use::Audio);
+    let good = media.filter_map(|use_| plan.profile.uses.get(use_)?.loss_ratio.as_ref()).map(|band| band.good);
+    let Some(good) = good.reduce(f64::min) else { return false };
+    let mut ways = so_far.targets.iter().flat_map(|target| [&target.up, &target.down]);
+    plan.stop_early
+        && ways.any(|way| way.loss_ratio.measured().and_then(|loss| loss.low).is_some_and(|low| low > good))
+}
+
 /// Whether a run may stop, given what there is so far.
 pub fn may_stop(plan: &Plan, so_far: &Assessment) -> bool {
     plan.stop_early && so_far.decided
@@ -125,6 +166,8 @@ pub fn may_stop(plan: &Plan, so_far: &Assessment) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use greenroom_reports::schema::{Estimate, Value};
+
     use super::*;
     use crate::plan::{EndpointUrl, Request, plan};
 
@@ -182,6 +225,29 @@ mod tests {
         conductor.rest(Micros::from_millis(6_000), &will_do);
         assert_eq!(ends(&conductor), 6_000);
         assert_eq!(conductor.cue(Micros::from_millis(1)), Cue::Begin(plan.phases[0]));
+    }
+
+    #[test]
+    fn media_begin_early_where_audio_alone_loses_too_much() {
+        let plan = quick();
+        let mut lossy = judge(&plan, &meta(), None, false);
+        let loss =
+            |low| Value::Measured(Estimate { value: 0.2, low: Some(low), high: Some(0.4), n: 50 });
+        let begins = |so_far: &Assessment, at_ms| {
+            let mut conductor = Conductor::new(&plan, Micros::ZERO);
+            assert_eq!(conductor.cue(Micros::ZERO), Cue::Begin(plan.phases[0]));
+            let at = Micros::from_millis(at_ms);
+            conductor.take_in(at, so_far);
+            let begun = (conductor.cue(at) == Cue::Begin(plan.phases[1])).then_some(plan.phases[1]);
+            begun.map(|phase| (conductor.zero() + phase.from, conductor.end - conductor.zero()))
+        };
+        lossy.targets[0].down.loss_ratio = loss(0.015);
+        assert_eq!(begins(&lossy, 700), None, "no more than is good for video");
+        lossy.targets[0].down.loss_ratio = loss(0.016);
+        assert_eq!(begins(&lossy, 499), None, "hardly heard");
+        let (from, lasting) = begins(&lossy, 700).expect("begins");
+        assert_eq!(from, Micros::from_millis(700) + AHEAD);
+        assert_eq!(lasting, plan.traffic_ends(), "all of it, as planned");
     }
 
     fn meta() -> TargetMeta {

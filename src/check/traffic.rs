@@ -164,7 +164,7 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
         let now = clock.now();
         let until = match conductor.cue(now) {
             Cue::Begin(phase) => {
-                begin(session, plan, phase, start).await;
+                begin(session, plan, phase, conductor.zero()).await;
                 continue;
             }
             Cue::Look => {
@@ -190,7 +190,7 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
                 if conduct::may_stop(plan, &assessment) {
                     return Ending::Decided;
                 }
-                conductor.rest(now, &assessment);
+                conductor.take_in(now, &assessment);
                 continue;
             }
             Cue::Wait(until) => until,
@@ -211,11 +211,11 @@ async fn offer(session: &mut Session, plan: &Plan, meta: &TargetMeta, watch: &Wa
     }
 }
 
-/// Begins a phase and the streams that begin with it.
-async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, start: Micros) {
-    session.begin_phase(phase, start + phase.from);
+/// Begins a phase and the streams that begin with it. The plan's times count from `zero`.
+async fn begin(session: &mut Session, plan: &Plan, phase: PlannedPhase, zero: Micros) {
+    session.begin_phase(phase, zero + phase.from);
     for stream in conduct::streams_of(plan, phase) {
-        session.start_stream(stream, start + stream.from, start + stream.to, u64::from(stream.id.0)).await;
+        session.start_stream(stream, zero + stream.from, zero + stream.to, u64::from(stream.id.0)).await;
     }
     if let Some(search) = plan.search.filter(|_| phase.kind == PhaseKind::Capacity) {
         session.start_search(search, PlannedSearch::direction(&phase)).await;

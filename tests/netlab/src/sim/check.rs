@@ -223,7 +223,7 @@ impl<'p> Agent<'p> {
         let mut conductor = self.conductor.take().unwrap_or_else(|| Conductor::new(self.plan, start));
         loop {
             match conductor.cue(now) {
-                Cue::Begin(phase) => self.begin(now, phase, start),
+                Cue::Begin(phase) => self.begin(now, phase, conductor.zero()),
                 Cue::Look if conductor.is_dead(now, self.sender.last_heard()) => {
                     self.fail(TargetFailure::Died, now);
                     break;
@@ -234,7 +234,7 @@ impl<'p> Agent<'p> {
                         self.end(now, Ending::Decided);
                         break;
                     }
-                    conductor.rest(now, &assessment);
+                    conductor.take_in(now, &assessment);
                 }
                 Cue::Wait(until) => {
                     self.wait = Some(until.max(now + Micros::from_millis(1)));
@@ -249,10 +249,10 @@ impl<'p> Agent<'p> {
         self.conductor = Some(conductor);
     }
 
-    fn begin(&mut self, now: Micros, phase: PlannedPhase, start: Micros) {
-        self.sender.begin_phase(start + phase.from, phase.kind, phase.offered_up, phase.offered_down);
+    fn begin(&mut self, now: Micros, phase: PlannedPhase, zero: Micros) {
+        self.sender.begin_phase(zero + phase.from, phase.kind, phase.offered_up, phase.offered_down);
         for stream in conduct::streams_of(self.plan, phase) {
-            let (from, until) = (start + stream.from, start + stream.to);
+            let (from, until) = (zero + stream.from, zero + stream.to);
             let media = MediaPlan {
                 stream: stream.id,
                 media: stream.spec.media,
