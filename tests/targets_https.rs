@@ -90,7 +90,7 @@ fn http2_service(authority: &Authority, body: &'static [u8]) -> SocketAddr {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let answer = hyper::service::service_fn(|_| async {
+                    let answer = hyper::service::service_fn(move |_| async move {
                         Ok::<_, std::convert::Infallible>(hyper::Response::new(Full::new(
                             Bytes::from_static(body),
                         )))

@@ -155,7 +155,7 @@ async fn follow(
     stop: &CancellationToken,
 ) -> (Vec<Redirect>, Option<String>) {
     let mut passed = Vec::new();
-    let (mut page, mut address, mut answer) = (page.clone(), address, first.clone());
+    let (mut page, mut answer) = (page.clone(), first.clone());
     loop {
         let Some((redirect, next)) = redirect::of(&answer, &page) else { return (passed, None) };
         passed.push(redirect);
@@ -166,22 +166,39 @@ async fn follow(
             Next::Page(next) => next,
             Next::Nowhere(why) => return (passed, Some(why)),
         };
-        if fetching.proxy.is_none() {
-            match addresses_unless(stop, &page.host, page.port).await.map(|all| all.first().copied()) {
-                Ok(Some(first)) => address = first,
-                _ => return (passed, Some("the name it leads to was not found".to_owned())),
-            }
-        }
-        let fetched = tokio::select! {
-            biased;
-            () = stop.cancelled() => return (passed, Some("the run was stopped".to_owned())),
-            fetched = fetching.once(address, page.clone()) => fetched,
+        // Through a proxy everything goes to the proxy.
+        let addresses = match &fetching.proxy {
+            Some(_) => Ok(vec![address]),
+            None => addresses_unless(stop, &page.host, page.port).await,
         };
-        match fetched.answer {
+        let Ok(addresses) = addresses else {
+            return (passed, Some("the name it leads to was not found".to_owned()));
+        };
+        match first_answer(fetching, addresses, &page, stop).await {
             Some(next) => answer = next,
             None => return (passed, Some("nothing answers where it leads to".to_owned())),
         }
     }
+}
+
+/// The answer of the first address that gives one; `None` when none does or the run is stopped.
+async fn first_answer(
+    fetching: &Fetching,
+    addresses: Vec<SocketAddr>,
+    page: &Page,
+    stop: &CancellationToken,
+) -> Option<Answer> {
+    for address in addresses {
+        let fetched = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            fetched = fetching.once(address, page.clone()) => fetched,
+        };
+        if fetched.answer.is_some() {
+            return fetched.answer;
+        }
+    }
+    None
 }
 
 /// What suggests that something on the way answers in the service's place.

@@ -11,6 +11,7 @@ use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::{DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -296,7 +297,10 @@ impl Pings {
 
 fn how_it_broke(error: &Error) -> String {
     match error {
-        Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed => {
+        Error::Io(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             "the connection was broken off".to_owned()
         }
         other => other.to_string().chars().take(LONGEST_REASON).collect(),
