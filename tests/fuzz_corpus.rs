@@ -6,8 +6,12 @@
 mod chunks;
 #[path = "../fuzz/drive/control.rs"]
 mod control;
+#[path = "../fuzz/drive/dns.rs"]
+mod dns;
 #[path = "../fuzz/drive/machines.rs"]
 mod machines;
+#[path = "../fuzz/drive/ntp.rs"]
+mod ntp;
 #[path = "../fuzz/drive/profile.rs"]
 mod profile;
 #[path = "../fuzz/drive/report.rs"]
@@ -105,6 +109,16 @@ fn stamp_corpus() {
 #[test]
 fn stun_corpus() {
     run("stun", stun::drive);
+}
+
+#[test]
+fn dns_corpus() {
+    run("dns", dns::drive);
+}
+
+#[test]
+fn ntp_corpus() {
+    run("ntp", ntp::drive);
 }
 
 #[test]

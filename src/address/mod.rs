@@ -2,11 +2,13 @@
 //! house: text in, values out.
 
 mod fingerprint;
+mod part;
 mod target;
 mod token;
 mod url;
 
 pub use fingerprint::{Fingerprint, NoFingerprint};
+pub use part::{Expected, Part, Question, RecordType};
 pub use target::{OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 pub use token::Token;
 pub use url::{DEFAULT_PORT, EndpointUrl, Host, SCHEME, UrlError};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::part::{self, Part};
 use super::url::{self, EndpointUrl, Host, SCHEME, UrlError};
 
 /// Something that can be measured.
@@ -23,6 +24,8 @@ pub struct OtherUrl {
     pub host: Host,
     /// Its port.
     pub port: u16,
+    /// What is asked for there, of kinds that have such a part.
+    pub part: Part,
 }
 
 /// What something is that is no Greenroom endpoint.
@@ -32,17 +35,48 @@ pub enum OtherKind {
     Stun,
     /// A STAMP or TWAMP Light reflector.
     Stamp,
+    /// A name, as name servers know it.
+    Dns,
+    /// Anything that speaks TLS over TCP.
+    Tls,
+    /// A web service.
+    Https,
+    /// Anything that takes TCP connections.
+    Tcp,
+    /// A time server.
+    Ntp,
+    /// A WebSocket over TLS.
+    Wss,
+    /// Anything that speaks QUIC.
+    Quic,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 2] = [Self::Stun, Self::Stamp];
+    pub const ALL: [Self; 9] = [
+        Self::Stun,
+        Self::Stamp,
+        Self::Dns,
+        Self::Tls,
+        Self::Https,
+        Self::Tcp,
+        Self::Ntp,
+        Self::Wss,
+        Self::Quic,
+    ];
 
     /// Its name in URLs and reports.
     pub const fn scheme(self) -> &'static str {
         match self {
             Self::Stun => "stun",
             Self::Stamp => "stamp",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Ntp => "ntp",
+            Self::Wss => "wss",
+            Self::Quic => "quic",
         }
     }
 
@@ -51,15 +85,36 @@ impl OtherKind {
         match self {
             Self::Stun => Some(3478),
             Self::Stamp => Some(862),
+            Self::Dns => Some(53),
+            Self::Tls | Self::Https | Self::Wss | Self::Quic => Some(443),
+            Self::Tcp => None,
+            Self::Ntp => Some(123),
         }
     }
 
     /// How it is written, for who wrote something else.
-    const fn form(self) -> &'static str {
+    pub(super) const fn form(self) -> &'static str {
         match self {
             Self::Stun => "stun:HOST[:PORT]",
             Self::Stamp => "stamp:HOST[:PORT]",
+            Self::Dns => "dns:NAME or dns://NAMESERVER[:PORT]/NAME[?type=A,AAAA,HTTPS]",
+            Self::Tls => "tls:HOST[:PORT][#issuer=NAME]",
+            Self::Https => "https://HOST[:PORT][/PATH][#issuer=NAME]",
+            Self::Tcp => "tcp:HOST:PORT",
+            Self::Ntp => "ntp:HOST[:PORT]",
+            Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
+            Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
         }
+    }
+
+    /// Whether it shows a certificate, of which something may be expected.
+    pub(super) const fn has_certificate(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Wss | Self::Quic)
+    }
+
+    /// Whether its URL has a path.
+    pub(super) const fn has_path(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
     }
 }
 
@@ -81,6 +136,26 @@ pub enum TargetUrlError {
         /// How it is written.
         form: &'static str,
     },
+    /// No port where one must be.
+    #[error("which port? Write {form}")]
+    NoPort {
+        /// How it is written.
+        form: &'static str,
+    },
+    /// The part behind `#` names neither an issuer nor a certificate.
+    #[error("behind # only issuer=NAME may stand, or sha256= and 64 hexadecimal digits")]
+    Expected,
+    /// A path with characters that it cannot have.
+    #[error("a path has no spaces and no control characters; write them as % and two hexadecimal digits")]
+    Path,
+    /// A name server is asked for a name, and an address is none.
+    #[error("{what:?} is no name to ask for; write {form}")]
+    NoName {
+        /// As given.
+        what: String,
+        /// How it is written.
+        form: &'static str,
+    },
     /// A name with letters beyond ASCII.
     #[error("{host:?} has letters beyond a to z: write the name as DNS has it, which begins with xn--")]
     Idn {
@@ -99,8 +174,10 @@ impl FromStr for TargetUrl {
     type Err = TargetUrlError;
 
     fn from_str(text: &str) -> Result<Self, TargetUrlError> {
-        // Looked for first and everywhere, so that no other message repeats a secret.
-        if text.contains('@') || text.contains('?') {
+        // Looked for first and everywhere, so that no other message repeats a secret. Of a name's types a query may speak, and
+        // of nothing else.
+        let query = text.split_once('?').filter(|_| !part::is_question(text));
+        if text.contains('@') || query.is_some() {
             return Err(UrlError::Secret.into());
         }
         match split_scheme(text) {
@@ -141,17 +218,33 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
 fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
     let known = OtherKind::ALL.into_iter().find(|kind| scheme.eq_ignore_ascii_case(kind.scheme()));
     let kind = known.ok_or_else(|| TargetUrlError::Scheme { scheme: scheme.to_owned() })?;
-    let authority = rest.strip_prefix("//").unwrap_or(rest);
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    if authority.contains(['/', '#']) {
+    if !rest.is_ascii() {
+        let host = rest.trim_start_matches('/').split(['/', '#']).next().unwrap_or(rest);
+        return Err(TargetUrlError::Idn { host: host.to_owned() });
+    }
+    if kind == OtherKind::Dns {
+        return part::question(rest).map(TargetUrl::Other);
+    }
+    let (rest, expected) = match rest.split_once('#') {
+        Some((rest, fragment)) if kind.has_certificate() => (rest, Some(part::expected(fragment)?)),
+        Some(_) => return Err(TargetUrlError::Behind { form: kind.form() }),
+        None => (rest, None),
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    if !kind.has_path() && path != "/" {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
-    if !authority.is_ascii() {
-        return Err(TargetUrlError::Idn { host: authority.to_owned() });
-    }
     let (host, port) = url::split_port(authority)?;
-    let port = port.or(kind.default_port()).ok_or(UrlError::Port(String::new()))?;
-    Ok(TargetUrl::Other(OtherUrl { kind, host, port }))
+    let port = port.or(kind.default_port()).ok_or(TargetUrlError::NoPort { form: kind.form() })?;
+    let part = match kind.has_certificate() {
+        true => Part::Service { path: part::path(path)?, expected },
+        false => Part::None,
+    };
+    Ok(TargetUrl::Other(OtherUrl { kind, host, port, part }))
 }
 
 impl From<EndpointUrl> for TargetUrl {
@@ -163,11 +256,18 @@ impl From<EndpointUrl> for TargetUrl {
 /// As it stands in a report, without the default port.
 impl fmt::Display for OtherUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.scheme(), self.host)?;
+        if let Part::Question(question) = &self.part {
+            return question.write(f, &self.host, self.port);
+        }
+        let slashes = if self.kind.has_path() { "//" } else { "" };
+        write!(f, "{}:{slashes}{}", self.kind.scheme(), self.host)?;
         if self.kind.default_port() != Some(self.port) {
             write!(f, ":{}", self.port)?;
         }
-        Ok(())
+        match &self.part {
+            Part::Service { path, .. } if path != "/" => f.write_str(path),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -183,7 +283,9 @@ impl fmt::Display for TargetUrl {
 
 #[cfg(test)]
 mod tests {
+    use super::super::part::Expected;
     use super::*;
+    use crate::address::Fingerprint;
 
     fn parse(text: &str) -> Result<TargetUrl, TargetUrlError> {
         text.parse()
@@ -199,24 +301,81 @@ mod tests {
             ("stamp:192.0.2.1:862", "stamp:192.0.2.1"),
             ("stun:[2001:db8::1]:5", "stun:[2001:db8::1]:5"),
             ("stun:2001:db8::1", "stun:[2001:db8::1]"),
+            ("tcp:probe.example:22", "tcp:probe.example:22"),
+            ("tcp://[::1]:22", "tcp:[::1]:22"),
+            ("tls:probe.example", "tls:probe.example"),
+            ("tls://probe.example:8443/", "tls:probe.example:8443"),
+            ("https://Probe.Example", "https://probe.example"),
+            ("https:probe.example:8443/a/b%20c", "https://probe.example:8443/a/b%20c"),
+            ("wss://[::1]/chat", "wss://[::1]/chat"),
+            ("ntp:192.0.2.1", "ntp:192.0.2.1"),
+            ("quic:probe.example:7443", "quic:probe.example:7443"),
+            ("dns:probe.example", "dns:probe.example"),
+            ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
+            ("dns:///probe.example", "dns:probe.example"),
+            ("dns://192.0.2.53/probe.example", "dns://192.0.2.53/probe.example"),
+            ("dns://[2001:db8::53]:5353/probe.example", "dns://[2001:db8::53]:5353/probe.example"),
+            ("dns:probe.example?type=aaaa", "dns:probe.example?type=AAAA"),
+            ("dns:probe.example?TYPE=A,HTTPS,A", "dns:probe.example?type=A,HTTPS"),
         ] {
             let url = parse(text).unwrap();
             assert!(matches!(url, TargetUrl::Other(_)), "{text}");
             assert_eq!(url.to_string(), shown, "{text}");
             assert_eq!(parse(shown).unwrap(), url, "what is shown can be read again");
         }
-        for text in ["probe.example", "stun:7443", "stun", "[::1]:7443", "::1", "fe80::1", "greenroom://a:1"]
-        {
+        for text in [
+            "probe.example",
+            "tls:7443",
+            "dns:53",
+            "stun:7443",
+            "stun",
+            "[::1]:7443",
+            "::1",
+            "fe80::1",
+            "greenroom://a:1",
+        ] {
             assert!(matches!(parse(text), Ok(TargetUrl::Greenroom(_))), "{text}");
         }
     }
 
     #[test]
     fn a_secret_is_refused_and_never_repeated() {
-        for text in ["stun:hunter2@probe.example", "stun:probe.example?key=hunter2", "gopher:hunter2@x"] {
+        for text in [
+            "stun:hunter2@probe.example",
+            "stun:probe.example?key=hunter2",
+            "gopher:hunter2@x",
+            "https://probe.example/?key=hunter2",
+            "https://user:hunter2@probe.example/",
+            "wss://probe.example/#issuer=hunter2@",
+            "dns:hunter2@192.0.2.1",
+            "dns:probe.example?key=hunter2",
+            "dns:probe.example?type=A&key=hunter2",
+            "dns:probe.example?type=A?hunter2",
+            "dns:probe.example?type=hunter2",
+        ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::Secret.into(), "{text}");
             assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn of_a_certificate_something_may_be_expected() {
+        let part = |text: &str| match parse(text) {
+            Ok(TargetUrl::Other(OtherUrl { part: Part::Service { path, expected }, .. })) => (path, expected),
+            other => panic!("{text}: {other:?}"),
+        };
+        let issuer = Some(Expected::Issuer("Some CA".to_owned()));
+        assert_eq!(part("tls:probe.example#issuer=Some%20CA"), ("/".to_owned(), issuer.clone()));
+        assert_eq!(part("https://probe.example/a#issuer=Some CA"), ("/a".to_owned(), issuer));
+        let pin = Fingerprint::of(b"abc");
+        let pinned = part(&format!("quic:probe.example#sha256={pin}"));
+        assert_eq!(pinned, ("/".to_owned(), Some(Expected::Certificate(pin))));
+        for text in ["tls:a#", "tls:a#issuer=", "tls:a#issuer=%zz", "tls:a#sha256=00", "tls:a#other=x"] {
+            assert_eq!(parse(text), Err(TargetUrlError::Expected), "{text}");
+        }
+        for text in ["https://a/b c", "https://a/%zz", "https://a/\u{7f}"] {
+            assert_eq!(parse(text), Err(TargetUrlError::Path), "{text}");
         }
     }
 
@@ -230,6 +389,14 @@ mod tests {
         assert!(matches!(parse("stun:probe.example/path"), Err(TargetUrlError::Behind { .. })));
         assert!(matches!(parse("stun:probe.example#x"), Err(TargetUrlError::Behind { .. })));
         assert!(matches!(parse("stun:bücher.example"), Err(TargetUrlError::Idn { .. })));
+        let idn = parse("https://bücher.example/path").unwrap_err();
+        assert_eq!(idn, TargetUrlError::Idn { host: "bücher.example".to_owned() });
+        for text in ["tcp:probe.example", "tcp://[::1]"] {
+            assert!(matches!(parse(text), Err(TargetUrlError::NoPort { .. })), "{text}");
+        }
+        for text in ["tls:probe.example/path", "ntp:probe.example#issuer=x", "tcp:a:1#x"] {
+            assert!(matches!(parse(text), Err(TargetUrlError::Behind { .. })), "{text}");
+        }
         for text in
             ["stun:", "stun://", "stun:a..b", "stun:probe.example:0", "stun:[::1", "stun:probe.example:x"]
         {

@@ -146,6 +146,11 @@ impl fmt::Display for Host {
 }
 
 impl Host {
+    /// Reads `HOST[:PORT]`, where an IPv6 address stands in brackets or has no port. `None` when it is neither a name nor an address.
+    pub fn with_port(authority: &str) -> Option<(Self, Option<u16>)> {
+        split_port(authority).ok()
+    }
+
     /// The name for a TLS handshake: without brackets.
     pub fn server_name(&self) -> String {
         match self {

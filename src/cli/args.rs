@@ -115,7 +115,8 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
-    /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector
+    /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
+    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) endpoint: Option<String>,
 
@@ -137,8 +138,8 @@ pub(crate) struct MeasureArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub(crate) duration: Micros,
 
-    /// From packet to packet, for a target that is no Greenroom endpoint: 50ms or more [default: 50ms], 4ms or more for STAMP
-    /// [default: 20ms]
+    /// From question to question, for a target that is no Greenroom endpoint: as often as its kind allows or less often
+    /// [default: 20ms for STAMP, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) interval: Option<Micros>,
 
@@ -306,8 +307,14 @@ Examples:
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
   greenroom measure stun:stun.example                              round trips, loss, your address
   greenroom measure stamp:router.example                           a router's STAMP reflector
+  greenroom measure dns:probe.example                              this computer's name servers
+  greenroom measure dns://192.0.2.53/probe.example?type=A,HTTPS    one name server
+  greenroom measure https://probe.example/health                   each step of a request, and the certificate
+  greenroom measure tls:probe.example#issuer=NAME                  the certificate, and who should vouch for it
+  greenroom measure tcp:probe.example:5061                         also wss://HOST/PATH, quic:HOST
+  greenroom measure ntp:time.example                               how far this computer's clock is off
 
-A STUN server carries no media: there and back are measured together, 20 small packets a second.
+These carry no media: there and back are measured together, with 20 packets a second at most.
 
 Nothing is judged.
 

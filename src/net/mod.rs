@@ -1,16 +1,20 @@
 //! The shell: sockets, clocks, threads, and the drivers of the state machines in [`crate::proto`].
 
 pub mod bulk;
+pub mod certificates;
 pub mod clock;
 pub mod datagrams;
 pub mod identity;
 pub mod link;
+pub mod name_servers;
 pub mod pacing;
 pub mod quic;
 pub mod resolve;
 pub mod stamps;
+pub mod tcp;
 pub mod tls;
 pub mod trust;
 pub mod tunnel;
 pub mod udp;
+pub mod witness;
 pub mod ws;

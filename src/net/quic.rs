@@ -19,6 +19,10 @@ use super::identity::{IdentityError, ServerIdentity};
 use super::trust::{Identity, Refusal, Trust, client_config};
 use super::udp::{Interface, OpenError, use_interface};
 
+mod look;
+
+pub use look::{Seen, look};
+
 /// Application protocol of Greenroom's own control, grants and bulk.
 pub const ALPN: &[u8] = b"greenroom/1";
 /// How long a connection attempt may stay without an answer.

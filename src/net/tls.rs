@@ -92,7 +92,7 @@ async fn connect_tcp(interface: Option<&Interface>, to: SocketAddr) -> Result<Tc
     Ok(stream)
 }
 
-fn tcp_socket(interface: Option<&Interface>, to: SocketAddr) -> Result<TcpSocket, OpenError> {
+pub(super) fn tcp_socket(interface: Option<&Interface>, to: SocketAddr) -> Result<TcpSocket, OpenError> {
     let any = any_of_family(to);
     let failed = |source| OpenError::Bind { local: any, source };
     let (domain, tcp) = (socket2::Domain::for_address(to), socket2::Protocol::TCP);

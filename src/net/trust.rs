@@ -133,7 +133,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The roots that this system trusts; read once. What cannot be read is left out: certificates then show as unverified.
-fn system_roots() -> Arc<RootCertStore> {
+pub(super) fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| {
         let found = rustls_native_certs::load_native_certs();

@@ -48,8 +48,16 @@ impl ProbePlan {
 /// The least time from question to question that a kind of target allows.
 pub const fn least_interval(kind: OtherKind) -> Micros {
     match kind {
-        // 20 a second: a server that did not consent.
-        OtherKind::Stun => Micros::from_millis(50),
+        // 20 packets a second, one to a question: a server that did not consent.
+        OtherKind::Stun | OtherKind::Dns => Micros::from_millis(50),
+        // The same of connections: four packets each way make and end one.
+        OtherKind::Tcp => Micros::from_millis(200),
+        // With its acknowledgment two packets each way.
+        OtherKind::Wss => Micros::from_millis(100),
+        // A handshake and what follows takes about ten packets each way.
+        OtherKind::Tls | OtherKind::Https | OtherKind::Quic => Micros::from_millis(500),
+        // Less than the least that servers allow (RFC 5905 section 14, RFC 8633 section 3.1: minpoll), who tolerate a few.
+        OtherKind::Ntp => Micros::from_secs(2),
         // 250 a second: a reflector is there to be measured with.
         OtherKind::Stamp => Micros::from_millis(4),
     }
@@ -58,7 +66,9 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp => least_interval(kind),
+        OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
+        OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
         OtherKind::Stamp => Micros::from_millis(20),
     }
@@ -75,7 +85,8 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
     }
     let least = least_interval(request.target.kind);
     let interval = request.interval.unwrap_or(usual_interval(request.target.kind));
-    if interval < least || interval > request.duration {
+    // What nobody chose may be longer than the run: one question is asked then.
+    if interval < least || (request.interval.is_some() && interval > request.duration) {
         return Err(PlanError::TooOften {
             kind: request.target.kind.scheme(),
             least,
@@ -124,6 +135,25 @@ mod tests {
         for interval in [49, 1, 0, -50] {
             let refused = plan_probe(&request(Some(interval), Micros::from_secs(10)));
             assert!(matches!(refused, Err(PlanError::TooOften { .. })), "{interval}");
+        }
+    }
+
+    #[test]
+    fn time_servers_are_asked_every_other_second_and_once_in_a_short_run() {
+        let plan = |ms, s| plan_probe(&request_to("ntp:probe.example", ms, Micros::from_secs(s)));
+        assert_eq!(plan(None, 10).expect("within bounds").count, 5);
+        assert_eq!(plan(None, 1).expect("one question").count, 1);
+        assert!(plan(Some(1_999), 10).is_err());
+    }
+
+    #[test]
+    fn connections_cost_more_packets_than_questions() {
+        let plan = |url, ms| plan_probe(&request_to(url, ms, Micros::from_secs(10)));
+        assert_eq!(plan("tcp:probe.example:22", None).expect("4 a second").count, 40);
+        assert!(plan("tcp:probe.example:22", Some(199)).is_err());
+        for url in ["tls:probe.example", "https://probe.example", "quic:probe.example"] {
+            assert_eq!(plan(url, None).expect("one a second").count, 10);
+            assert!(plan(url, Some(499)).is_err(), "{url}");
         }
     }
 

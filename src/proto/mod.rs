@@ -6,9 +6,12 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`admission`] | who may measure, how many at once, how fast in all |
+//! | [`asking`] | asks a server over UDP, each question once |
 //! | [`capacity`] | the search for the rate that a direction carries |
 //! | [`machine`] | the contract between a state machine and its driver |
 //! | [`control`] | what client and endpoint say to each other on a reliable stream |
+//! | [`dns`] | DNS messages (RFC 1035, RFC 9460), and what to ask a name server |
+//! | [`ntp`] | NTP packets (RFC 5905), and what to ask a time server |
 //! | [`sender`] | the client's side of a session |
 //! | [`reflector`] | the endpoint's side of all sessions of a socket |
 //! | [`plain`] | a sender of unauthenticated STAMP, for routers and other tools |
@@ -18,10 +21,13 @@
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
 
 pub mod admission;
+pub mod asking;
 pub mod capacity;
 pub mod control;
+pub mod dns;
 pub mod machine;
 pub mod media;
+pub mod ntp;
 pub mod plain;
 pub mod reflector;
 pub mod sender;

@@ -1,13 +1,26 @@
 //! The kinds of endpoint that can be measured, one file per kind.
 
+mod asking;
 pub mod capacity;
+pub mod dns;
+mod fetch;
 mod find;
 pub mod greenroom;
+pub mod https;
+pub mod ntp;
+mod proxy;
+pub mod quic;
+mod redirect;
+mod repeat;
+mod security;
 pub mod stamp;
 pub mod stun;
+pub mod tcp;
+pub mod tls;
+pub mod wss;
 
 use greenroom_reports::assess::TargetMeta;
-use greenroom_reports::schema::{Details, Reached};
+use greenroom_reports::schema::{Details, Identity, Reached, Security};
 use greenroom_reports::trace::Trace;
 use greenroom_reports::units::DataSize;
 use greenroom_reports::verdict::TargetFailure;
@@ -34,6 +47,13 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
     let measured = match plan.target.kind {
         OtherKind::Stun => stun::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Stamp => stamp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Dns => dns::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Tcp => tcp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Tls => tls::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Https => https::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Ntp => ntp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
     };
     let blank = TargetMeta {
         url: plan.target.to_string(),
@@ -48,6 +68,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         Ok(Found { reached, details, trace, stopped }) => Measured {
             meta: TargetMeta {
                 reached: Some(reached),
+                identity: details.security().map(identity),
                 details: Some(details),
                 failure: stopped.then_some(TargetFailure::Interrupted),
                 ..blank
@@ -57,6 +78,12 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         },
         Err(failure) => Measured { meta: TargetMeta { failure: Some(failure), ..blank }, trace: None, spent },
     }
+}
+
+/// Whether what was shown proves who is there: a certificate that holds, or the one expected.
+fn identity(security: &Security) -> Identity {
+    let holds = security.verified.fact() == Some(&true) && security.as_expected.fact() != Some(&false);
+    if holds { Identity::Verified } else { Identity::Unverified }
 }
 
 /// What something told that is no Greenroom endpoint.

@@ -104,6 +104,8 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         | TargetFailure::NotThisKind { detail }
         | TargetFailure::WrongProtocol { detail, .. }
         | TargetFailure::TlsUnverified { detail }
+        | TargetFailure::TlsRefused { detail }
+        | TargetFailure::Proxy { detail, .. }
         | TargetFailure::Refused { detail }
         | TargetFailure::Local { detail } => vec![detail.clone()],
         TargetFailure::Died => {

@@ -1,7 +1,7 @@
 //! What an endpoint of one kind has to tell, as rows to show.
 
 use super::figures::{Cell, Row, cell, extremes, glued, once, p50, p95, p99, share, smoothed, time};
-use super::{number, words};
+use super::{names, number, services, words};
 use crate::schema::{Details, Exact, RoundTrip, StampDetails, StunDetails, Value};
 
 /// The rows of a kind's own figures, in order of interest.
@@ -9,6 +9,13 @@ pub(super) fn rows(details: &Details) -> Vec<Row> {
     match details {
         Details::Stun(stun) => self::stun(stun),
         Details::Stamp(stamp) => self::stamp(stamp),
+        Details::Dns(dns) => names::dns(dns),
+        Details::Ntp(ntp) => names::ntp(ntp),
+        Details::Tcp(tcp) => services::tcp(tcp),
+        Details::Tls(tls) => services::tls(tls),
+        Details::Https(https) => services::https(https),
+        Details::Wss(wss) => services::wss(wss),
+        Details::Quic(quic) => services::quic(quic),
     }
 }
 
@@ -29,19 +36,13 @@ fn stun(stun: &StunDetails) -> Vec<Row> {
             stun.damaged_answers,
         ),
     ];
-    rows.extend(counts.map(|(name, exact, n)| {
-        let row = once(name, exact, Cell::bare(number::count(n)));
-        if n > 0 { row } else { row.full() }
-    }));
+    rows.extend(counts.map(|(name, exact, n)| unless_zero(name, exact, n)));
     rows
 }
 
 fn stamp(stamp: &StampDetails) -> Vec<Row> {
     let mut rows =
         round_trip(&stamp.round_trip, "test packet to reflection, without the reflector's hold (RFC 8762)");
-    let yes_or_no = |value: &Value<Exact<bool>>| {
-        cell(value, |found| Cell::bare(if found.value { "yes" } else { "no" }.to_owned()))
-    };
     rows.extend([
         once("The reflector counts by itself", "stateful (RFC 8762 section 4.2)", yes_or_no(&stamp.stateful)),
         once("It knows extensions", "RFC 8972", yes_or_no(&stamp.extensions)),
@@ -56,7 +57,7 @@ fn stamp(stamp: &StampDetails) -> Vec<Row> {
     rows
 }
 
-fn round_trip(found: &RoundTrip, exact: &'static str) -> Vec<Row> {
+pub(super) fn round_trip(found: &RoundTrip, exact: &'static str) -> Vec<Row> {
     let sent = format!("{} of {}", number::count(found.sent), number::count(found.planned));
     vec![
         once("Round trip, median", exact, p50(&found.rtt_ms)),
@@ -80,6 +81,21 @@ fn round_trip(found: &RoundTrip, exact: &'static str) -> Vec<Row> {
 }
 
 /// A fact in the other end's own words.
-fn text(value: &Value<Exact<String>>) -> Cell {
+pub(super) fn text(value: &Value<Exact<String>>) -> Cell {
     cell(value, |found| Cell::bare(words::clean(&found.value).into_owned()))
+}
+
+pub(super) fn yes_or_no(value: &Value<Exact<bool>>) -> Cell {
+    cell(value, |found| Cell::bare(if found.value { "yes" } else { "no" }.to_owned()))
+}
+
+/// A time taken once.
+pub(super) fn moment(value: &Value<Exact<f64>>) -> Cell {
+    cell(value, |found| Cell::bare(number::ms(found.value)))
+}
+
+/// A count that is only of interest when it is not zero.
+pub(super) fn unless_zero(name: &'static str, exact: &'static str, n: u64) -> Row {
+    let row = once(name, exact, Cell::bare(number::count(n)));
+    if n > 0 { row } else { row.full() }
 }

@@ -12,5 +12,7 @@ pub mod terminal;
 mod details;
 mod devices;
 mod figures;
+mod names;
 mod number;
+mod services;
 mod words;

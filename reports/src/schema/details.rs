@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::value::tidy;
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
+use super::{
+    DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
+};
 use crate::confidence::LEVEL;
 use crate::confidence::loss;
 use crate::metrics::round_trip::{Exchange, RoundTrips};
@@ -18,6 +21,20 @@ pub enum Details {
     Stun(StunDetails),
     /// A STAMP reflector that is no Greenroom endpoint.
     Stamp(StampDetails),
+    /// A name, as name servers know it.
+    Dns(DnsDetails),
+    /// Something that speaks TLS.
+    Tls(TlsDetails),
+    /// A web service.
+    Https(Box<HttpsDetails>),
+    /// Something that takes TCP connections.
+    Tcp(TcpDetails),
+    /// A time server.
+    Ntp(NtpDetails),
+    /// A WebSocket.
+    Wss(WssDetails),
+    /// Something that speaks QUIC.
+    Quic(QuicDetails),
 }
 
 impl Details {
@@ -26,6 +43,25 @@ impl Details {
         match self {
             Self::Stun(stun) => Some(&stun.round_trip),
             Self::Stamp(stamp) => Some(&stamp.round_trip),
+            // Every name server has its own.
+            Self::Dns(_) => None,
+            Self::Tls(tls) => Some(&tls.connect.round_trip),
+            Self::Https(https) => Some(&https.connect.round_trip),
+            Self::Tcp(tcp) => Some(&tcp.connect.round_trip),
+            Self::Ntp(ntp) => Some(&ntp.round_trip),
+            Self::Wss(wss) => Some(&wss.round_trip),
+            Self::Quic(quic) => Some(&quic.round_trip),
+        }
+    }
+
+    /// What was agreed on and the certificate, of kinds that encrypt by TLS.
+    pub fn security(&self) -> Option<&Security> {
+        match self {
+            Self::Tls(tls) => Some(&tls.security),
+            Self::Https(https) => Some(&https.security),
+            Self::Wss(wss) => Some(&wss.security),
+            Self::Quic(quic) => Some(&quic.security),
+            Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
         }
     }
 }

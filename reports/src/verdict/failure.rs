@@ -82,6 +82,32 @@ pub enum TargetFailure {
         /// The reason it gave.
         detail: String,
     },
+    /// The connection is broken off as soon as it is made, or in the middle of the handshake.
+    Reset,
+    /// The connection is taken, and then nothing comes over it.
+    Mute {
+        /// The protocol that it was asked in: `TLS`.
+        protocol: String,
+    },
+    /// An encrypted connection is refused.
+    TlsRefused {
+        /// What TLS said.
+        detail: String,
+    },
+    /// The proxy does not let the connection through.
+    Proxy {
+        /// The proxy.
+        proxy: String,
+        /// What it said.
+        detail: String,
+    },
+    /// This computer knows no name server.
+    NoNameServer,
+    /// None of this computer's name servers answers.
+    NameServersSilent {
+        /// Their addresses.
+        servers: String,
+    },
     /// The endpoint stopped answering while the run was on.
     Died,
     /// The address of one end changed while the run was on: what is genuine comes from another one.
@@ -121,6 +147,12 @@ impl TargetFailure {
             Self::TlsUnverified { .. } => "tls_unverified",
             Self::Quota { .. } => "endpoint_full",
             Self::Refused { .. } => "endpoint_said_no",
+            Self::Reset => "connection_reset",
+            Self::Mute { .. } => "connection_mute",
+            Self::TlsRefused { .. } => "tls_refused",
+            Self::Proxy { .. } => "proxy_failed",
+            Self::NoNameServer => "no_name_server",
+            Self::NameServersSilent { .. } => "name_servers_silent",
             Self::Died => "endpoint_died",
             Self::AddressChanged => "address_changed",
             Self::NoIpv4 => "no_ipv4",
@@ -142,14 +174,18 @@ impl TargetFailure {
             | Self::NotThisKind { .. }
             | Self::WrongProtocol { .. }
             | Self::Quota { .. }
+            | Self::TlsRefused { .. }
             | Self::Refused { .. } => Place::Service,
-            Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } => Place::Relay,
-            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork => Place::LocalNetwork,
+            Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } | Self::Proxy { .. } => Place::Relay,
+            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => Place::LocalNetwork,
             Self::UdpBlockedHere { .. } | Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
             | Self::AnswersFromElsewhere { .. }
             | Self::TlsUnverified { .. }
+            | Self::Reset
+            | Self::Mute { .. }
+            | Self::NameServersSilent { .. }
             | Self::Died
             | Self::AddressChanged
             | Self::Interrupted => Place::Unknown,
@@ -168,6 +204,12 @@ impl TargetFailure {
             | Self::UdpBlocked { .. }
             | Self::UdpPortBlocked { .. }
             | Self::UdpBlockedHere { .. }
+            | Self::Reset
+            | Self::Mute { .. }
+            | Self::TlsRefused { .. }
+            | Self::Proxy { .. }
+            | Self::NoNameServer
+            | Self::NameServersSilent { .. }
             | Self::NoIpv4
             | Self::NoIpv6
             | Self::NoNetwork => State::Blocked,

@@ -99,7 +99,7 @@ const UNKNOWN: Words = Words {
 };
 
 /// Code of a failure, a few words.
-const SHORT: [(&str, &str); 23] = [
+const SHORT: [(&str, &str); 29] = [
     ("unknown_host", "the endpoint's name was not found"),
     ("endpoint_refused", "nothing listens at the endpoint"),
     ("endpoint_unreachable", "the endpoint did not answer"),
@@ -116,6 +116,12 @@ const SHORT: [(&str, &str); 23] = [
     ("tls_unverified", "the endpoint did not prove who it is"),
     ("endpoint_full", "the endpoint is busy"),
     ("endpoint_said_no", "the endpoint refused"),
+    ("connection_reset", "the connection is broken off"),
+    ("connection_mute", "the connection is taken, and nothing comes over it"),
+    ("tls_refused", "the encrypted connection was refused"),
+    ("proxy_failed", "the proxy did not let it through"),
+    ("no_name_server", "this computer knows no name server"),
+    ("name_servers_silent", "no name server answers"),
     ("endpoint_died", "the endpoint stopped answering"),
     ("address_changed", "the network changed during the check"),
     ("no_ipv4", "there is no IPv4 here"),
@@ -192,6 +198,36 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     ("endpoint_full", "{host} is busy with other measurements.", "Try again in a minute."),
     ("endpoint_said_no", "{host} refused the measurement.", "Ask whoever runs the endpoint why."),
+    (
+        "connection_reset",
+        "The connection to {host} is broken off as soon as it is made.",
+        "Ask whoever runs it whether it lets you in; a firewall on the way can do the same.",
+    ),
+    (
+        "connection_mute",
+        "{host} takes the connection and then says nothing in {protocol}.",
+        "Check the port; if it is right, the service hangs, or a firewall lets connections begin and nothing more.",
+    ),
+    (
+        "tls_refused",
+        "{host} refused the encrypted connection.",
+        "Show the details to whoever runs it: {detail}.",
+    ),
+    (
+        "proxy_failed",
+        "The proxy {proxy} did not let the connection to {host} through.",
+        "Check HTTPS_PROXY, or ask whoever runs the proxy to allow it.",
+    ),
+    (
+        "no_name_server",
+        "This computer knows no name server, so no name can be looked up.",
+        "Connect to a network, or name a server: dns://ADDRESS/NAME.",
+    ),
+    (
+        "name_servers_silent",
+        "None of this computer's name servers answers ({servers}).",
+        "Check that you are online; if you are, restart the router, or ask whoever runs the network.",
+    ),
     (
         "endpoint_died",
         "{host} stopped answering in the middle of the check.",

@@ -1,0 +1,181 @@
+//! What a URL asks for beyond host and port: a path, what to expect of a certificate, or a question to name servers.
+
+use std::fmt;
+
+use super::target::{OtherKind, OtherUrl, TargetUrlError};
+use super::url::{self, UrlError};
+use super::{Fingerprint, Host};
+
+/// What is asked for, of kinds that have such a part.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Nothing.
+    None,
+    /// Something that shows a certificate.
+    Service {
+        /// Its path, `/` where none was written. Without a query, which may hold a secret.
+        path: String,
+        /// What its certificate is expected to be.
+        expected: Option<Expected>,
+    },
+    /// A question to name servers; the host is the name asked for.
+    Question(Question),
+}
+
+/// What a certificate is expected to be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Expected {
+    /// Vouched for by somebody whose name holds this.
+    Issuer(String),
+    /// This one.
+    Certificate(Fingerprint),
+}
+
+/// A question to name servers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Whom to ask. `None`: whom this computer asks.
+    pub server: Option<Host>,
+    /// For what, each once. Never empty.
+    pub types: Vec<RecordType>,
+}
+
+/// What a name server is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordType {
+    /// IPv4 addresses (RFC 1035).
+    A,
+    /// IPv6 addresses (RFC 3596).
+    Aaaa,
+    /// How to reach a web service (RFC 9460).
+    Https,
+    /// How to reach another service (RFC 9460).
+    Svcb,
+}
+
+impl RecordType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::A, Self::Aaaa, Self::Https, Self::Svcb];
+    /// Those asked for where nothing else is said.
+    pub const USUAL: [Self; 3] = [Self::A, Self::Aaaa, Self::Https];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Https => "HTTPS",
+            Self::Svcb => "SVCB",
+        }
+    }
+}
+
+const SCHEME: &str = "dns:";
+const QUERY: &str = "type=";
+
+/// Whether the query of this text is one of a question to name servers and holds nothing but types: no secret.
+pub(super) fn is_question(text: &str) -> bool {
+    let Some((before, query)) = text.split_once('?') else { return false };
+    begins_with(before, SCHEME) && types(query).is_some()
+}
+
+/// Reads what stands behind `dns:` (RFC 4501): `NAME[?type=…]` or `//NAMESERVER[:PORT]/NAME[?type=…]`.
+pub(super) fn question(rest: &str) -> Result<OtherUrl, TargetUrlError> {
+    let form = OtherKind::Dns.form();
+    let (rest, types) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, types(query).ok_or(UrlError::Secret)?),
+        None => (rest, RecordType::USUAL.to_vec()),
+    };
+    let (server, name) = match rest.strip_prefix("//") {
+        // A name server and no name: `dns://192.0.2.53`.
+        Some(authority) => match authority.split_once('/') {
+            Some(("", name)) => (None, name),
+            Some((server, name)) => (Some(url::split_port(server)?), name),
+            None => return Err(TargetUrlError::NoName { what: String::new(), form }),
+        },
+        None => (None, rest),
+    };
+    if name.contains(['/', '#']) {
+        return Err(TargetUrlError::Behind { form });
+    }
+    let host = match url::split_port(name) {
+        Ok((host @ Host::Name(_), None)) => host,
+        _ => return Err(TargetUrlError::NoName { what: name.to_owned(), form }),
+    };
+    let usual = OtherKind::Dns.default_port().unwrap_or_default();
+    let port = server.as_ref().and_then(|(_, port)| *port).unwrap_or(usual);
+    let server = server.map(|(host, _)| host);
+    let part = Part::Question(Question { server, types });
+    Ok(OtherUrl { kind: OtherKind::Dns, host, port, part })
+}
+
+/// `type=A,AAAA`: each once, in the order given.
+fn types(query: &str) -> Option<Vec<RecordType>> {
+    if !begins_with(query, QUERY) {
+        return None;
+    }
+    let mut types = Vec::new();
+    for name in query.get(QUERY.len()..)?.split(',') {
+        let known = RecordType::ALL.into_iter().find(|known| name.eq_ignore_ascii_case(known.name()))?;
+        if !types.contains(&known) {
+            types.push(known);
+        }
+    }
+    Some(types)
+}
+
+/// Reads what stands behind `#`.
+pub(super) fn expected(fragment: &str) -> Result<Expected, TargetUrlError> {
+    let issuer = fragment.strip_prefix("issuer=").and_then(decoded);
+    let issuer = issuer.filter(|name| !name.trim().is_empty()).map(Expected::Issuer);
+    let pin = fragment.strip_prefix("sha256=").and_then(|pin| pin.parse().ok());
+    issuer.or(pin.map(Expected::Certificate)).ok_or(TargetUrlError::Expected)
+}
+
+/// A path as it goes over the wire.
+pub(super) fn path(path: &str) -> Result<String, TargetUrlError> {
+    let visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible && decoded(path).is_some() { Ok(path.to_owned()) } else { Err(TargetUrlError::Path) }
+}
+
+/// Takes `%20` and the like out.
+fn decoded(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        rest = more;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(more.get(..2)?).ok()?;
+            octets.push(u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?);
+            rest = more.get(2..)?;
+        } else {
+            octets.push(*first);
+        }
+    }
+    // A path may hold any octets; only what is no text at all is told by its replacement.
+    Some(String::from_utf8_lossy(&octets).into_owned())
+}
+
+fn begins_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start))
+}
+
+impl Question {
+    /// Writes it as it stands in a report.
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, name: &Host, port: u16) -> fmt::Result {
+        f.write_str(SCHEME)?;
+        if let Some(server) = &self.server {
+            write!(f, "//{server}")?;
+            if OtherKind::Dns.default_port() != Some(port) {
+                write!(f, ":{port}")?;
+            }
+            f.write_str("/")?;
+        }
+        write!(f, "{name}")?;
+        if self.types != RecordType::USUAL {
+            let names: Vec<&str> = self.types.iter().map(|kind| kind.name()).collect();
+            write!(f, "?{QUERY}{}", names.join(","))?;
+        }
+        Ok(())
+    }
+}
