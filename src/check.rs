@@ -11,7 +11,8 @@ pub use other::probe;
 use std::fmt;
 use std::sync::Arc;
 
-use greenroom_reports::schema::{Devices, EncodeHeadroom, Machine, Report};
+use greenroom_reports::assess::TargetMeta;
+use greenroom_reports::schema::{Devices, EncodeHeadroom, Kind, Machine, Report};
 use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use crate::devices::Clock as Timer;
 use crate::devices::host::{self as machine, encode};
 use crate::net::clock::Clock;
 use crate::plan::Plan;
+use crate::targets::gateway;
 
 /// Runs a plan and reports. Never fails: what went wrong stands in the report.
 ///
@@ -51,7 +53,14 @@ pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
             (encodes_beside && !stop.is_cancelled()).then(|| encode::headroom_until(timer, ENCODED_BY));
         (devices, times)
     });
-    let measured = traffic::measure(&plan, clock, &watch).await;
+    let ended = CancellationToken::new();
+    let (measured, router) = tokio::join!(
+        async {
+            let _ended = ended.clone().drop_guard();
+            traffic::measure(&plan, clock, &watch).await
+        },
+        router(&plan, clock, &ended),
+    );
     let seen = looking.await.ok().map(machine::Watch::end);
     let (devices, times) = testing.await.unwrap_or_else(|error| {
         tracing::error!("the test of the devices ended by a bug: {error}");
@@ -63,7 +72,17 @@ pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
     };
     let seen =
         seen.map(|seen| machine::Watched { machine: Machine { encode: times, ..seen.machine }, ..seen });
-    report::of(&plan, clock, measured, seen, devices, by_name)
+    report::of(&plan, clock, (measured, router), seen, devices, by_name)
+}
+
+/// The first router on the way to the endpoint, while it is measured, and what that cost. Only a verdict has a use for it.
+async fn router(plan: &Plan, clock: Clock, ended: &CancellationToken) -> (Option<TargetMeta>, DataSize) {
+    let mut spent = DataSize::default();
+    let Some(endpoint) = plan.against.endpoint.as_ref().filter(|_| plan.kind == Kind::Check) else {
+        return (None, spent);
+    };
+    let (to, interface) = ((&endpoint.host, endpoint.port), plan.against.interface.as_deref());
+    (gateway::watch(to, interface, clock, ended, &mut spent).await, spent)
 }
 
 /// Since the check began: by then it is through with encoding, however long the devices took, so that it ends within its time.

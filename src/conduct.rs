@@ -152,7 +152,8 @@ pub fn judge(plan: &Plan, meta: &TargetMeta, trace: Option<&Trace>, at_cap: bool
 /// more to learn from listening to it alone: the media bring ten times as many packets to judge by.
 fn loses_too_much(plan: &Plan, so_far: &Assessment) -> bool {
     let media = plan.uses.iter().filter(|use_| **use_ != Use::Audio);
-    let good = media.filter_map(|use_| plan.profile.uses.get(use_)?.loss_ratio.as_ref()).map(|band| band.good);
+    let good =
+        media.filter_map(|use_| plan.profile.uses.get(use_)?.loss_ratio.as_ref()).map(|band| band.good);
     let Some(good) = good.reduce(f64::min) else { return false };
     let mut ways = so_far.targets.iter().flat_map(|target| [&target.up, &target.down]);
     plan.stop_early
@@ -231,8 +232,7 @@ mod tests {
     fn media_begin_early_where_audio_alone_loses_too_much() {
         let plan = quick();
         let mut lossy = judge(&plan, &meta(), None, false);
-        let loss =
-            |low| Value::Measured(Estimate { value: 0.2, low: Some(low), high: Some(0.4), n: 50 });
+        let loss = |low| Value::Measured(Estimate { value: 0.2, low: Some(low), high: Some(0.4), n: 50 });
         let begins = |so_far: &Assessment, at_ms| {
             let mut conductor = Conductor::new(&plan, Micros::ZERO);
             assert_eq!(conductor.cue(Micros::ZERO), Cue::Begin(plan.phases[0]));

@@ -49,11 +49,13 @@ pub enum OtherKind {
     Wss,
     /// Anything that speaks QUIC.
     Quic,
+    /// A host that answers ICMP echo.
+    Icmp,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -63,6 +65,7 @@ impl OtherKind {
         Self::Ntp,
         Self::Wss,
         Self::Quic,
+        Self::Icmp,
     ];
 
     /// Its name in URLs and reports.
@@ -77,6 +80,7 @@ impl OtherKind {
             Self::Ntp => "ntp",
             Self::Wss => "wss",
             Self::Quic => "quic",
+            Self::Icmp => "icmp",
         }
     }
 
@@ -89,6 +93,8 @@ impl OtherKind {
             Self::Tls | Self::Https | Self::Wss | Self::Quic => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
+            // Echo knows no ports.
+            Self::Icmp => Some(0),
         }
     }
 
@@ -104,6 +110,7 @@ impl OtherKind {
             Self::Ntp => "ntp:HOST[:PORT]",
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
+            Self::Icmp => "icmp:HOST",
         }
     }
 
@@ -239,6 +246,9 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
+    if kind == OtherKind::Icmp && port.is_some() {
+        return Err(TargetUrlError::Behind { form: kind.form() });
+    }
     let port = port.or(kind.default_port()).ok_or(TargetUrlError::NoPort { form: kind.form() })?;
     let part = match kind.has_certificate() {
         true => Part::Service { path: part::path(path)?, expected },

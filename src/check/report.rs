@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
+use greenroom_reports::assess::{
+    Equipment, Frame, Probed, Question, TargetMeta, assemble, assess, with_devices,
+};
 use greenroom_reports::schema::{
     AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
@@ -18,11 +20,11 @@ use crate::system;
 
 /// Judges a run and puts its report together.
 ///
-/// `seen` is what this machine did meanwhile; `by_name` are the kinds of devices that were asked for by name.
+/// The router, with the bytes that asking it took, stands beside the endpoint. `seen` is what this machine did meanwhile; `by_name` are the kinds of devices that were asked for by name.
 pub(super) fn of(
     plan: &Plan,
     clock: Clock,
-    measured: Measured,
+    (measured, (router, asking)): (Measured, (Option<TargetMeta>, DataSize)),
     seen: Option<Watched>,
     devices: Devices,
     by_name: Vec<DeviceKind>,
@@ -30,12 +32,15 @@ pub(super) fn of(
     let Measured { target, trace, ending, search_bytes } = measured;
     let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
-    let probed: Vec<Probed<'_>> = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() }).collect();
+    let endpoint = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() });
+    let router = router.iter().map(|meta| Probed { meta, trace: None });
+    let probed: Vec<Probed<'_>> = endpoint.chain(router).collect();
     let assessment = assess(&probed, &question);
     let machine = seen.map_or_else(|| assessment.host.machine.clone(), |seen| seen.machine);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &by_name };
     let assessment = with_devices(assessment, equipment, &question);
-    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here)) + search_bytes;
+    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here));
+    let used = used + search_bytes + asking;
     let frame = Frame {
         id: clock.new_id(),
         kind: plan.kind,

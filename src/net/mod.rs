@@ -10,6 +10,7 @@ pub mod name_servers;
 pub mod pacing;
 pub mod quic;
 pub mod resolve;
+pub mod route;
 pub mod stamps;
 pub mod tcp;
 pub mod tls;

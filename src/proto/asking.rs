@@ -26,6 +26,16 @@ pub trait Questions {
     /// Takes the first answer to a question.
     fn note(&mut self, index: usize, payload: &[u8]);
 
+    /// Whether a datagram from `from` is from the server asked.
+    fn is_from(&self, server: SocketAddr, from: SocketAddr) -> bool {
+        server == from
+    }
+
+    /// Size at the IP layer of a datagram with this payload to or from `server`.
+    fn ip_bytes(&self, server: SocketAddr, payload: &[u8]) -> u16 {
+        ip_bytes(server, payload.len())
+    }
+
     /// Whether nothing more is to be asked: the server does not want to be asked.
     fn is_over(&self) -> bool {
         false
@@ -41,6 +51,8 @@ pub enum Heard {
     Stranger,
     /// Nothing of the protocol.
     Garbage,
+    /// Somebody else's: some sockets deliver what is meant for other programs.
+    Foreign,
 }
 
 /// What an asker is told.
@@ -186,9 +198,14 @@ impl<Q: Questions> Asker<Q> {
 impl<Q: Questions> Machine for Asker<Q> {
     fn handle_datagram(&mut self, now: Micros, arrival: &Arrival, payload: &[u8]) {
         self.now = self.now.max(now);
-        self.received_bytes += DataSize::from_bytes(ip_bytes(arrival.from, payload.len()).into());
-        let from_server = arrival.from == self.config.server;
-        match self.questions.read(payload, self.asked.len()) {
+        let heard = self.questions.read(payload, self.asked.len());
+        if heard == Heard::Foreign {
+            return;
+        }
+        self.received_bytes += DataSize::from_bytes(self.questions.ip_bytes(arrival.from, payload).into());
+        let from_server = self.questions.is_from(self.config.server, arrival.from);
+        match heard {
+            Heard::Foreign => {}
             Heard::Garbage => self.strange.garbage += u64::from(from_server),
             Heard::Stranger => self.strange.strangers += u64::from(from_server),
             Heard::Answer(_) if !from_server => {
@@ -230,7 +247,8 @@ impl<Q: Questions> Machine for Asker<Q> {
         self.questions.write(index, payload);
         let to = self.config.server;
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        self.asked.push(TxRecord::planned(number, intended, ip_bytes(to, payload.len())));
+        let bytes = self.questions.ip_bytes(to, payload);
+        self.asked.push(TxRecord::planned(number, intended, bytes));
         Some(Transmit { to, key: TransmitKey(u64::from(number)), intended, tos: 0, stamp: true })
     }
 

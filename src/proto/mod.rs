@@ -18,6 +18,7 @@
 //! | [`media`] | what a one-way stream sends and when |
 //! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
+//! | [`icmp`] | ICMP echo (RFC 792, RFC 4443) as questions |
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
 
 pub mod admission;
@@ -25,6 +26,7 @@ pub mod asking;
 pub mod capacity;
 pub mod control;
 pub mod dns;
+pub mod icmp;
 pub mod machine;
 pub mod media;
 pub mod ntp;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::find::{is_closed, not_sent, refusal, socket_for};
 use crate::net::clock::Clock;
 use crate::net::pacing::{Driver, DriverOptions, End, Ended, Outcome};
+use crate::net::udp::DatagramSocket;
 use crate::plan::ProbePlan;
 use crate::proto::asking::{Asker, AskerConfig, Questions};
 
@@ -44,29 +45,54 @@ pub(super) async fn ask<Q: Questions + Send + 'static>(
     stop: &CancellationToken,
     spent: &mut DataSize,
 ) -> Result<Asked<Q>, TargetFailure> {
+    let asker = Asker::new(config(server, plan, clock), questions);
     let socket = socket_for(server, plan, clock)?;
-    let config = AskerConfig {
+    judged(run(asker, socket, clock, stop).await?, protocol, spent)
+}
+
+/// How a plan has one address asked, from now on.
+pub(super) fn config(server: SocketAddr, plan: &ProbePlan, clock: Clock) -> AskerConfig {
+    AskerConfig {
         server,
         start: clock.now() + HEAD_START,
         interval: plan.interval,
         patience: plan.patience,
         give_up: plan.give_up,
-    };
-    let options = DriverOptions::precise("questions");
-    let driver = Driver::start(Asker::new(config, questions), vec![socket], clock, &options);
+    }
+}
+
+/// Asks until all is answered or given up, the host has said that nobody listens, or `stop` is cancelled: which is told beside.
+///
+/// # Errors
+///
+/// When this computer cannot.
+pub(super) async fn run<Q: Questions + Send + 'static>(
+    asker: Asker<Q>,
+    socket: Box<dyn DatagramSocket>,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Result<(Outcome<Asker<Q>>, bool), TargetFailure> {
+    let driver = Driver::start(asker, vec![socket], clock, &DriverOptions::precise("questions"));
     let driver = driver.map_err(|error| TargetFailure::Local { detail: error.to_string() })?;
-    let (outcome, stopped) = drive(driver, stop)
+    drive(driver, stop)
         .await
-        .map_err(|Ended| TargetFailure::Local { detail: "the measuring thread broke off".to_owned() })?;
+        .map_err(|Ended| TargetFailure::Local { detail: "the measuring thread broke off".to_owned() })
+}
+
+/// What a run came to, with the reason where nothing was answered.
+pub(super) fn judged<Q: Questions>(
+    (outcome, stopped): (Outcome<Asker<Q>>, bool),
+    protocol: &'static str,
+    spent: &mut DataSize,
+) -> Result<Asked<Q>, TargetFailure> {
     *spent += outcome.machine.bytes();
     if !outcome.machine.is_answered() {
         return Err(if stopped { TargetFailure::Interrupted } else { why_not(&outcome, protocol) });
     }
-    let stamped_by = outcome.status.sockets.first().map(|socket| socket.stamps.rx).unwrap_or_default();
+    let stamped_by = stamped_by(&outcome);
     Ok(Asked { asker: outcome.machine, stamped_by, stopped })
 }
 
-/// Waits until all is answered or given up, the host has said that nobody listens, or `stop` is cancelled.
 async fn drive<Q: Questions + Send + 'static>(
     mut driver: Driver<Asker<Q>>,
     stop: &CancellationToken,
@@ -85,6 +111,11 @@ async fn drive<Q: Questions + Send + 'static>(
             return Ok((driver.stop().await?, false));
         }
     }
+}
+
+/// Who took the times of a run.
+pub(super) fn stamped_by<M>(outcome: &Outcome<M>) -> StampSource {
+    outcome.status.sockets.first().map(|socket| socket.stamps.rx).unwrap_or_default()
 }
 
 /// Why nothing was answered.

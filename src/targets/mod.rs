@@ -5,8 +5,10 @@ pub mod capacity;
 pub mod dns;
 mod fetch;
 mod find;
+pub mod gateway;
 pub mod greenroom;
 pub mod https;
+pub mod icmp;
 pub mod ntp;
 mod proxy;
 pub mod quic;
@@ -53,6 +55,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Https => https::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Ntp => ntp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
     };
     let blank = TargetMeta {

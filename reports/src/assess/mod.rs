@@ -7,6 +7,7 @@ mod figures;
 mod filling;
 mod joining;
 mod observed;
+mod placing;
 mod ranking;
 mod report;
 mod uses;
@@ -22,8 +23,8 @@ use self::uses::{Figure, UseFindings};
 use crate::metrics::host;
 use crate::metrics::percentile::Quantile;
 use crate::schema::{
-    Cause, Details, FaultDirection, Host, Identity, Mode, Reached, State, Target, Use, UseVerdict, Value,
-    Verdict,
+    Cause, Details, FaultDirection, GatewayDetails, Host, Identity, Mode, Reached, State, Target, Use,
+    UseVerdict, Value, Verdict,
 };
 use crate::trace::{Direction, Trace};
 use crate::units::{Bitrate, Micros};
@@ -315,7 +316,8 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress
         }
     }
     let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
-    let causes = ranking::ranked(causes, question.asked);
+    let mut causes = ranking::ranked(causes, question.asked);
+    placing::place(&mut causes, traced(judged), gateway(judged));
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
     let measured = judged.iter().any(|judged| judged.observed.is_some() || judged.was_asked_well());
@@ -344,6 +346,19 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress
         causes,
     };
     (verdict, Progress { decided, settled })
+}
+
+/// The endpoint whose samples there are.
+fn traced<'a>(judged: &'a [Judged<'_>]) -> Option<&'a Target> {
+    judged.iter().find(|judged| judged.observed.is_some()).map(|judged| &judged.target)
+}
+
+/// The first router on the way to it, where it was asked.
+fn gateway<'a>(judged: &'a [Judged<'_>]) -> Option<&'a GatewayDetails> {
+    judged.iter().find_map(|judged| match &judged.target.details {
+        Some(Details::Gateway(gateway)) => Some(gateway.as_ref()),
+        _ => None,
+    })
 }
 
 /// The worst cause that bears on a use asked for and is as bad as the verdict.

@@ -67,7 +67,7 @@ fn folded(mut causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
 
 /// What kind of trouble a cause is. Among equally bad ones of a direction the first of these is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Symptom {
+pub(super) enum Symptom {
     /// Too little gets through, some of it lost, while lighter load got through well.
     Narrow,
     Loss,
@@ -82,7 +82,7 @@ enum Symptom {
 }
 
 impl Symptom {
-    fn of(cause: &Cause) -> Self {
+    pub(super) fn of(cause: &Cause) -> Self {
         let base = cause.code.strip_suffix("_up").or_else(|| cause.code.strip_suffix("_down"));
         match base.unwrap_or(&cause.code) {
             "loss" => Self::Loss,

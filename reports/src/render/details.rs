@@ -1,7 +1,7 @@
 //! What an endpoint of one kind has to tell, as rows to show.
 
 use super::figures::{Cell, Row, cell, extremes, glued, once, p50, p95, p99, share, smoothed, time};
-use super::{names, number, services, words};
+use super::{names, nearby, number, services, words};
 use crate::schema::{Details, Exact, RoundTrip, StampDetails, StunDetails, Value};
 
 /// The rows of a kind's own figures, in order of interest.
@@ -16,6 +16,8 @@ pub(super) fn rows(details: &Details) -> Vec<Row> {
         Details::Https(https) => services::https(https),
         Details::Wss(wss) => services::wss(wss),
         Details::Quic(quic) => services::quic(quic),
+        Details::Icmp(icmp) => nearby::icmp(icmp),
+        Details::Gateway(gateway) => nearby::gateway(gateway),
     }
 }
 

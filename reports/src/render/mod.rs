@@ -13,6 +13,7 @@ mod details;
 mod devices;
 mod figures;
 mod names;
+mod nearby;
 mod number;
 mod services;
 mod words;

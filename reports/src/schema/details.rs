@@ -8,6 +8,7 @@ use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
 };
+use super::{GatewayDetails, IcmpDetails};
 use crate::confidence::LEVEL;
 use crate::confidence::loss;
 use crate::metrics::round_trip::{Exchange, RoundTrips};
@@ -35,6 +36,10 @@ pub enum Details {
     Wss(WssDetails),
     /// Something that speaks QUIC.
     Quic(QuicDetails),
+    /// A host that answers echo requests.
+    Icmp(IcmpDetails),
+    /// The first router on the way to an endpoint.
+    Gateway(Box<GatewayDetails>),
 }
 
 impl Details {
@@ -51,6 +56,8 @@ impl Details {
             Self::Ntp(ntp) => Some(&ntp.round_trip),
             Self::Wss(wss) => Some(&wss.round_trip),
             Self::Quic(quic) => Some(&quic.round_trip),
+            Self::Icmp(icmp) => Some(&icmp.round_trip),
+            Self::Gateway(gateway) => Some(&gateway.round_trip),
         }
     }
 
@@ -62,6 +69,7 @@ impl Details {
             Self::Wss(wss) => Some(&wss.security),
             Self::Quic(quic) => Some(&quic.security),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) => None,
         }
     }
 }

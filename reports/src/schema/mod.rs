@@ -6,6 +6,7 @@
 
 mod details;
 mod devices;
+mod gateway;
 mod machine;
 mod names;
 mod read;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub use details::*;
 pub use devices::*;
+pub use gateway::*;
 pub use machine::*;
 pub use names::*;
 pub use read::{ReadError, json_schema, read, upgrade};

@@ -5,13 +5,21 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Interface, OpenError, UdpOptions};
+use super::{Carries, Interface, OpenError, UdpOptions};
+use crate::proto::icmp::Carrier;
 
-/// Opens and binds a non-blocking UDP socket of one family.
+/// Opens and binds a non-blocking socket of one family.
 pub(in crate::net) fn bind(options: &UdpOptions) -> Result<Socket, OpenError> {
     let failed = |source| OpenError::Bind { local: options.local, source };
     let domain = Domain::for_address(options.local);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+    let (kind, protocol) = match (options.carries, options.local.is_ipv4()) {
+        (Carries::Udp, _) => (Type::DGRAM, Protocol::UDP),
+        (Carries::Icmp(carrier), v4) => {
+            let kind = if carrier == Carrier::Ping { Type::DGRAM } else { Type::RAW };
+            (kind, if v4 { Protocol::ICMPV4 } else { Protocol::ICMPV6 })
+        }
+    };
+    let socket = Socket::new(domain, kind, Some(protocol)).map_err(failed)?;
     prepare(&socket, options).map_err(failed)?;
     let local = use_interface(&socket, options.interface.as_ref(), options.local)?;
     socket.bind(&local.into()).map_err(|source| OpenError::Bind { local, source })?;

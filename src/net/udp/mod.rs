@@ -10,6 +10,7 @@
 //! of it has to happen in the same system call, so the Linux side talks to libc itself.
 
 mod bind;
+mod echo;
 #[cfg(target_os = "linux")]
 mod linux;
 mod portable;
@@ -24,8 +25,10 @@ use greenroom_reports::trace::{ClockStep, StampSource};
 use greenroom_reports::units::Micros;
 
 pub(super) use bind::{bind, bound_address, use_interface};
+pub use echo::{EchoError, open_echo};
 
 use super::clock::Clock;
+use crate::proto::icmp::Carrier;
 use crate::proto::machine::{Arrival, Departure, Transmit};
 
 /// How a socket is to be opened.
@@ -43,6 +46,17 @@ pub struct UdpOptions {
     pub reuse_port: bool,
     /// Whether to ask for kernel stamps. `User` forces the portable socket.
     pub stamps: StampMode,
+    /// What it carries.
+    pub carries: Carries,
+}
+
+/// What a socket carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// UDP.
+    Udp,
+    /// ICMP, by this kind of socket ([`open_echo`]).
+    Icmp(Carrier),
 }
 
 impl UdpOptions {
@@ -55,6 +69,7 @@ impl UdpOptions {
             send_buffer: 1 << 20,
             reuse_port: false,
             stamps: StampMode::Kernel,
+            carries: Carries::Udp,
         }
     }
 }

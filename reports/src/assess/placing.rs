@@ -1,0 +1,170 @@
+//! Parts the local network from what lies behind it: what the router's answers say of trouble that was seen on the whole way.
+//!
+//! Echo requests to the first router travel the local network both ways and nothing else. What share of the whole way's loss and
+//! delay they show is the local network's. A router answers such requests at its leisure, so that its own delays only count where
+//! the endpoint saw trouble too; and one that answers none at all tells nothing.
+
+use super::ranking::Symptom;
+use crate::schema::{
+    Cause, Estimate, FaultDirection, GatewayDetails, LinkKind, Place, RoundTrip, Target, Value,
+};
+
+/// From this share of the whole way's trouble on it is the local network's, below it is not.
+const HALF: f64 = 0.5;
+/// Shares of delay between these may be either's: a router's own leisure blurs them.
+const EITHER: (f64, f64) = (0.3, 0.7);
+/// Fewer answers say nothing.
+const ENOUGH: u64 = 20;
+
+/// Places each cause on the way from here to the endpoint within or beyond the local network, as far as the router's answers tell.
+pub(super) fn place(causes: &mut [Cause], endpoint: Option<&Target>, gateway: Option<&GatewayDetails>) {
+    let (Some(endpoint), Some(gateway)) = (endpoint, gateway) else { return };
+    for cause in causes.iter_mut().filter(|cause| cause.place == Place::Path) {
+        let Some(found) = found(cause, endpoint, gateway) else { continue };
+        found.enter(cause, gateway.link.kind);
+    }
+}
+
+/// Where trouble is, and what tells so.
+#[derive(Debug, Clone, PartialEq)]
+struct Found {
+    place: Place,
+    sure: bool,
+    because: String,
+}
+
+impl Found {
+    fn enter(self, cause: &mut Cause, link: LinkKind) {
+        cause.place = self.place;
+        match self.place {
+            Place::LocalNetwork => {
+                cause.evidence.push(self.because);
+                cause.fix = Some(at_home(link).to_owned());
+            }
+            _ => {
+                cause.ruled_out.push(format!("your own network: {}", self.because));
+                if is_beyond_advice(cause) {
+                    cause.fix = Some(BEYOND.to_owned());
+                }
+            }
+        }
+        if !self.sure {
+            cause.evidence.push("too little was heard of your router to be sure where it is".to_owned());
+        }
+    }
+}
+
+/// What to do about a local network.
+const fn at_home(link: LinkKind) -> &'static str {
+    match link {
+        LinkKind::Wireless => {
+            "It happens between this computer and your router: move closer to it, or use a cable."
+        }
+        LinkKind::Wired => {
+            "It happens between this computer and your router: try another cable, then restart the router."
+        }
+        LinkKind::Cellular => "It happens on the mobile network's first hop: go where the signal is better.",
+        LinkKind::Tunnel => "It happens within the VPN or tunnel: try without it.",
+        LinkKind::Virtual | LinkKind::Loopback | LinkKind::Unknown => {
+            "It happens between this computer and its router: look at that network first."
+        }
+    }
+}
+
+/// What to do about what lies beyond it.
+const BEYOND: &str =
+    "Your own network is fine. Ask your internet provider, or try another connection, such as your phone's.";
+
+/// Whether nothing at home helps against it: what is too slow or queues is helped by sending less.
+fn is_beyond_advice(cause: &Cause) -> bool {
+    matches!(
+        Symptom::of(cause),
+        Symptom::Loss | Symptom::LateLoss | Symptom::Pdv | Symptom::BurstLoss | Symptom::Slow
+    )
+}
+
+fn found(cause: &Cause, endpoint: &Target, gateway: &GatewayDetails) -> Option<Found> {
+    if gateway.endpoint_is_local {
+        let because = "the endpoint is on this computer's own network, with no router between".to_owned();
+        return Some(Found { place: Place::LocalNetwork, sure: true, because });
+    }
+    if gateway.round_trip.answered < ENOUGH {
+        return None;
+    }
+    match Symptom::of(cause) {
+        Symptom::Loss | Symptom::BurstLoss | Symptom::Slow => by_loss(endpoint, &gateway.round_trip),
+        Symptom::Pdv | Symptom::LateLoss => by_variation(cause, endpoint, &gateway.round_trip),
+        Symptom::Bufferbloat | Symptom::Narrow => by_queue(cause, endpoint, &gateway.round_trip),
+        Symptom::Rtt => by_round_trip(endpoint, &gateway.round_trip),
+        Symptom::Other => None,
+    }
+}
+
+/// By what share of the round trips' loss the router's answers lost.
+fn by_loss(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
+    let lost = |value: &Value<Estimate>| value.measured().map(|loss| loss.value);
+    let (up, down) = (lost(&endpoint.up.loss_ratio)?, lost(&endpoint.down.loss_ratio)?);
+    let whole = 1.0 - (1.0 - up) * (1.0 - down);
+    let own = gateway.loss_ratio.measured()?;
+    if whole <= 0.0 {
+        return None;
+    }
+    let (low, high) = (own.low.unwrap_or(0.0), own.high.unwrap_or(1.0));
+    let because = format!(
+        "your router answered {} of {} ({} % lost, {} to {} at 95 %), while {} % of what went to the endpoint and back was lost",
+        gateway.answered,
+        gateway.answered + gateway.lost,
+        percent(own.value),
+        percent(low),
+        percent(high),
+        percent(whole),
+    );
+    let place = if own.value >= HALF * whole { Place::LocalNetwork } else { Place::Path };
+    Some(Found { place, sure: low >= HALF * whole || high <= HALF * whole, because })
+}
+
+/// By what share of the delay variation the router's answers show.
+fn by_variation(cause: &Cause, endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
+    let ways: Vec<_> = match cause.direction {
+        Some(FaultDirection::Up) => vec![&endpoint.up],
+        Some(FaultDirection::Down) => vec![&endpoint.down],
+        _ => vec![&endpoint.up, &endpoint.down],
+    };
+    let whole = ways.iter().filter_map(|way| way.pdv_ms.measured()?.p95).reduce(f64::max)?;
+    by_delay(gateway.pdv_ms.measured()?.p95?, whole, "varied by")
+}
+
+/// By what share of the queue's delay the router's answers show.
+fn by_queue(cause: &Cause, endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
+    let risen = endpoint.loaded.rtt_increase_ms.values();
+    let whole = risen.filter_map(|risen| Some(risen.measured()?.value)).reduce(f64::max);
+    let whole = if Symptom::of(cause) == Symptom::Bufferbloat { cause.measured.or(whole) } else { whole };
+    by_delay(gateway.pdv_ms.measured()?.p95?, whole?, "rose by")
+}
+
+/// By what share of the round trip the router's is.
+fn by_round_trip(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
+    by_delay(gateway.rtt_ms.measured()?.p50, endpoint.rtt_ms.measured()?.p50, "took")
+}
+
+fn by_delay(own_ms: f64, whole_ms: f64, what: &str) -> Option<Found> {
+    if whole_ms <= 0.0 {
+        return None;
+    }
+    let share = own_ms / whole_ms;
+    let because = format!(
+        "the round trip to your router {what} {} ms, to the endpoint {} ms",
+        milliseconds(own_ms),
+        milliseconds(whole_ms)
+    );
+    let place = if share >= HALF { Place::LocalNetwork } else { Place::Path };
+    Some(Found { place, sure: share <= EITHER.0 || share >= EITHER.1, because })
+}
+
+fn percent(ratio: f64) -> String {
+    crate::verdict::words::plain(&serde_json::json!(ratio * 100.0))
+}
+
+fn milliseconds(ms: f64) -> String {
+    crate::verdict::words::plain(&serde_json::json!(ms))
+}

@@ -1,0 +1,74 @@
+//! Which way packets to an address take: the router, the interface, and what kind of interface that is.
+
+#[cfg(target_os = "linux")]
+mod link;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::net::IpAddr;
+
+use greenroom_reports::schema::LinkKind;
+
+/// The way to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The first router. `None`: the address is on this computer's own network.
+    pub gateway: Option<IpAddr>,
+    /// The interface's name.
+    pub interface: String,
+    /// The interface's number.
+    pub index: u32,
+    /// The address that packets leave from.
+    pub source: Option<IpAddr>,
+}
+
+/// What is known of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its longest packet, in octets.
+    pub mtu: Option<u32>,
+    /// What a wired one is connected at, in Mbit/s.
+    pub speed_mbps: Option<u32>,
+}
+
+/// Why the way is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// There is none.
+    #[error("there is no route to {0}")]
+    NoRoute(IpAddr),
+    /// The system does not say, or not in words that this program knows.
+    #[error("this system did not tell its route: {0}")]
+    Untold(String),
+    /// Not on this system.
+    #[error("routes are only read on Linux")]
+    NotHere,
+}
+
+/// Asks the system which way packets to `destination` take, through the interface named where one is.
+///
+/// # Errors
+///
+/// [`RouteError`].
+pub fn to(destination: IpAddr, interface: Option<&str>) -> Result<Route, RouteError> {
+    #[cfg(target_os = "linux")]
+    return linux::route(destination, interface);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (destination, interface);
+        Err(RouteError::NotHere)
+    }
+}
+
+/// What the system tells of an interface. `None`: there is none of that name, or the system does not tell.
+pub fn link(interface: &str) -> Option<Link> {
+    #[cfg(target_os = "linux")]
+    return link::read(std::path::Path::new("/sys/class/net"), interface);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = interface;
+        None
+    }
+}
