@@ -15,9 +15,10 @@ use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::schema::{Devices, EncodeHeadroom, Kind, Machine, Report};
 use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::devices::Clock as Timer;
+use self::traffic::Measured;
 use crate::devices::host::{self as machine, encode};
 use crate::net::clock::Clock;
 use crate::plan::Plan;
@@ -42,37 +43,40 @@ pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
     let looking = tokio::task::spawn_blocking(|| machine::Watch::start(machine::here()));
     let by_name = beside.by_name.iter().copied().collect();
     let stop = watch.stop.clone();
-    let encodes = beside.encodes;
-    let encodes_beside = encodes && a_core_is_left();
-    let timer = Timer::start();
-    let testing = tokio::task::spawn_blocking(move || {
-        let devices = beside.test(&stop);
-        // After the devices, whose fault a busy core would be otherwise, and beside the network, which does not notice: one
-        // core that encodes all the time moves its delay variation by a sixth of what is allowed (docs/PERFORMANCE.md).
-        let times =
-            (encodes_beside && !stop.is_cancelled()).then(|| encode::headroom_until(timer, ENCODED_BY));
-        (devices, times)
-    });
-    let ended = CancellationToken::new();
-    let (measured, router) = tokio::join!(
-        async {
-            let _ended = ended.clone().drop_guard();
-            traffic::measure(&plan, clock, &watch).await
-        },
-        router(&plan, clock, &ended),
-    );
+    let encodes_beside = beside.encodes && encode::can_run_beside();
+    let encodes_afterwards = beside.encodes && !encodes_beside;
+    // Ends with the rest of the check, whatever is still missing: nobody waits for it.
+    let all_else_ended = watch.stop.child_token();
+    let encoding = encodes_beside.then(|| encode_until(encode::LONGEST, &all_else_ended));
+    let testing = tokio::task::spawn_blocking(move || beside.test(&stop));
+    let measured = network(&plan, clock, &watch).await;
     let seen = looking.await.ok().map(machine::Watch::end);
-    let (devices, times) = testing.await.unwrap_or_else(|error| {
+    let devices = testing.await.unwrap_or_else(|error| {
         tracing::error!("the test of the devices ended by a bug: {error}");
-        (Devices::not_tested("the test ended by a bug"), None)
+        Devices::not_tested("the test ended by a bug")
     });
-    let times = match times {
-        None if encodes && !encodes_beside && !watch.stop.is_cancelled() => encoded_afterwards().await,
-        times => times.unwrap_or_default(),
+    all_else_ended.cancel();
+    let encoding = match encoding {
+        None if encodes_afterwards => Some(encode_until(ENCODED_WITHIN, &watch.stop)),
+        encoding => encoding,
+    };
+    let times = match encoding {
+        Some(encoding) => encoding.await.unwrap_or_default(),
+        None => Vec::new(),
     };
     let seen =
         seen.map(|seen| machine::Watched { machine: Machine { encode: times, ..seen.machine }, ..seen });
-    report::of(&plan, clock, (measured, router), seen, devices, by_name)
+    report::of(&plan, clock, measured, seen, devices, by_name)
+}
+
+/// The endpoint, and beside it the first router on the way there, as long as the endpoint is measured.
+async fn network(plan: &Plan, clock: Clock, watch: &Watch) -> (Measured, (Option<TargetMeta>, DataSize)) {
+    let ended = CancellationToken::new();
+    let endpoint = async {
+        let _ended = ended.clone().drop_guard();
+        traffic::measure(plan, clock, watch).await
+    };
+    tokio::join!(endpoint, router(plan, clock, &ended))
 }
 
 /// The first router on the way to the endpoint, while it is measured, and what that cost. Only a verdict has a use for it.
@@ -85,23 +89,13 @@ async fn router(plan: &Plan, clock: Clock, ended: &CancellationToken) -> (Option
     (gateway::watch(to, interface, clock, ended, &mut spent).await, spent)
 }
 
-/// Since the check began: by then it is through with encoding, however long the devices took, so that it ends within its time.
-const ENCODED_BY: Micros = Micros::from_millis(5_500);
-/// How long encoding may take where nothing else is left to wait for.
+/// How long encoding may take on a computer whose only core must not encode while packets are sent.
 const ENCODED_WITHIN: Micros = Micros::from_secs(1);
 
-/// Whether this computer can encode without taking the core on which packets are sent.
-fn a_core_is_left() -> bool {
-    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
-}
-
-/// What a computer encodes whose only core must not encode while packets are sent.
-async fn encoded_afterwards() -> Vec<EncodeHeadroom> {
-    let encoding = tokio::task::spawn_blocking(|| {
-        let timer = Timer::start();
-        encode::headroom_until(timer, timer.now() + ENCODED_WITHIN)
-    });
-    encoding.await.unwrap_or_default()
+/// Measures how fast this computer encodes, for so long or until `enough` is cancelled.
+fn encode_until(longest: Micros, enough: &CancellationToken) -> JoinHandle<Vec<EncodeHeadroom>> {
+    let limit = encode::Limit::new(longest, enough.clone());
+    tokio::task::spawn_blocking(move || encode::headroom(&limit))
 }
 
 /// Who watches a run and may end it.

@@ -33,7 +33,7 @@ pub struct Beside {
     pub kinds: BTreeSet<DeviceKind>,
     /// Those of them that were asked for by name: one that is missing then counts.
     pub by_name: BTreeSet<DeviceKind>,
-    /// Whether a check measures, after the devices, how fast this computer encodes.
+    /// Whether a check measures, beside the devices and the network, how fast this computer encodes.
     pub encodes: bool,
     /// What there is, once somebody has looked.
     pub looked: Looked,

@@ -195,6 +195,10 @@ fn a_check_measures_how_fast_this_computer_encodes_unless_only_devices_were_aske
     let speech = &times[0]["times_real_time"];
     assert!(speech["value"].as_f64().is_some_and(|times| times > 1.0), "{speech}");
     assert_eq!(encodes(&["--devices", "mic"]), Vec::<Value>::new());
+    // An answer that is there at once waits for no encoder.
+    let refused = encodes(&["127.0.0.1:1"]);
+    let states: Vec<_> = refused.iter().map(|it| it["times_real_time"]["state"].as_str()).collect();
+    assert_eq!(states, [Some("not_tested"); 4], "{refused:?}");
 }
 
 /// Asks again and again, each time by a process of its own, and fails after ten seconds.

@@ -137,7 +137,8 @@ fn the_clock_of_a_speaker_without_hardware_is_the_computers() {
     assert_eq!(speaker.failure, None);
     let drift = *speaker.clock_drift_ppm.measured().expect("it played for seconds");
     let (low, high) = (drift.low.expect("a doubt"), drift.high.expect("a doubt"));
-    assert!(low <= 0.0 && high >= 0.0 && drift.value.abs() < 300.0, "{drift:?}");
+    // Within twice its doubt: once it alone leaves out one run in twenty.
+    assert!(drift.value.abs() < (high - low).min(300.0), "{drift:?}");
     assert!(drift.n > 100, "{drift:?}");
 }
 

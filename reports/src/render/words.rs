@@ -144,7 +144,7 @@ pub(super) fn stamps(source: StampSource) -> &'static str {
 
 /// A figure's name in plain words, from its path in the report (`up.loss_ratio`); the path itself when it has none.
 pub(super) fn metric(path: &str) -> Cow<'_, str> {
-    const NAMES: [(&str, &str); 36] = [
+    const NAMES: [(&str, &str); 37] = [
         ("burst_loss_200ms_ratio", "lost within 200 ms"),
         ("host_loss_ratio", "dropped by a computer"),
         ("late_loss_ratio", "lost or too late to play"),
@@ -180,6 +180,7 @@ pub(super) fn metric(path: &str) -> Cow<'_, str> {
         ("lost_ratio", "pictures lost"),
         ("damaged_ratio", "pictures damaged"),
         ("first_ms", "to the first picture"),
+        ("formats", "lines at most"),
         ("encode", "times real time"),
     ];
     let known = NAMES.iter().find(|(name, _)| path.split(['.', '[', ']', '/']).any(|part| part == *name));
@@ -190,8 +191,8 @@ pub(super) fn metric(path: &str) -> Cow<'_, str> {
 const UNITS: [(&str, &str); 4] = [("_dbfs", "dBFS"), ("_db", "dB"), ("_hz", "Hz"), ("_ppm", "ppm")];
 
 /// Figures of which more is better, beside rates.
-const MORE_IS_BETTER: [&str; 5] =
-    ["speech_level_dbfs", "snr_db", "bandwidth_hz", "rate_ratio", "machine.encode"];
+const MORE_IS_BETTER: [&str; 6] =
+    ["speech_level_dbfs", "snr_db", "bandwidth_hz", "rate_ratio", ".formats", "machine.encode"];
 
 /// A figure in the unit that its path's name carries.
 pub(super) fn metric_value(path: &str, value: f64) -> String {
@@ -205,6 +206,8 @@ pub(super) fn metric_value(path: &str, value: f64) -> String {
         number::rate(value)
     } else if let Some((_, unit)) = UNITS.iter().find(|(suffix, _)| has(suffix)) {
         format!("{}{}{unit}", number::plain(value, 0), number::GLUE)
+    } else if has("formats") {
+        number::plain(value, 0)
     } else {
         number::plain(value, 2)
     }

@@ -1,15 +1,16 @@
 //! `greenroom devices` without a subcommand: all of them, as a check tests them, and the computer.
 
 use clap::Args;
+use greenroom_reports::schema::{Devices, EncodeHeadroom};
 use tokio_util::sync::CancellationToken;
 
 use super::report::until_interrupted;
-use crate::check::devices::Found;
+use crate::check::devices::{Beside, Found};
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::check::{announce_devices, every_device};
 use crate::cli::exit::{CliError, Exit};
-use crate::devices::Clock;
-use crate::devices::host::{self, Watch, encode};
+use crate::devices::host::encode::{self, Limit};
+use crate::devices::host::{self, Watch};
 
 #[derive(Debug, Args)]
 pub(crate) struct AllArgs {
@@ -28,14 +29,11 @@ pub(super) fn run(args: &AllArgs, global: &Global) -> Result<Exit, CliError> {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     let encodes = !args.no_encode;
-    let test = move || {
+    let test_all = move || {
         let watch = Watch::start(host::here());
-        let devices = devices.test(&stop);
+        let (devices, times) = test(&devices, encodes, &stop);
         let mut seen = watch.end();
-        // Afterwards: a busy core would be the devices' fault otherwise.
-        if encodes && !stop.is_cancelled() {
-            seen.machine.encode = encode::headroom(Clock::start());
-        }
+        seen.machine.encode = times;
         Ok(Found { devices, machine: Some(seen) })
     };
     let stop_it = move || {
@@ -43,5 +41,22 @@ pub(super) fn run(args: &AllArgs, global: &Global) -> Result<Exit, CliError> {
         stopping.cancel();
         already
     };
-    until_interrupted(&[], &args.output, global, test, stop_it)
+    until_interrupted(&[], &args.output, global, test_all, stop_it)
+}
+
+/// Tests the devices, and how fast the computer encodes: beside them, or after them where a single core would be missing to them.
+fn test(devices: &Beside, encodes: bool, stop: &CancellationToken) -> (Devices, Vec<EncodeHeadroom>) {
+    let encode = || encode::headroom(&Limit::new(encode::LONGEST, stop.clone()));
+    if !encodes {
+        (devices.test(stop), Vec::new())
+    } else if encode::can_run_beside() {
+        std::thread::scope(|scope| {
+            let encoding = scope.spawn(encode);
+            let tested = devices.test(stop);
+            // Without it the report says nothing about encoding, and all about the devices.
+            (tested, encoding.join().unwrap_or_default())
+        })
+    } else {
+        (devices.test(stop), encode())
+    }
 }

@@ -5,6 +5,8 @@ use clap::Args;
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::exit::{CliError, Exit};
 
+#[cfg(all(feature = "camera", debug_assertions))]
+mod live;
 #[cfg(feature = "camera")]
 mod preview;
 #[cfg(feature = "camera")]

@@ -3,12 +3,13 @@
 use clap::Args;
 use greenroom_reports::render::machine;
 use greenroom_reports::schema::{Devices, Report};
+use tokio_util::sync::CancellationToken;
 
 use crate::check::devices::{Found, report_of, this_system};
 use crate::cli::args::{Global, OutputArgs};
 use crate::cli::exit::{CliError, Exit};
-use crate::devices::Clock;
-use crate::devices::host::{self, Watch, encode};
+use crate::devices::host::encode::{self, Limit};
+use crate::devices::host::{self, Watch};
 
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {
@@ -24,7 +25,8 @@ pub(super) fn run(args: &HostArgs, _global: &Global) -> Result<Exit, CliError> {
     args.output.check_writable()?;
     let from = crate::net::clock::Clock::start();
     let watch = Watch::start(host::here());
-    let times = if args.no_encode { Vec::new() } else { encode::headroom(Clock::start()) };
+    let limit = Limit::new(encode::LONGEST, CancellationToken::new());
+    let times = if args.no_encode { Vec::new() } else { encode::headroom(&limit) };
     let mut seen = watch.end();
     seen.machine.encode = times;
     let devices = Devices { system: this_system(), ..Devices::not_tested("only the computer was asked for") };

@@ -16,7 +16,7 @@ use crate::devices::{Clock, DeviceError, Os};
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Print it as JSON
+    /// Print it as JSON: what there is, for scripts. It is no report, since nothing was tested
     #[arg(long)]
     json: bool,
 

@@ -176,6 +176,16 @@ mod tests {
     }
 
     #[test]
+    fn one_unplugged_between_being_listed_and_opened_is_not_found_at_once() {
+        let system = FakeAudio::new(vec![FakeMicrophone::hearing(Hears::DigitalSilence).into()]);
+        let device = system.devices().expect("the server runs").remove(0);
+        system.unplug(&device.id);
+        let microphone = test_microphone(&system, &device, LASTING, &mut []);
+        assert_eq!(microphone.failure.as_ref().map(DeviceFailure::code), Some("not_found"));
+        assert_eq!(system.now(), Micros::ZERO);
+    }
+
+    #[test]
     fn what_was_heard_before_it_went_away_is_kept() {
         let unplugged = Troubles { unplugged_after: Some(Micros::from_secs(3)), ..Troubles::default() };
         let speech = Hears::Speech { dbfs: -28.0, room_dbfs: -65.0 };

@@ -25,10 +25,14 @@ pub struct Space {
     pub columns: u32,
     /// Character cells down.
     pub rows: u32,
+    /// Pixels of a character cell, across and down.
+    pub cell: (u32, u32),
 }
 
-/// Pixels of a character cell that pictures are made for where the terminal does not say.
-const CELL: (u32, u32) = (8, 16);
+/// Pixels of a character cell where the terminal does not say.
+pub const CELL: (u32, u32) = (8, 16);
+/// Larger sixel pictures take longer than a frame does.
+const LARGEST_SIXEL: (u32, u32) = (640, 480);
 
 /// Bytes of base64 per escape sequence that kitty takes.
 const KITTY_CHUNK: usize = 4096;
@@ -37,17 +41,38 @@ const KITTY_CHUNK: usize = 4096;
 pub fn paint(picture: &Rgb, style: Style, space: Space) -> String {
     match style {
         Style::HalfBlocks => {
-            let (width, height) = fit(picture, space.columns, space.rows * 2);
-            half_blocks(&shrink(picture, width, height.next_multiple_of(2)))
+            let (columns, rows) = space.cells(space.fit(picture));
+            half_blocks(&shrink(picture, columns, rows * 2))
         }
         Style::Sixel => {
-            let (width, height) = fit(picture, space.columns * CELL.0, space.rows * CELL.1);
-            sixel(&shrink(picture, width.min(640), height.min(480)))
+            let (width, height) = space.pixels();
+            let (width, height) = fit(picture, width.min(LARGEST_SIXEL.0), height.min(LARGEST_SIXEL.1));
+            sixel(&shrink(picture, width, height))
         }
         Style::Kitty => {
-            let (width, height) = fit(picture, space.columns * CELL.0, space.rows * CELL.1);
-            kitty(&shrink(picture, width.min(picture.width), height.min(picture.height)), space)
+            let (width, height) = space.fit(picture);
+            let small = shrink(picture, width.min(picture.width), height.min(picture.height));
+            kitty(&small, space.cells((width, height)))
         }
+    }
+}
+
+impl Space {
+    /// Its size in pixels.
+    fn pixels(self) -> (u32, u32) {
+        (self.columns * self.cell.0, self.rows * self.cell.1)
+    }
+
+    /// The largest size in pixels with the picture's proportions.
+    fn fit(self, picture: &Rgb) -> (u32, u32) {
+        let (width, height) = self.pixels();
+        fit(picture, width, height)
+    }
+
+    /// The cells that so many pixels take, to the nearest one.
+    fn cells(self, (width, height): (u32, u32)) -> (u32, u32) {
+        let nearest = |pixels: u32, cell: u32| ((pixels + cell / 2) / cell.max(1)).max(1);
+        (nearest(width, self.cell.0).min(self.columns), nearest(height, self.cell.1).min(self.rows))
     }
 }
 
@@ -165,15 +190,10 @@ fn run_lengths(text: &mut String, columns: impl Iterator<Item = u8>) {
 }
 
 /// Kitty's protocol: raw colours in base64, in pieces; always the same picture number, so that frames replace each other.
-fn kitty(picture: &Rgb, space: Space) -> String {
+fn kitty(picture: &Rgb, (columns, rows): (u32, u32)) -> String {
     let encoded = STANDARD.encode(&picture.bytes);
-    let (columns, rows) = fit(picture, space.columns, space.rows * 2);
-    let mut control = format!(
-        "a=T,q=2,f=24,i=1,p=1,s={},v={},c={columns},r={}",
-        picture.width,
-        picture.height,
-        rows.div_ceil(2)
-    );
+    let (width, height) = (picture.width, picture.height);
+    let mut control = format!("a=T,q=2,f=24,i=1,p=1,s={width},v={height},c={columns},r={rows}");
     let mut text = String::with_capacity(encoded.len() + encoded.len() / 64);
     let mut pieces = encoded.as_bytes().chunks(KITTY_CHUNK).peekable();
     while let Some(piece) = pieces.next() {
@@ -202,7 +222,8 @@ mod tests {
 
     #[test]
     fn two_rows_of_pixels_are_one_row_of_half_blocks() {
-        let text = paint(&picture(2, &[RED, BLUE]), Style::HalfBlocks, Space { columns: 2, rows: 1 });
+        let text =
+            paint(&picture(2, &[RED, BLUE]), Style::HalfBlocks, Space { columns: 2, rows: 1, cell: CELL });
         assert_eq!(text, "\x1b[38;2;255;0;0;48;2;0;0;255m▀▀\x1b[0m\r\n");
     }
 
@@ -213,6 +234,26 @@ mod tests {
         assert_eq!(fit(&wide, 800, 48), (85, 48));
         assert_eq!(fit(&wide, 1, 1), (1, 1));
         assert_eq!(fit(&Rgb { width: 0, height: 0, bytes: Vec::new() }, 80, 48), (48, 48));
+    }
+
+    #[test]
+    fn whatever_the_cells_a_picture_is_as_wide_for_its_height_as_it_was() {
+        let wide = picture(1_600, &[RED; 900]);
+        for cell in [CELL, (7, 15), (10, 10), (12, 30)] {
+            let space = Space { columns: 100, rows: 40, cell };
+            let kitty = paint(&wide, Style::Kitty, space);
+            let number = |key: &str| -> f64 {
+                let from = kitty.find(&format!(",{key}=")).expect("it is told") + key.len() + 2;
+                let digits: String = kitty[from..].chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().expect("a number")
+            };
+            let shown = number("c") * f64::from(cell.0) / (number("r") * f64::from(cell.1));
+            // Rounded to whole cells: half of one of some twenty rows.
+            assert!((shown / (16.0 / 9.0) - 1.0).abs() < 0.03, "{cell:?}: {shown}");
+        }
+        // The largest there is: 640x360, six rows to a band.
+        let sixel = paint(&wide, Style::Sixel, Space { columns: 200, rows: 80, cell: CELL });
+        assert!(sixel.contains("#180!640~") && sixel.matches('-').count() == 60);
     }
 
     #[test]
@@ -240,7 +281,7 @@ mod tests {
     #[test]
     fn kitty_gets_all_bytes_in_pieces() {
         let big = picture(100, &[RED; 50]);
-        let text = kitty(&big, Space { columns: 40, rows: 10 });
+        let text = kitty(&big, (40, 10));
         let pieces: Vec<&str> = text.trim_end().split("\x1b\\").filter(|piece| !piece.is_empty()).collect();
         assert!(pieces[0].starts_with("\x1b_Ga=T,q=2,f=24,i=1,p=1,s=100,v=50,c=40,r=10,m=1;"));
         assert!(pieces.last().expect("pieces").starts_with("\x1b_Gm=0;"));

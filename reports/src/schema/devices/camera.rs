@@ -78,79 +78,47 @@ pub struct CameraFormat {
     pub fps: Option<f64>,
 }
 
-/// When a camera's frames came.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FrameFigures {
-    /// Frames that came.
-    pub count: Value<Exact<u64>>,
-    /// Frames per second as counted.
-    pub rate_fps: Value<Estimate>,
-    /// Counted against claimed, 1 when the claim holds.
-    pub rate_ratio: Value<Estimate>,
-    /// Time between frames.
-    pub interval_ms: Value<Distribution>,
-    /// Standard deviation of the time between frames, of the mean.
-    pub interval_spread_ratio: Value<Estimate>,
-    /// Lost by the camera's own numbers, of those it took.
-    pub lost_ratio: Value<Estimate>,
-    /// Damaged: marked so by the driver, or not to be decoded whole, of those that came.
-    pub damaged_ratio: Value<Estimate>,
-    /// From being started to the first frame.
-    pub first_ms: Value<Exact<f64>>,
-    /// Waits of more than three frame intervals.
-    pub stalls: Value<Exact<u64>>,
-    /// The longest wait for a frame.
-    pub longest_wait_ms: Value<Exact<f64>>,
-}
-
-impl FrameFigures {
-    /// Nothing was measured, for `reason`.
-    pub fn not_tested(reason: &str) -> Self {
-        Self {
-            count: Value::not_tested(reason),
-            rate_fps: Value::not_tested(reason),
-            rate_ratio: Value::not_tested(reason),
-            interval_ms: Value::not_tested(reason),
-            interval_spread_ratio: Value::not_tested(reason),
-            lost_ratio: Value::not_tested(reason),
-            damaged_ratio: Value::not_tested(reason),
-            first_ms: Value::not_tested(reason),
-            stalls: Value::not_tested(reason),
-            longest_wait_ms: Value::not_tested(reason),
-        }
+figures! {
+    /// When a camera's frames came.
+    pub struct FrameFigures {
+        /// Frames that came.
+        pub count: Value<Exact<u64>>,
+        /// Frames per second as counted.
+        pub rate_fps: Value<Estimate>,
+        /// Counted against claimed, 1 when the claim holds.
+        pub rate_ratio: Value<Estimate>,
+        /// Time between frames.
+        pub interval_ms: Value<Distribution>,
+        /// Standard deviation of the time between frames, of the mean.
+        pub interval_spread_ratio: Value<Estimate>,
+        /// Lost by the camera's own numbers, of those it took.
+        pub lost_ratio: Value<Estimate>,
+        /// Damaged: marked so by the driver, or not to be decoded whole, of those that came.
+        pub damaged_ratio: Value<Estimate>,
+        /// From being started to the first frame.
+        pub first_ms: Value<Exact<f64>>,
+        /// Waits of more than three frame intervals.
+        pub stalls: Value<Exact<u64>>,
+        /// The longest wait for a frame.
+        pub longest_wait_ms: Value<Exact<f64>>,
     }
 }
 
-/// What is on a camera's frames.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PictureFigures {
-    /// What they show, in one word.
-    pub seen: Value<Exact<Seen>>,
-    /// Brightness, mean over the frames, of white (0..1, video range taken out).
-    pub luma_mean_ratio: Value<Estimate>,
-    /// Standard deviation of brightness within a frame, of white, mean over the frames.
-    pub luma_spread_ratio: Value<Estimate>,
-    /// Share of the pixels that are white beyond detail.
-    pub overexposed_ratio: Value<Estimate>,
-    /// Fine detail: variance of the Laplacian over the variance of brightness, mean over the frames.
-    pub sharpness: Value<Estimate>,
-    /// Longest run of frames that are the same to the last bit.
-    pub identical_run: Value<Exact<u64>>,
-}
-
-impl PictureFigures {
-    /// Nothing was measured, for `reason`.
-    pub fn not_tested(reason: &str) -> Self {
-        Self {
-            seen: Value::not_tested(reason),
-            luma_mean_ratio: Value::not_tested(reason),
-            luma_spread_ratio: Value::not_tested(reason),
-            overexposed_ratio: Value::not_tested(reason),
-            sharpness: Value::not_tested(reason),
-            identical_run: Value::not_tested(reason),
-        }
+figures! {
+    /// What is on a camera's frames.
+    pub struct PictureFigures {
+        /// What they show, in one word.
+        pub seen: Value<Exact<Seen>>,
+        /// Brightness, mean over the frames, of white (0..1, video range taken out).
+        pub luma_mean_ratio: Value<Estimate>,
+        /// Standard deviation of brightness within a frame, of white, mean over the frames.
+        pub luma_spread_ratio: Value<Estimate>,
+        /// Share of the pixels that are white beyond detail.
+        pub overexposed_ratio: Value<Estimate>,
+        /// Fine detail: variance of the Laplacian over the variance of brightness, mean over the frames.
+        pub sharpness: Value<Estimate>,
+        /// Longest run of frames that are the same to the last bit.
+        pub identical_run: Value<Exact<u64>>,
     }
 }
 

@@ -14,6 +14,23 @@
 //! Levels are dB relative to full scale (a full-scale square wave has rms 0 dBFS, a full-scale sine −3.01 dBFS) and
 //! never below −150, which stands for digital silence: JSON has no infinity.
 
+/// A section of figures that are measured together, and the way to say of all of them why they were not.
+macro_rules! figures {
+    ($(#[$about:meta])* pub struct $name:ident { $($(#[$what:meta])* pub $figure:ident: $kind:ty,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$what])* pub $figure: $kind,)* }
+
+        impl $name {
+            /// Nothing was measured, for `reason`.
+            pub fn not_tested(reason: &str) -> Self {
+                Self { $($figure: Value::not_tested(reason),)* }
+            }
+        }
+    };
+}
+
 mod camera;
 mod failure;
 mod sound;

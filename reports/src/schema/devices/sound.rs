@@ -69,59 +69,37 @@ pub struct SoundStream {
     pub xruns: u64,
 }
 
-/// What the samples of a recording say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SoundFigures {
-    /// What it is, in one word.
-    pub heard: Value<Exact<Heard>>,
-    /// The largest sample.
-    pub peak_dbfs: Value<Estimate>,
-    /// Root mean square over all, without the mean.
-    pub rms_dbfs: Value<Estimate>,
-    /// Level of the speech while somebody speaks (ITU-T P.56, method B).
-    pub speech_level_dbfs: Value<Estimate>,
-    /// Share of the time in which somebody spoke.
-    pub speech_ratio: Value<Estimate>,
-    /// Level of the quietest tenth.
-    pub noise_floor_dbfs: Value<Estimate>,
-    /// Speech level less noise floor.
-    pub snr_db: Value<Estimate>,
-    /// The mean, of full scale.
-    pub dc_offset_ratio: Value<Estimate>,
-    /// Flattened peaks.
-    pub clipping: Value<Clipping>,
-    /// Hum of the mains.
-    pub hum: Value<Hum>,
-    /// Up to where there is sound: 4 and 8 kHz behind a 48 kHz device are a Bluetooth headset in its call mode.
-    pub bandwidth_hz: Value<Estimate>,
-    /// Gaps and repetitions.
-    pub dropouts: Value<Dropouts>,
-    /// Each channel by itself.
-    pub channels: Value<Exact<Vec<ChannelFigures>>>,
-    /// How the device's clock drifts against the computer's; positive: the device is fast.
-    pub clock_drift_ppm: Value<Estimate>,
-}
-
-impl SoundFigures {
-    /// Nothing was measured, for `reason`.
-    pub fn not_tested(reason: &str) -> Self {
-        Self {
-            heard: Value::not_tested(reason),
-            peak_dbfs: Value::not_tested(reason),
-            rms_dbfs: Value::not_tested(reason),
-            speech_level_dbfs: Value::not_tested(reason),
-            speech_ratio: Value::not_tested(reason),
-            noise_floor_dbfs: Value::not_tested(reason),
-            snr_db: Value::not_tested(reason),
-            dc_offset_ratio: Value::not_tested(reason),
-            clipping: Value::not_tested(reason),
-            hum: Value::not_tested(reason),
-            bandwidth_hz: Value::not_tested(reason),
-            dropouts: Value::not_tested(reason),
-            channels: Value::not_tested(reason),
-            clock_drift_ppm: Value::not_tested(reason),
-        }
+figures! {
+    /// What the samples of a recording say.
+    pub struct SoundFigures {
+        /// What it is, in one word.
+        pub heard: Value<Exact<Heard>>,
+        /// The largest sample.
+        pub peak_dbfs: Value<Estimate>,
+        /// Root mean square over all, without the mean.
+        pub rms_dbfs: Value<Estimate>,
+        /// Level of the speech while somebody speaks (ITU-T P.56, method B).
+        pub speech_level_dbfs: Value<Estimate>,
+        /// Share of the time in which somebody spoke.
+        pub speech_ratio: Value<Estimate>,
+        /// Level of the quietest tenth.
+        pub noise_floor_dbfs: Value<Estimate>,
+        /// Speech level less noise floor.
+        pub snr_db: Value<Estimate>,
+        /// The mean, of full scale.
+        pub dc_offset_ratio: Value<Estimate>,
+        /// Flattened peaks.
+        pub clipping: Value<Clipping>,
+        /// Hum of the mains.
+        pub hum: Value<Hum>,
+        /// Up to where there is sound: 4 and 8 kHz behind a 48 kHz device are a Bluetooth headset in its call mode.
+        pub bandwidth_hz: Value<Estimate>,
+        /// Gaps and repetitions.
+        pub dropouts: Value<Dropouts>,
+        /// Each channel by itself.
+        pub channels: Value<Exact<Vec<ChannelFigures>>>,
+        /// How the device's clock drifts against the computer's; positive: the device is fast.
+        pub clock_drift_ppm: Value<Estimate>,
     }
 }
 

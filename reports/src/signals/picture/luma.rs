@@ -1,12 +1,11 @@
 //! One frame.
 
+use crate::signals::limits;
 use crate::signals::sound::float;
 
 /// Width to which frames are brought down before detail is looked for: large sensors are smooth from pixel to pixel, so
 /// that without it a sharp 1080p picture would look more blurred than a sharp 360p one.
 const DETAIL_WIDTH: usize = 640;
-/// Brighter than this share of white there is no detail.
-const WHITE: f64 = 0.97;
 
 /// The brightness of a frame: rows of bytes, viewed without copying.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +98,8 @@ impl FrameStats {
             || histogram.iter().zip(0_u8..=255).map(|(count, byte)| (float(*count), range.share(byte)));
         let mean = by_share().map(|(count, share)| count * share).sum::<f64>() / n;
         let variance = by_share().map(|(count, share)| count * (share - mean).powi(2)).sum::<f64>() / n;
-        let white = by_share().filter(|(_, share)| *share >= WHITE).map(|(count, _)| count).sum::<f64>();
+        let white = limits().picture.white_ratio.value;
+        let white = by_share().filter(|(_, share)| *share >= white).map(|(count, _)| count).sum::<f64>();
         Self { mean, spread: variance.sqrt(), overexposed: white / n, sharpness: sharpness(luma) }
     }
 }

@@ -18,4 +18,4 @@ mod watch;
 
 pub use luma::{FrameStats, Luma, Range};
 pub use timeline::Timeline;
-pub use watch::{Watch, limits};
+pub use watch::Watch;

@@ -3,13 +3,10 @@
 use crate::confidence::proportion::wilson;
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::schema::{Distribution, Estimate, FrameFigures, Value, tidy};
+use crate::signals::limits;
 use crate::signals::sound::float;
 use crate::units::Micros;
 
-/// A wait of more than so many frame intervals is a stall.
-const STALL: f64 = 3.0;
-/// A jump of the camera's numbers beyond this is a new count, not loss: 10 s at 60 frames per second.
-const MOST_LOST: u32 = 600;
 /// Confidence of the intervals.
 const LEVEL: f64 = 0.95;
 
@@ -53,7 +50,7 @@ impl Timeline {
         self.numbered += 1;
         if let Some(last) = self.last_number.replace(number) {
             let missing = number.wrapping_sub(last).wrapping_sub(1);
-            if missing <= MOST_LOST {
+            if f64::from(missing) <= limits().frames.most_lost.value {
                 self.lost += u64::from(missing);
             }
         }
@@ -111,7 +108,7 @@ impl Timeline {
             .or_else(|| sorted.at(Quantile::P50).map(Micros::as_secs))
             .unwrap_or(mean);
         let waits = || intervals.iter().copied().chain(std::iter::once(until - *last)).map(Micros::as_secs);
-        let stalls = waits().filter(|wait| *wait > STALL * usual).count();
+        let stalls = waits().filter(|wait| *wait > limits().frames.stall_intervals.value * usual).count();
         FrameFigures {
             count: Value::exact(frames),
             rate_fps: rate(1.0),

@@ -4,34 +4,8 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use super::luma::{FrameStats, Luma, Range};
 use crate::schema::{PictureFigures, Seen, Value, tidy};
+use crate::signals::limits;
 use crate::signals::sound::float;
-
-/// What tells one look from another. Shares of white unless said otherwise.
-pub mod limits {
-    /// Black: a lens cap, a shutter, a driver that delivers nothing. (AWS takes 20 % of full luma with 99 % of the pixels,
-    /// ffmpeg 32 of 255; both are for films. A camera in a dark room is noisier and brighter than this.)
-    pub const BLACK_MEAN: f64 = 0.02;
-    /// The spread that black stays below.
-    pub const BLACK_SPREAD: f64 = 0.014;
-    /// Covered: a finger or tape lets some light through, and no structure.
-    pub const COVERED_MEAN: f64 = 0.11;
-    /// The spread that a covered lens stays below.
-    pub const COVERED_SPREAD: f64 = 0.055;
-    /// The same, of the mean: what little can be seen of a dark room stands out more against its darkness.
-    pub const COVERED_STRUCTURE: f64 = 0.4;
-    /// Dark: a face cannot be seen.
-    pub const DARK_MEAN: f64 = 0.16;
-    /// Overexposed: so much of the picture is white beyond detail.
-    pub const OVEREXPOSED: f64 = 0.4;
-    /// Identical frames in a row; the noise of a sensor makes a single exact repetition unlikely.
-    pub const FROZEN: u64 = 15;
-    /// Blurred: less fine detail than this, as [`FrameStats::sharpness`](super::super::FrameStats::sharpness) has it. An edge
-    /// blurred with σ has 0.56 / ((σ² + ½)^1.5 · W) of it, W pixels from edge to edge: with W = 30, σ = 1 gives 0.010, σ = 2 gives
-    /// 0.002.
-    pub const BLURRED: f64 = 0.005;
-    /// The spread below which a picture has too little in it to be called blurred.
-    pub const BLURRED_SPREAD: f64 = 0.05;
-}
 
 /// Takes in frames and says what they show.
 #[derive(Debug, Clone)]
@@ -83,7 +57,7 @@ impl Watch {
         stats
     }
 
-    /// What the frames show; `None` without any.
+    /// What the frames show, by [`PictureLimits`](crate::signals::PictureLimits); `None` without any.
     ///
     /// In this order: black, frozen, covered, dark, overexposed, blurred, a picture. Black frames are often identical, and are
     /// black; a frozen picture may be dark, and is frozen.
@@ -91,19 +65,23 @@ impl Watch {
         let n = self.over(self.frames)?;
         let (mean, spread) = (self.mean / n, self.spread / n);
         let sharpness = self.over(self.sharpness_of).map(|n| self.sharpness / n);
-        Some(if mean < limits::BLACK_MEAN && spread < limits::BLACK_SPREAD {
+        let limits = &limits().picture;
+        let structure = limits.covered_structure_ratio.value * mean;
+        let is_black = mean < limits.black_mean_ratio.value && spread < limits.black_spread_ratio.value;
+        let is_covered = mean < limits.covered_mean_ratio.value
+            && spread < limits.covered_spread_ratio.value.min(structure);
+        let has_structure = spread >= limits.blurred_spread_ratio.value;
+        Some(if is_black {
             Seen::Black
-        } else if self.longest >= limits::FROZEN {
+        } else if counted(self.longest) >= limits.frozen_frames.value {
             Seen::Frozen
-        } else if mean < limits::COVERED_MEAN
-            && spread < limits::COVERED_SPREAD.min(limits::COVERED_STRUCTURE * mean)
-        {
+        } else if is_covered {
             Seen::Covered
-        } else if mean < limits::DARK_MEAN {
+        } else if mean < limits.dark_mean_ratio.value {
             Seen::Dark
-        } else if self.overexposed / n > limits::OVEREXPOSED {
+        } else if self.overexposed / n > limits.overexposed_ratio.value {
             Seen::Overexposed
-        } else if spread >= limits::BLURRED_SPREAD && sharpness.is_some_and(|s| s < limits::BLURRED) {
+        } else if has_structure && sharpness.is_some_and(|s| s < limits.blurred_sharpness.value) {
             Seen::Blurred
         } else {
             Seen::Picture
@@ -130,8 +108,12 @@ impl Watch {
     }
 
     fn over(&self, count: u64) -> Option<f64> {
-        (count > 0).then(|| float(usize::try_from(count).unwrap_or(usize::MAX)))
+        (count > 0).then(|| counted(count))
     }
+}
+
+fn counted(frames: u64) -> f64 {
+    float(usize::try_from(frames).unwrap_or(usize::MAX))
 }
 
 /// A number that stands for the visible bytes of a frame.

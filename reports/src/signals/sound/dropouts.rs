@@ -1,11 +1,8 @@
 //! Gaps and repetitions: what a sound system leaves in the signal when it is late and says nothing.
 
-use super::float;
+use super::{count, float};
+use crate::signals::limits;
 
-/// Longest distance at which a repetition is looked for, in seconds.
-const MAX_LAG_S: f64 = 0.2;
-/// Shortest block that repeats: 2.5 ms, 120 frames at 48 kHz.
-const MIN_LAG_S: f64 = 0.0025;
 /// Samples that make an anchor; two equal anchors are where a repetition may lie.
 const ANCHOR: usize = 4;
 /// One sequence of samples in so many is an anchor, picked by its content.
@@ -54,6 +51,7 @@ impl Dropouts {
 #[derive(Debug, Clone)]
 struct Gaps {
     shortest: u64,
+    cut_ratio: f64,
     /// Mean squares of the last 2 and 10 ms, exponentially.
     fast: f64,
     slow: f64,
@@ -68,9 +66,13 @@ struct Gaps {
 
 impl Gaps {
     fn new(rate: u32) -> Self {
+        let limits = &limits().dropouts;
+        let shortest = f64::from(rate) * limits.gap_least_ms.value / 1e3;
+        let shortest = count(shortest.floor().max(limits.gap_least_samples.value));
         let share = |seconds: f64| 1.0 - (-1.0 / (f64::from(rate) * seconds)).exp();
         Self {
-            shortest: u64::from(rate / 1_000).max(32),
+            shortest: u64::try_from(shortest).unwrap_or(u64::MAX),
+            cut_ratio: limits.gap_cut_ratio.value,
             fast: 0.0,
             slow: 0.0,
             fast_share: share(0.002),
@@ -86,8 +88,8 @@ impl Gaps {
     fn push(&mut self, x: f32) {
         if x == 0.0 {
             if self.run == 0 {
-                // A fade has lost 12 dB on the way to its end; a cut has not.
-                self.abrupt = self.heard && self.fast >= self.slow / 16.0;
+                // A fade has lost most of its power on the way to its end; a cut has not.
+                self.abrupt = self.heard && self.fast >= self.slow * self.cut_ratio;
             }
             self.run += 1;
         } else {
@@ -110,6 +112,7 @@ impl Gaps {
 #[derive(Debug, Clone)]
 struct Repeats {
     min_lag: usize,
+    whole_ratio: f64,
     max_lag: usize,
     /// The last `max_lag + ANCHOR` samples and more, by position modulo length.
     ring: Vec<f32>,
@@ -124,10 +127,12 @@ struct Repeats {
 
 impl Repeats {
     fn new(rate: u32) -> Self {
-        let frames = |seconds: f64| super::count(f64::from(rate) * seconds);
-        let max_lag = frames(MAX_LAG_S);
+        let limits = &limits().dropouts;
+        let frames = |ms: f64| count(f64::from(rate) * ms / 1e3);
+        let max_lag = frames(limits.repeat_longest_ms.value);
         Self {
-            min_lag: frames(MIN_LAG_S),
+            min_lag: frames(limits.repeat_shortest_ms.value),
+            whole_ratio: limits.repeat_whole_ratio.value,
             max_lag,
             ring: vec![0.0; (2 * max_lag + ANCHOR).next_power_of_two()],
             position: 0,
@@ -157,7 +162,7 @@ impl Repeats {
     /// What was found, with the repetition that goes on as if it ended here.
     fn found(&self) -> (u64, u64) {
         // Shorter than the block itself, it is a likeness and no repetition.
-        match self.current.filter(|(lag, length)| float(*length) >= 0.95 * float(*lag)) {
+        match self.current.filter(|(lag, length)| float(*length) >= self.whole_ratio * float(*lag)) {
             Some((_, length)) => {
                 (self.count + 1, self.samples.saturating_add(u64::try_from(length).unwrap_or(u64::MAX)))
             }

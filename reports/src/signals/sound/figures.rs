@@ -1,8 +1,9 @@
 //! From an analysis to a report's figures.
 
 use super::silence::{self, Circumstances};
-use super::{Analysis, ChannelAnalysis, Drift, limits};
+use super::{Analysis, ChannelAnalysis, Drift};
 use crate::schema::{ChannelFigures, Clipping, Dropouts, Estimate, Heard, Hum, SoundFigures, Value, tidy};
+use crate::signals::limits;
 use crate::units::Ratio;
 
 impl Analysis {
@@ -74,7 +75,7 @@ impl Analysis {
 
     fn channel_figures(&self) -> Vec<ChannelFigures> {
         let loudest = self.loudest().map_or(super::SILENCE_DBFS, |channel| channel.rms_dbfs);
-        let limits = limits();
+        let limits = &limits().sound;
         let below = loudest - limits.dead_channel_below_db.value;
         let dead = |c: &ChannelAnalysis| loudest > limits.dead_dbfs.value && c.rms_dbfs < below;
         let inverted = limits.inverted_correlation.value;

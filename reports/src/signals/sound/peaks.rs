@@ -1,18 +1,14 @@
 //! Flattened peaks.
 
-/// Equal samples in a row at the top that make a flattened peak.
-const RUN: u32 = 3;
-/// How near to the largest sample the top begins.
-const TOP: f64 = 0.9;
-/// Signals whose largest sample is below this (−20 dBFS) are not looked at: in 16 bits, the crest of a soft low tone has
-/// equal samples by itself.
-const LEAST_PEAK: f64 = 0.1;
+use super::float;
+use crate::signals::{ClippingLimits, limits};
+
 /// Steps of level per factor of ten, for the runs seen so far: 0.1 dB each.
 const STEPS: f64 = 200.0;
-/// Runs from −20 to +40 dBFS, beyond which all count as +40.
+/// Runs of up to 60 dB above the least peak that is looked at, beyond which all count as that loud.
 const BINS: usize = 600;
 
-/// Flattened peaks: three or more equal samples in a row within 0.92 dB of the largest one.
+/// Flattened peaks: runs of equal samples at the top, by [`ClippingLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Clipped {
     /// Such runs.
@@ -24,15 +20,16 @@ pub struct Clipped {
 /// Finds flattened peaks. Which runs count is known only at the end, with the largest sample: they are kept by level.
 #[derive(Debug, Clone)]
 pub(super) struct Peaks {
+    limits: &'static ClippingLimits,
     peak: f32,
     last: f32,
-    run: u32,
+    run: usize,
     by_level: Vec<Clipped>,
 }
 
 impl Peaks {
     pub(super) fn new() -> Self {
-        Self { peak: 0.0, last: 0.0, run: 0, by_level: Vec::new() }
+        Self { limits: &limits().clipping, peak: 0.0, last: 0.0, run: 0, by_level: Vec::new() }
     }
 
     pub(super) fn push(&mut self, x: f32) {
@@ -40,9 +37,7 @@ impl Peaks {
         if x.to_bits() == self.last.to_bits() {
             self.run = self.run.saturating_add(1);
         } else {
-            if self.run >= RUN {
-                self.close();
-            }
+            self.close();
             (self.last, self.run) = (x, 1);
         }
     }
@@ -54,13 +49,13 @@ impl Peaks {
 
     pub(super) fn clipped(&self) -> Clipped {
         let peak = self.peak();
-        if peak < LEAST_PEAK {
+        if peak < self.limits.least_peak_ratio.value {
             return Clipped::default();
         }
         // The run that is still going on counts as if it ended here.
         let mut all = self.clone();
         all.close();
-        let from = bin(peak * TOP).unwrap_or(0);
+        let from = self.bin(peak * self.limits.top_ratio.value).unwrap_or(0);
         all.by_level.iter().skip(from).fold(Clipped::default(), |sum, at| Clipped {
             runs: sum.runs + at.runs,
             samples: sum.samples + at.samples,
@@ -68,20 +63,24 @@ impl Peaks {
     }
 
     fn close(&mut self) {
-        let Some(bin) = bin(f64::from(self.last.abs())).filter(|_| self.run >= RUN) else { return };
+        // Most runs are of one sample.
+        if self.run < 2 || float(self.run) < self.limits.run_samples.value {
+            return;
+        }
+        let Some(bin) = self.bin(f64::from(self.last.abs())) else { return };
         if self.by_level.is_empty() {
             self.by_level = vec![Clipped::default(); BINS];
         }
         self.by_level[bin].runs += 1;
-        self.by_level[bin].samples += u64::from(self.run);
+        self.by_level[bin].samples += u64::try_from(self.run).unwrap_or(u64::MAX);
     }
-}
 
-/// Which bin a level falls into; `None` below the lowest.
-fn bin(level: f64) -> Option<usize> {
-    let steps = (level / LEAST_PEAK).log10() * STEPS;
-    // A rounding error must not put the lowest level that counts below it.
-    (steps > -0.5).then(|| super::count(steps).min(BINS - 1))
+    /// Which bin a level falls into; `None` below the lowest.
+    fn bin(&self, level: f64) -> Option<usize> {
+        let steps = (level / self.limits.least_peak_ratio.value).log10() * STEPS;
+        // A rounding error must not put the lowest level that counts below it.
+        (steps > -0.5).then(|| super::count(steps).min(BINS - 1))
+    }
 }
 
 #[cfg(test)]

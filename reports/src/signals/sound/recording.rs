@@ -5,7 +5,8 @@ use super::levels::{dbfs, finite, sound};
 use super::peaks::{Clipped, Peaks};
 use super::spectrum::{Hum, MainsHum, Spectrum};
 use super::speech::{ActiveLevel, Decimator, Speech, VoiceBox};
-use super::{Format, SILENCE_DBFS, float, limits, sample};
+use super::{Format, SILENCE_DBFS, float, sample};
+use crate::signals::limits;
 
 /// Channels that are looked at; those beyond it are left out. No device with more is known.
 pub const MAX_CHANNELS: u16 = 64;
@@ -224,7 +225,7 @@ impl Channel {
     /// Whether somebody spoke: enough frames stand out of the floor, unevenly, and there is a voice in enough windows.
     fn spoke(&self, levels: &[f64], floor: Option<f64>) -> bool {
         let Some(floor) = floor else { return false };
-        let limits = limits();
+        let limits = &limits().sound;
         let from = floor + limits.active_above_floor_db.value;
         let active: Vec<f64> = levels.iter().copied().filter(|l| *l >= from).collect();
         let n = float(active.len()).max(1.0);

@@ -1,7 +1,8 @@
 //! The six silences told apart, and speech.
 
-use super::{Analysis, limits};
+use super::Analysis;
 use crate::schema::Heard;
+use crate::signals::limits;
 
 /// What the system says of a microphone, where it says anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,13 +13,13 @@ pub struct Circumstances {
     pub muted: Option<bool>,
 }
 
-/// What a recording is, by [`limits`]. `None`: there is none.
+/// What a recording is, by [`limits`](limits()). `None`: there is none.
 ///
 /// In this order: nothing but zeros is for want of permission, if the system says so, or muted in software; one value all
 /// along or one piece of sound over and over is stuck; a voice is speech or too quiet; without one, what is quieter than
 /// any room is muted in hardware, or by the mixer if that says so; else nobody spoke.
 pub fn name(analysis: &Analysis, told: Circumstances) -> Option<Heard> {
-    let limits = limits();
+    let limits = &limits().sound;
     let zeros = limits.zeros_within.value;
     let channel = analysis.loudest()?;
     if channel.samples == 0 {

@@ -6,21 +6,14 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::{count, dbfs, float, sample};
+use crate::signals::limits;
 
 /// Width of the bands in which the upper edge is looked for.
 const BAND_HZ: f64 = 500.0;
-/// The lowest edge looked for: below it, a muffled voice falls off as steeply. Telephones reach 3.4 kHz.
-const LEAST_EDGE_HZ: f64 = 3_000.0;
-/// How far everything beyond the edge lies below what is just within it.
-const EDGE_DB: f64 = 20.0;
 /// Width of the steps of level by which spectra are summed.
 const STEP_DB: f64 = 3.0;
 /// Steps from −150 to +30 dBFS.
 const STEPS: usize = 60;
-/// How far loud blocks stand above the floor.
-const LOUD_DB: f64 = 10.0;
-/// Quieter blocks than this hold no sound.
-const HEARD_DBFS: f64 = -85.0;
 
 /// A Fourier transform of fixed length with a Hann window.
 #[derive(Clone)]
@@ -121,10 +114,12 @@ impl Spectrum {
         }
     }
 
-    /// Up to where there is sound: the edge beyond which everything lies 20 dB below what is just within it, in the
-    /// blocks that stand 10 dB above `floor_dbfs`; half the sample rate when there is no such edge. A headset on Bluetooth's
+    /// Up to where there is sound: the edge beyond which everything lies far below what is just within it, in the
+    /// blocks that stand well above `floor_dbfs` (by [`BandwidthLimits`](crate::signals::BandwidthLimits)); half the sample rate when there is no such edge. A headset on Bluetooth's
     /// hands-free profile ends at 4 or 8 kHz, whatever the rate of the device in front of it. `None` when too quiet to tell.
     pub(super) fn bandwidth_hz(&self, floor_dbfs: f64) -> Option<f64> {
+        let limits = &limits().bandwidth;
+        let heard = limits.heard_dbfs.value;
         let level = |step: usize| super::SILENCE_DBFS + float(step) * STEP_DB;
         let sum = |from: f64| {
             let loud = self.by_level.iter().enumerate().filter(|(step, _)| level(*step) >= from);
@@ -135,15 +130,16 @@ impl Spectrum {
                 })
             })
         };
-        let bands = sum((floor_dbfs + LOUD_DB).max(HEARD_DBFS)).or_else(|| sum(HEARD_DBFS))?;
-        let least = count(LEAST_EDGE_HZ / BAND_HZ);
+        let bands = sum((floor_dbfs + limits.loud_above_floor_db.value).max(heard)).or_else(|| sum(heard))?;
+        let least = count(limits.least_edge_hz.value / BAND_HZ);
         // One band of transition is left out between what is within the edge and what is beyond.
         let drop_at = |edge: usize| {
             let within = bands.get(edge - 2..edge)?.iter().copied().fold(f64::INFINITY, f64::min);
             let beyond = bands.get(edge + 1..)?.iter().copied().reduce(f64::max)?;
             Some((edge, 10.0 * (within / beyond.max(1e-30)).log10()))
         };
-        let steepest = (least..bands.len()).filter_map(drop_at).filter(|(_, drop)| *drop >= EDGE_DB);
+        let steepest =
+            (least..bands.len()).filter_map(drop_at).filter(|(_, drop)| *drop >= limits.edge_db.value);
         let edge = steepest.max_by(|a, b| a.1.total_cmp(&b.1));
         Some(edge.map_or(self.rate / 2.0, |(edge, _)| float(edge) * BAND_HZ))
     }
@@ -198,8 +194,8 @@ impl Hum {
         self.kept.truncate(HUM_KEPT);
     }
 
-    /// The hum in the quietest seconds: harmonics that stand 10 dB above what is around them (15 dB when there are less
-    /// than three blocks), one of the first two among them. `Err` when there was not a second of sound, `Ok(None)` without
+    /// The hum in the quietest seconds: harmonics that stand out of what is around them (by
+    /// [`HumLimits`](crate::signals::HumLimits)), one of the first two among them. `Err` when there was not a second of sound, `Ok(None)` without
     /// hum.
     pub(super) fn found(&self) -> Result<Option<MainsHum>, &'static str> {
         if self.kept.is_empty() {
@@ -221,7 +217,10 @@ impl Hum {
     /// stays.
     fn standing_out(&self, hz: u32) -> Option<f64> {
         let center = self.bin(f64::from(hz));
-        let factor = if self.kept.len() < 3 { 31.6 } else { 10.0 };
+        let limits = &limits().hum;
+        let least =
+            if self.kept.len() < 3 { &limits.above_around_few_blocks_db } else { &limits.above_around_db };
+        let factor = 10_f64.powf(least.value / 10.0);
         let of_block = |powers: &Vec<f64>| {
             let lobe = powers.get(center.checked_sub(LOBE)?..=center + LOBE)?;
             let below = powers.get(center.saturating_sub(LOBE + AROUND)..center - LOBE)?;

@@ -11,7 +11,8 @@
 use std::f64::consts::TAU;
 
 use super::levels::dbfs;
-use super::{float, limits, sample};
+use super::{float, sample};
+use crate::signals::limits;
 
 /// Thresholds: 2⁻²⁰ to 2⁻¹ of full scale.
 const THRESHOLDS: usize = 20;
@@ -185,7 +186,7 @@ impl VoiceBox {
         let mut levels: Vec<f32> = self.seen.iter().map(|window| window.level).collect();
         levels.sort_unstable_by(f32::total_cmp);
         let Some(floor) = levels.get(levels.len() / 10) else { return 0 };
-        let limits = limits();
+        let limits = &limits().sound;
         let from = f64::from(*floor) + limits.active_above_floor_db.value;
         let is_voice = |window: &Window| {
             let [level, alike, peak] = [window.level, window.alike, window.peak].map(f64::from);

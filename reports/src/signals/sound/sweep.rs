@@ -16,11 +16,7 @@ use realfft::num_complex::Complex;
 use super::levels::finite;
 use super::{count, float, sample};
 use crate::schema::{LoopChannel, Response, Value, tidy};
-
-/// From here on the peak is the sweep, whatever the room and the noise.
-pub const SURE_DB: f64 = 35.0;
-/// Below this there is nothing but noise, whose own largest sample stands about 13 dB above the rest.
-pub const NOTHING_DB: f64 = 20.0;
+use crate::signals::limits;
 
 /// Where the sweep begins.
 const LOW_HZ: f64 = 80.0;
@@ -30,12 +26,8 @@ const HIGH_HZ: f64 = 16_000.0;
 const AMPLITUDE: f64 = 0.5;
 /// Third octaves from 160 Hz to 6.3 kHz (centers 1000 · 10^(k/10)), whose edges are 141 Hz and 7.1 kHz.
 const THIRDS: std::ops::RangeInclusive<i32> = -8..=8;
-/// A band this far below the mean no longer counts as played.
-const PLAYED_DB: f64 = 10.0;
 /// The response is that of so long after the peak.
 const GATE_S: f64 = 0.1;
-/// What noise may make of the distortion before it is not told.
-const NOISE_SHARE: f64 = 0.03;
 /// Harmonics that count as distortion: second to fifth.
 const HARMONICS: u32 = 5;
 
@@ -59,7 +51,7 @@ pub struct Found {
     pub return_db: f64,
     /// The frequency response.
     pub response: Response,
-    /// Second to fifth harmonic against the fundamental; `None` when the noise alone would make 3 % of it.
+    /// Second to fifth harmonic against the fundamental; `None` when the noise alone would make too much of it.
     pub distortion_ratio: Option<f64>,
     rate: u32,
 }
@@ -200,8 +192,9 @@ impl Sweep {
         let mean = powers.iter().sum::<f64>() / float(powers.len().max(1));
         let at_hz: Vec<f64> = heard.iter().map(|(hz, _)| tidy(*hz)).collect();
         let level_db: Vec<f64> = powers.iter().map(|power| tidy(10.0 * (power / mean).log10())).collect();
+        let within = limits().sweep.played_within_db.value;
         let played: Vec<f64> =
-            at_hz.iter().zip(&level_db).filter(|(_, db)| **db >= -PLAYED_DB).map(|(hz, _)| *hz).collect();
+            at_hz.iter().zip(&level_db).filter(|(_, db)| **db >= -within).map(|(hz, _)| *hz).collect();
         let (low_hz, high_hz) =
             (played.first().copied().unwrap_or(0.0), played.last().copied().unwrap_or(0.0));
         (10.0 * mean.log10(), Response { at_hz, level_db, low_hz, high_hz })
@@ -244,17 +237,18 @@ impl Sweep {
         let fundamental = energy(1);
         let harmonics: f64 = (2..=HARMONICS).map(energy).sum();
         let of_noise = noise * float(window) * f64::from(HARMONICS - 1);
-        (fundamental > 0.0 && of_noise < NOISE_SHARE.powi(2) * fundamental)
-            .then(|| (harmonics / fundamental).sqrt())
+        let most = limits().sweep.noise_distortion_ratio.value.powi(2);
+        (fundamental > 0.0 && of_noise < most * fundamental).then(|| (harmonics / fundamental).sqrt())
     }
 }
 
 impl Found {
     /// Whether the sweep was heard; `None` when something came back, too faint to be sure of.
     pub fn heard(&self) -> Option<bool> {
+        let limits = &limits().sweep;
         match self.confidence_db {
-            sure if sure >= SURE_DB => Some(true),
-            nothing if nothing < NOTHING_DB => Some(false),
+            sure if sure >= limits.sure_db.value => Some(true),
+            nothing if nothing < limits.nothing_db.value => Some(false),
             _ => None,
         }
     }

@@ -22,14 +22,14 @@ impl Preview {
         Self { style, space, shown: 0 }
     }
 
-    /// Shows a frame where the last one was.
+    /// Shows a frame where the last one was. What is left below it, of before the terminal was made smaller, goes.
     pub(super) fn show(&mut self, opened: &Opened, frame: &Frame) {
         let picture = |bytes: &Vec<u8>| pixels::sampled(opened, bytes, LARGEST.0, LARGEST.1).ok();
         let Some(picture) = frame.bytes.as_ref().and_then(picture) else { return };
         self.shown += 1;
         let text = paint(&picture, self.style, self.space);
         write(&format!(
-            "\x1b[H{text}{}, {} pictures shown. Ctrl-C ends this.\x1b[K",
+            "\x1b[H{text}{}, {} pictures shown. Ctrl-C ends this.\x1b[J",
             opened.mode, self.shown
         ));
     }
@@ -37,7 +37,8 @@ impl Preview {
 
 impl Drop for Preview {
     fn drop(&mut self) {
-        let kitty = if self.style == Style::Kitty { "\x1b_Ga=d,d=I,i=1,q=2\x1b\\" } else { "" };
+        // All pictures that are to be seen: kitty keeps one of before the terminal changed its size, by whatever number.
+        let kitty = if self.style == Style::Kitty { "\x1b_Ga=d,d=A,q=2\x1b\\" } else { "" };
         write(&format!("{kitty}\x1b[?25h\r\n"));
     }
 }

@@ -86,6 +86,9 @@ fn system(wanted: Option<&str>, clock: Clock) -> Result<(Arc<dyn CameraSystem>, 
     match wanted {
         None => Ok((system, name)),
         Some(wanted) if wanted == name => Ok((system, name)),
+        // No camera at all: how its pictures look in a terminal, for who works on that.
+        #[cfg(debug_assertions)]
+        Some("fake") => Ok((Arc::new(super::live::Live::new(clock)), "fake")),
         Some("nokhwa") => Ok((Arc::new(native::Native::new(clock)), "nokhwa")),
         Some(other) => Err(CliError::Usage(format!(
             "there is no camera backend `{other}` here; choose {name} or nokhwa"

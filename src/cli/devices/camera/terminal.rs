@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use crate::devices::camera::paint::{Space, Style};
+use crate::devices::camera::paint::{CELL, Space, Style};
 
 /// How pictures are best written to standard output, asked of the terminal itself where that is possible.
 pub(super) fn style() -> Style {
@@ -17,7 +17,30 @@ pub(super) fn space() -> Space {
     let size = terminal_size::terminal_size().map(|(columns, rows)| (columns.0, rows.0));
     // A serial line does not know its size, and says 0.
     let (columns, rows) = size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24));
-    Space { columns: u32::from(columns), rows: u32::from(rows.saturating_sub(3)).max(4) }
+    Space {
+        columns: u32::from(columns),
+        rows: u32::from(rows.saturating_sub(3)).max(4),
+        cell: cell().unwrap_or(CELL),
+    }
+}
+
+/// Pixels of a character cell, across and down, where the terminal tells its size in pixels.
+#[cfg(unix)]
+fn cell() -> Option<(u32, u32)> {
+    use std::os::fd::AsRawFd as _;
+
+    nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
+
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request fills exactly one such structure, which lives across the call.
+    unsafe { window_size(io::stdout().as_raw_fd(), &raw mut size) }.ok()?;
+    let each = |pixels: u16, cells: u16| pixels.checked_div(cells).filter(|each| *each > 0).map(u32::from);
+    Some((each(size.ws_xpixel, size.ws_col)?, each(size.ws_ypixel, size.ws_row)?))
+}
+
+#[cfg(not(unix))]
+fn cell() -> Option<(u32, u32)> {
+    None
 }
 
 /// From the answers to kitty's graphics query and to "primary device attributes" (DA1): kitty's says OK; in DA1, attribute 4

@@ -53,10 +53,8 @@ impl Capture {
         let heard = Arc::new(Heard::default());
         let (clock, shared) = (system.clock, Arc::clone(&heard));
         let (keeper, opened) = Keeper::open(system, device, move |device| {
-            let offered: Vec<_> = device.supported_input_configs()?.collect();
-            let own = device.default_input_config()?;
-            let (config, form) = chosen(&offered, &own, want)?;
-            let opened = opened(&config, form);
+            let (offered, own) = (device.supported_input_configs()?, device.default_input_config()?);
+            let (config, form, opened) = chosen(offered, &own, want)?;
             let (on_data, on_error) = (Arc::clone(&shared), shared);
             let stream = device.build_input_stream_raw(
                 config,
@@ -173,10 +171,8 @@ impl Playback {
         let playing = Arc::new(Playing::default());
         let (clock, shared) = (system.clock, Arc::clone(&playing));
         let (keeper, opened) = Keeper::open(system, device, move |device| {
-            let offered: Vec<_> = device.supported_output_configs()?.collect();
-            let own = device.default_output_config()?;
-            let (config, form) = chosen(&offered, &own, want)?;
-            let opened = opened(&config, form);
+            let (offered, own) = (device.supported_output_configs()?, device.default_output_config()?);
+            let (config, form, opened) = chosen(offered, &own, want)?;
             let (on_data, on_error) = (Arc::clone(&shared), shared);
             let stream = device.build_output_stream_raw(
                 config,
@@ -417,24 +413,23 @@ fn find(host: &cpal::Host, id: &cpal::DeviceId, role: Role) -> Option<cpal::Devi
     })
 }
 
+/// What a device is opened as, of what it offers.
 fn chosen(
-    offered: &[cpal::SupportedStreamConfigRange],
+    offered: impl Iterator<Item = cpal::SupportedStreamConfigRange>,
     own: &cpal::SupportedStreamConfig,
     want: Want,
-) -> Result<(cpal::StreamConfig, cpal::SampleFormat), cpal::Error> {
-    convert::choose(offered, own, want)
-        .map_err(|asked| cpal::Error::with_message(ErrorKind::UnsupportedConfig, asked.to_string()))
-}
-
-fn opened(config: &cpal::StreamConfig, form: cpal::SampleFormat) -> Opened {
-    Opened {
+) -> Result<(cpal::StreamConfig, cpal::SampleFormat, Opened), cpal::Error> {
+    let (config, form) = convert::choose(&offered.collect::<Vec<_>>(), own, want)
+        .map_err(|asked| cpal::Error::with_message(ErrorKind::UnsupportedConfig, asked.to_string()))?;
+    let opened = Opened {
         format: Format { rate_hz: config.sample_rate, channels: config.channels },
         form: convert::name(form),
         block_frames: match config.buffer_size {
             cpal::BufferSize::Fixed(frames) => frames,
             cpal::BufferSize::Default => 0,
         },
-    }
+    };
+    Ok((config, form, opened))
 }
 
 fn bounded_wait(wait: Micros) -> Duration {

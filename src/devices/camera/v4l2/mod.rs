@@ -30,14 +30,7 @@ impl CameraSystem for V4l2 {
     }
 
     fn inventory(&self) -> Result<Inventory, DeviceError> {
-        let nodes = nodes();
-        let mut cameras: Vec<Listed> = nodes.iter().filter_map(|path| node::describe(path)).collect();
-        let left_out = u64::try_from(nodes.len() - cameras.len()).unwrap_or(u64::MAX);
-        // Linux has no default camera; programs take the first that works.
-        if let Some(first) = cameras.iter_mut().find(|camera| camera.offers.is_ok()) {
-            first.default = true;
-        }
-        Ok(Inventory { cameras, left_out })
+        Ok(inventory_of(&nodes(), node::describe))
     }
 
     fn open(&self, id: &str, asked: &Asked) -> Result<Box<dyn Camera>, DeviceError> {
@@ -47,6 +40,17 @@ impl CameraSystem for V4l2 {
             _ => error,
         })
     }
+}
+
+/// What is a camera among these nodes, as `describe` tells.
+fn inventory_of(nodes: &[PathBuf], describe: impl Fn(&Path) -> Option<Listed>) -> Inventory {
+    let mut cameras: Vec<Listed> = nodes.iter().filter_map(|path| describe(path)).collect();
+    let left_out = u64::try_from(nodes.len() - cameras.len()).unwrap_or(u64::MAX);
+    // Linux has no default camera; programs take the first that works.
+    if let Some(first) = cameras.iter_mut().find(|camera| camera.offers.is_ok()) {
+        first.default = true;
+    }
+    Inventory { cameras, left_out }
 }
 
 fn start(path: &Path, asked: &Asked, clock: Clock) -> Result<Box<dyn Camera>, DeviceError> {
@@ -85,4 +89,35 @@ fn path_of(id: &str) -> Result<PathBuf, DeviceError> {
     let path = if id.starts_with('/') { PathBuf::from(id) } else { Path::new("/dev/v4l/by-id").join(id) };
     fs::canonicalize(&path)
         .map_err(|error| DeviceError::new(Fault::NotFound, format!("the camera {id}")).with_detail(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_are_no_cameras_are_counted_and_the_first_that_works_is_the_default() {
+        let paths: Vec<PathBuf> = (0..5).map(|number| PathBuf::from(format!("/dev/video{number}"))).collect();
+        // As of a laptop: a camera that another program may not share, its metadata, a second camera, its metadata, a radio.
+        let found = inventory_of(&paths, |path| {
+            let offers = match path.to_str()? {
+                "/dev/video0" => Err(DeviceError::new(Fault::Busy { by: None }, "the camera")),
+                "/dev/video2" => Ok(Vec::new()),
+                _ => return None,
+            };
+            Some(Listed {
+                id: path.display().to_string(),
+                name: String::new(),
+                default: false,
+                connection: None,
+                aliases: Vec::new(),
+                offers,
+            })
+        });
+        assert_eq!(found.left_out, 3);
+        let listed: Vec<_> =
+            found.cameras.iter().map(|camera| (camera.id.as_str(), camera.default)).collect();
+        assert_eq!(listed, [("/dev/video0", false), ("/dev/video2", true)]);
+        assert_eq!(inventory_of(&[], |_| None), Inventory::default());
+    }
 }

@@ -8,8 +8,7 @@ use openh264::encoder::{
 };
 
 use super::picture::{self, Picture};
-use super::voice as sound;
-use crate::devices::Clock;
+use super::{Limit, voice as sound};
 
 /// Video is measured at this rate.
 const FRAMES_PER_SEC: f32 = 30.0;
@@ -47,33 +46,34 @@ const SIZES: [Size; 3] = [
     },
 ];
 
-/// Measures how many times real time this machine encodes speech and video; after `until` no further frame is begun.
-pub(super) fn headroom_until(clock: Clock, until: Micros) -> Vec<EncodeHeadroom> {
+/// Measures how many times real time this machine encodes speech and video, until the limit is reached.
+pub(super) fn headroom(limit: &Limit) -> Vec<EncodeHeadroom> {
     let speech = EncodeHeadroom {
         use_: Use::Audio,
         codec: "opus".to_owned(),
         encoder: opus::version().to_owned(),
-        times_real_time: voice(clock, until),
+        times_real_time: voice(limit),
     };
     let video = SIZES.map(|size| EncodeHeadroom {
         use_: size.use_,
         codec: "h264".to_owned(),
         encoder: "openh264".to_owned(),
-        times_real_time: video(clock, size, until),
+        times_real_time: video(limit, size),
     });
     [speech].into_iter().chain(video).collect()
 }
 
 /// Encodes a second of speech at 32 kbit/s as one channel of 48 kHz, with the settings of a call.
-fn voice(clock: Clock, until: Micros) -> Value<Estimate> {
+fn voice(limit: &Limit) -> Value<Estimate> {
     let samples = sound::speech(sound::FRAME * VOICE_FRAMES);
-    match time_voice(clock, until, &samples) {
+    match time_voice(limit, &samples) {
+        Ok(took) if took.len() < FEWEST => limit.too_few(took.len()),
         Ok(took) => times_real_time(VOICE_FRAME, &took),
         Err(error) => Value::failed(format!("libopus: {error}")),
     }
 }
 
-fn time_voice(clock: Clock, until: Micros, samples: &[i16]) -> Result<Vec<Micros>, opus::Error> {
+fn time_voice(limit: &Limit, samples: &[i16]) -> Result<Vec<Micros>, opus::Error> {
     let mut encoder = opus::Encoder::new(sound::RATE, opus::Channels::Mono, opus::Application::Voip)?;
     encoder.set_bitrate(opus::Bitrate::Bits(32_000))?;
     encoder.set_inband_fec(true)?;
@@ -81,34 +81,30 @@ fn time_voice(clock: Clock, until: Micros, samples: &[i16]) -> Result<Vec<Micros
     let mut packet = [0; 1_500];
     let mut took = Vec::with_capacity(VOICE_FRAMES);
     for frame in samples.chunks_exact(sound::FRAME) {
-        let from = clock.now();
-        if from >= until {
+        if limit.is_reached() {
             break;
         }
+        let from = limit.now();
         encoder.encode(frame, &mut packet)?;
-        took.push(clock.now() - from);
+        took.push(limit.now() - from);
     }
     Ok(took)
 }
 
 /// Encodes moving pictures of a size.
-fn video(clock: Clock, size: Size, until: Micros) -> Value<Estimate> {
-    if clock.now() >= until {
-        return Value::failed("no time was left");
+fn video(limit: &Limit, size: Size) -> Value<Estimate> {
+    if limit.is_reached() {
+        return limit.too_few(0);
     }
     let pictures = picture::sequence(size.width, size.height);
-    match time_video(clock, size, until, &pictures) {
+    match time_video(limit, size, &pictures) {
+        Ok(took) if took.len() < FEWEST => limit.too_few(took.len()),
         Ok(took) => times_real_time(Micros::new(1_000_000 / 30), &took),
         Err(error) => Value::failed(format!("openh264: {error}")),
     }
 }
 
-fn time_video(
-    clock: Clock,
-    size: Size,
-    until: Micros,
-    pictures: &[Picture],
-) -> Result<Vec<Micros>, openh264::Error> {
+fn time_video(limit: &Limit, size: Size, pictures: &[Picture]) -> Result<Vec<Micros>, openh264::Error> {
     let config = EncoderConfig::new()
         .usage_type(UsageType::CameraVideoRealTime)
         .rate_control_mode(RateControlMode::Bitrate)
@@ -122,13 +118,13 @@ fn time_video(
     let mut took = Vec::new();
     let mut spent = Micros::ZERO;
     for (number, picture) in picture::to_and_fro(pictures).take(MOST).enumerate() {
-        let from = clock.now();
         let enough = spent >= size.budget && took.len() >= FEWEST;
-        if enough || from >= until {
+        if enough || limit.is_reached() {
             break;
         }
+        let from = limit.now();
         let skipped = encoder.encode(picture)?.frame_type() == FrameType::Skip;
-        let time = clock.now() - from;
+        let time = limit.now() - from;
         // A frame that is left out to keep to the rate took no encoding.
         if number >= UNCOUNTED && !skipped {
             took.push(time);
@@ -160,14 +156,12 @@ impl openh264::formats::YUVSource for Picture {
     }
 }
 
-/// From what each frame stands for and the time that each took: how many times real time, with the interval of the mean.
+/// From what each frame stands for and the time that each took, at least [`FEWEST`]: how many times real time, with the
+/// interval of the mean.
 ///
 /// Frames that are alike take times that scatter little; the interval (1.96 standard errors) tells how steady the machine
 /// was, not what another picture would have cost.
 fn times_real_time(frame: Micros, took: &[Micros]) -> Value<Estimate> {
-    if took.len() < FEWEST {
-        return Value::failed(format!("only {} frames were encoded in time", took.len()));
-    }
     let n = u32::try_from(took.len()).unwrap_or(u32::MAX);
     let ms = |it: &Micros| it.as_ms();
     let mean = took.iter().map(ms).sum::<f64>() / f64::from(n);
@@ -187,6 +181,8 @@ fn times_real_time(frame: Micros, took: &[Micros]) -> Value<Estimate> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     #[test]
@@ -201,15 +197,13 @@ mod tests {
         for (bound, expected) in bounds.into_iter().zip([20.0 / 5.385_9, 20.0 / 2.614_1]) {
             assert!((bound - expected).abs() < 0.001, "{bound} {expected}");
         }
-        assert!(times_real_time(Micros::from_millis(20), &took[..4]).measured().is_none());
         assert!(times_real_time(Micros::from_millis(20), &[Micros::ZERO; 9]).measured().is_none());
     }
 
     #[test]
     fn this_machine_encodes_larger_pictures_more_slowly() {
-        let clock = Clock::start();
         // More time than a call would give: a machine that does something else is to be slow here, not to fail.
-        let found = headroom_until(clock, clock.now() + Micros::from_secs(240));
+        let found = headroom(&Limit::new(Micros::from_secs(240), CancellationToken::new()));
         let uses: Vec<_> = found.iter().map(|it| it.use_).collect();
         assert_eq!(uses, [Use::Audio, Use::Video360p, Use::Video720p, Use::Video1080p]);
         assert!(found[0].encoder.starts_with("libopus"), "{found:?}");
@@ -222,9 +216,17 @@ mod tests {
 
     #[test]
     fn without_time_it_says_so_at_once() {
-        let clock = Clock::start();
-        for it in headroom_until(clock, clock.now()) {
+        for it in headroom(&Limit::new(Micros::ZERO, CancellationToken::new())) {
             assert!(matches!(it.times_real_time, Value::Failed { .. }), "{it:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_tested() {
+        let enough = CancellationToken::new();
+        enough.cancel();
+        for it in headroom(&Limit::new(Micros::from_secs(240), enough)) {
+            assert!(matches!(it.times_real_time, Value::NotTested { .. }), "{it:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::process::{Child, Command, Stdio};
 
 use greenroom::devices::camera::fake::{Fake, Scene};
-use greenroom::devices::camera::paint::{Space, Style, paint};
+use greenroom::devices::camera::paint::{CELL, Space, Style, paint};
 use greenroom::devices::camera::pixels::{self, Rgb};
 use greenroom::devices::camera::run::{Plan, run};
 use greenroom::devices::camera::{Asked, Camera, CameraSystem as _, Frame, Opened, PixelFormat};
@@ -121,7 +121,7 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
     section.group_by_what();
     section.note(&format!(
         "Over an emulated link of 20 ms without variation of its own, audio for {LASTING}. Beside it `greenroom devices host` runs again and again, which keeps one \
-         core busy with encoding; or `greenroom devices`, which does so after it has listened to a microphone for 2.5 s and played to a speaker, both of a PulseAudio server \
+         core busy with encoding; or `greenroom devices`, which does so while it listens to a microphone for 2.5 s and plays to a speaker, both of a PulseAudio server \
          whose null sinks keep time. Cameras are not part of it: this machine has none. The camera in the terminal is the fake one, \
          its pictures enlarged to 1280x720: each is judged as in a test, and painted for {} columns and {} rows.",
         TERMINAL.columns, TERMINAL.rows
@@ -177,7 +177,7 @@ fn pdv_p95(report: &Report, direction: Direction) -> Option<f64> {
 }
 
 /// The terminal that pictures are painted for.
-const TERMINAL: Space = Space { columns: 120, rows: 40 };
+const TERMINAL: Space = Space { columns: 120, rows: 40, cell: CELL };
 /// What a preview shows of a camera.
 const SMOOTH: f64 = 30.0;
 /// Frames of a preview.
