@@ -66,7 +66,7 @@ fn wrong_usage_is_64_and_says_what_to_do() {
         (&["check", "--quick", "--deep"], &["--quick", "--deep"]),
         (&["check", "--max-bytes", "lots"], &["10MB"]),
         (&["check", "--max-bytes", "100kB"], &["the cap is", "--max-bytes 2MB"]),
-        (&["check", "https://example.com"], &["greenroom://HOST"]),
+        (&["check", "https://example.com"], &["greenroom measure https://example.com"]),
         (&["check", "two", "hosts"], &["hosts"]),
         (&["check", "host:0"], &["1 to 65535"]),
         (&["check", "host#sha256=12"], &["64 hexadecimal digits"]),

@@ -145,7 +145,7 @@ fn redirections_are_told_and_followed_over_encrypted_ways_alone() {
     );
     let hint = details["captive_portal_hint"]["value"].as_str().unwrap_or_default();
     assert!(hint.contains("portal.hotel.example"), "{details}");
-    assert!(plain.shown().contains("Something may ask you to sign in first"));
+    assert!(plain.shown().contains("Perhaps a sign-in page first"));
 
     let round = trusting(&authority, &format!("https://{start}/"));
     assert_eq!(round.details()["redirects"].as_array().map(Vec::len), Some(6));

@@ -123,7 +123,7 @@ fn a_name_server_is_asked_for_every_type_and_timed() {
     assert_eq!(answers["A"]["aliases"][0], "edge.example");
     assert_eq!(server["invents_names"]["value"], false);
     let shown = found.shown();
-    for words in ["time to answer, median", "192.0.2.7", "makes names up"] {
+    for words in ["Time to answer, median", "192.0.2.7", "Makes names up"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
 }
@@ -464,11 +464,12 @@ fn what_cannot_be_asked_for_is_wrong_usage() {
     for (args, says) in [
         (&["measure", "dns:192.0.2.1"][..], "no name to ask for"),
         (&["measure", "dns://192.0.2.1"], "no name to ask for"),
-        (&["measure", "dns:probe.example?key=hunter2"], "must not carry a secret"),
+        (&["measure", "dns:probe.example?key=hunter2"], "--token-file"),
+        (&["measure", "dns:probe.example?x=1"], "must not carry a secret"),
         (&["measure", "ntp:probe.example", "--interval", "1s"], "every 2000 ms at most"),
         (&["measure", "tcp:probe.example"], "which port?"),
         (&["measure", "tcp:probe.example:1", "--interval", "50ms"], "every 200 ms at most"),
-        (&["measure", "https://probe.example/?key=hunter2"], "must not carry a secret"),
+        (&["measure", "https://probe.example/?key=hunter2"], "--token-file"),
         (&["measure", "https://bücher.example/"], "xn--"),
     ] {
         let output = greenroom(args).output().expect("the binary runs");

@@ -138,7 +138,7 @@ fn a_certificate_that_does_not_hold_is_a_finding() {
         assert_eq!((found.faults(), found.code), (faults.to_vec(), Some(0)), "{found:?}");
         assert_eq!(found.details()["security"]["verified"]["value"], false);
         assert_eq!(found.target()["identity"], "unverified");
-        assert!(found.shown().contains("Its certificate is trusted here"));
+        assert!(found.shown().contains("Certificate trusted here"));
     }
 }
 

@@ -11,8 +11,9 @@ use crate::verdict::words as sentences;
 const MOST_SHOWN: usize = 4;
 
 pub(super) fn dns(dns: &DnsDetails) -> Vec<Row> {
-    let mut rows: Vec<Row> = dns.servers.iter().flat_map(name_server).collect();
-    if dns.servers.len() > 1 {
+    let several = dns.servers.len() > 1;
+    let mut rows: Vec<Row> = dns.servers.iter().flat_map(|server| name_server(server, several)).collect();
+    if several {
         let agree = match dns.differ_in.as_slice() {
             [] => yes_or_no(&dns.agree),
             types => Cell::bare(format!("no: they differ in {}", sentences::series(&borrowed(types), "and"))),
@@ -22,21 +23,23 @@ pub(super) fn dns(dns: &DnsDetails) -> Vec<Row> {
     rows
 }
 
-fn name_server(server: &NameServer) -> Vec<Row> {
-    let of = |what: &str| format!("{}: {what}", server.address);
+fn name_server(server: &NameServer, several: bool) -> Vec<Row> {
+    // The usual port says nothing.
+    let address = server.address.strip_suffix(":53").unwrap_or(&server.address);
+    let of = |what: &str| if several { format!("{address}: {what}") } else { what.to_owned() };
     if let Some(failure) = &server.failure {
         let state = sentences::short(failure.code());
-        return vec![once(of("answers"), "name server", Cell::bare(format!("none: {state}")))];
+        return vec![once(of("Answers"), "name server", Cell::bare(format!("none: {state}")))];
     }
     let trips = &server.round_trip;
     let mut rows = vec![
         once(
-            of("time to answer, median"),
+            of("Time to answer, median"),
             "one question, sent once, to its answer (RFC 1035)",
             p50(&trips.rtt_ms),
         ),
-        once(of("time, min and max"), "the same, minimum and maximum", extremes(&trips.rtt_ms)),
-        once(of("lost, there or back"), "loss_ratio of questions or their answers", share(&trips.loss_ratio)),
+        once(of("Time, min and max"), "the same, minimum and maximum", extremes(&trips.rtt_ms)),
+        once(of("Lost, there or back"), "loss_ratio of questions or their answers", share(&trips.loss_ratio)),
     ];
     rows.extend(server.answers.iter().flat_map(|(kind, answer)| record_type(&of(kind), answer)));
     let invents = match &server.invents_names {
@@ -45,12 +48,12 @@ fn name_server(server: &NameServer) -> Vec<Row> {
         }
         other => yes_or_no(other),
     };
-    rows.push(once(of("makes names up"), "an answer to a name that cannot exist", invents));
+    rows.push(once(of("Makes names up"), "an answer to a name that cannot exist", invents));
     let validates = yes_or_no(&server.says_it_validates);
-    rows.push(once(of("says that it checks (DNSSEC)"), "AD (RFC 4035 section 3.2.3)", validates).full());
+    rows.push(once(of("Says that it checks (DNSSEC)"), "AD (RFC 4035 section 3.2.3)", validates).full());
     let strays = [
-        (of("answers from another address"), server.answers_from_elsewhere),
-        (of("answers to nothing asked"), server.stray_answers),
+        (of("Answers from another address"), server.answers_from_elsewhere),
+        (of("Answers to nothing asked"), server.stray_answers),
     ];
     rows.extend(strays.into_iter().map(|(name, n)| {
         let row = once(name, "not counted as answers", Cell::bare(number::count(n)));

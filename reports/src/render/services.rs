@@ -40,7 +40,7 @@ pub(super) fn https(https: &HttpsDetails) -> Vec<Row> {
     }
     if let Some(hint) = https.captive_portal_hint.fact() {
         let said = words::clean(hint).into_owned();
-        rows.push(once("Something may ask you to sign in first", "captive portal", Cell::bare(said)));
+        rows.push(once("Perhaps a sign-in page first", "captive portal", Cell::bare(said)));
     }
     rows.extend(verdict(&https.security));
     rows.extend([
@@ -188,7 +188,7 @@ fn verdict(security: &Security) -> Vec<Row> {
         (other, _) => yes_or_no(other),
     };
     let mut rows =
-        vec![once("Its certificate is trusted here", "by this computer's roots, name and dates", verified)];
+        vec![once("Certificate trusted here", "by this computer's roots, name and dates", verified)];
     let hint = match security.interception.measured() {
         Some(Interception::KnownProduct { product, issuer }) => {
             Some(format!("{product}: the certificate is made by {issuer}"))

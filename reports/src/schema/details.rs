@@ -48,8 +48,10 @@ impl Details {
         match self {
             Self::Stun(stun) => Some(&stun.round_trip),
             Self::Stamp(stamp) => Some(&stamp.round_trip),
-            // Every name server has its own.
-            Self::Dns(_) => None,
+            // Every name server has its own: those of the first that answered.
+            Self::Dns(dns) => {
+                dns.servers.iter().find(|server| server.failure.is_none()).map(|server| &server.round_trip)
+            }
             Self::Tls(tls) => Some(&tls.connect.round_trip),
             Self::Https(https) => Some(&https.connect.round_trip),
             Self::Tcp(tcp) => Some(&tcp.connect.round_trip),

@@ -226,7 +226,7 @@ mod tests {
     fn ntp(unix_micros: i64) -> NtpTime {
         let seconds = u64::try_from(unix_micros.div_euclid(1_000_000) + UNIX_EPOCH).unwrap();
         let micros = u64::try_from(unix_micros.rem_euclid(1_000_000)).unwrap();
-        NtpTime((seconds & 0xffff_ffff) << 32 | ((micros << 32) + 999_999) / 1_000_000)
+        NtpTime(((seconds & 0xffff_ffff) << 32) | (micros << 32).div_ceil(1_000_000))
     }
 
     fn answer() -> Answer {
