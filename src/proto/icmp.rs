@@ -196,7 +196,8 @@ mod tests {
         let mut damaged = reply.clone();
         damaged[60] ^= 1;
         assert_eq!(echo.read(&damaged, 70_001), Heard::Garbage);
-        assert_eq!(echo.read(&question(&mut echo, 0), 1), Heard::Foreign, "its own request");
+        let own = question(&mut echo, 0);
+        assert_eq!(echo.read(&own, 1), Heard::Foreign, "its own request");
         for length in 0..reply.len() {
             assert!(!matches!(echo.read(&reply[..length], 70_001), Heard::Answer(_)), "{length}");
         }

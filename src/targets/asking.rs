@@ -145,7 +145,8 @@ fn why_not<Q: Questions>(outcome: &Outcome<Asker<Q>>, protocol: &'static str) ->
 pub(super) fn reached(transport: &str, address: SocketAddr, setup_ms: Option<f64>) -> Reached {
     Reached {
         transport: transport.to_owned(),
-        address: Some(address.to_string()),
+        // Echo knows no ports.
+        address: Some(if address.port() == 0 { address.ip().to_string() } else { address.to_string() }),
         setup_ms,
         instead_of_udp: None,
     }

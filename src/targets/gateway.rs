@@ -63,7 +63,9 @@ pub async fn watch(
         unasked,
         link: link_details(&route, link),
     };
-    Some(meta(&gateway.to_string(), details))
+    let answered = details.round_trip.answered > 0;
+    let reached = answered.then(|| asking::reached("icmp", SocketAddr::new(gateway, 0), None));
+    Some(TargetMeta { reached, ..meta(&gateway.to_string(), details) })
 }
 
 /// Round trips to the router, of all questions that were asked until `stop`.

@@ -466,7 +466,19 @@ fn reached(meta: &TargetMeta) -> Value<Reached> {
     match (&meta.reached, &meta.failure) {
         (Some(reached), _) => Value::Measured(reached.clone()),
         (None, Some(failure)) => Value::failed(failure_sentence(failure, meta)),
-        (None, None) => Value::not_tested("it was not tried"),
+        (None, None) => Value::not_tested(match &meta.details {
+            Some(Details::Gateway(gateway)) => untold(gateway),
+            _ => "it was not tried",
+        }),
+    }
+}
+
+/// Why nothing is known of the router. That it answers nobody is no failure: many do not.
+fn untold(gateway: &GatewayDetails) -> &str {
+    match (&gateway.unasked, &gateway.address) {
+        (Some(why), _) => why,
+        (None, Value::Measured(_)) => "it answers no echo requests",
+        (None, Value::NotTested { reason } | Value::Failed { reason }) => reason,
     }
 }
 

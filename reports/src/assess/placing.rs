@@ -39,14 +39,17 @@ impl Found {
         match self.place {
             Place::LocalNetwork => {
                 cause.evidence.push(self.because);
-                cause.fix = Some(at_home(link).to_owned());
+                if self.sure {
+                    cause.fix = Some(at_home(link).to_owned());
+                }
             }
-            _ => {
+            _ if self.sure => {
                 cause.ruled_out.push(format!("your own network: {}", self.because));
                 if is_beyond_advice(cause) {
                     cause.fix = Some(BEYOND.to_owned());
                 }
             }
+            _ => cause.evidence.push(self.because),
         }
         if !self.sure {
             cause.evidence.push("too little was heard of your router to be sure where it is".to_owned());
@@ -119,8 +122,14 @@ fn by_loss(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
         percent(high),
         percent(whole),
     );
+    Some(Found { because, ..by_share(own, whole) })
+}
+
+/// By the router's own loss, in its interval, of the whole way's.
+fn by_share(own: &Estimate, whole: f64) -> Found {
+    let (low, high) = (own.low.unwrap_or(0.0), own.high.unwrap_or(1.0));
     let place = if own.value >= HALF * whole { Place::LocalNetwork } else { Place::Path };
-    Some(Found { place, sure: low >= HALF * whole || high <= HALF * whole, because })
+    Found { place, sure: low >= HALF * whole || high <= HALF * whole, because: String::new() }
 }
 
 /// By what share of the delay variation the router's answers show.
@@ -167,4 +176,84 @@ fn percent(ratio: f64) -> String {
 
 fn milliseconds(ms: f64) -> String {
     crate::verdict::words::plain(&serde_json::json!(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::round_trip::Exchange;
+    use crate::trace::StampSource;
+    use crate::units::Micros;
+
+    /// Answers after so many milliseconds each, `None` for a loss.
+    fn router(answers: impl IntoIterator<Item = Option<i64>>) -> RoundTrip {
+        let exchange = |answer: Option<i64>| match answer {
+            Some(ms) => Exchange::Answered { at: Micros::ZERO, rtt: Micros::from_millis(ms) },
+            None => Exchange::Lost,
+        };
+        RoundTrip::of(&answers.into_iter().map(exchange).collect::<Vec<_>>(), StampSource::Kernel)
+    }
+
+    /// One in `n` of 200 is lost.
+    fn losing(n: i64) -> RoundTrip {
+        router((0..200).map(|i| (i % n != 0).then_some(1)))
+    }
+
+    fn loss_of(whole: f64, own: &RoundTrip) -> Found {
+        by_share(own.loss_ratio.measured().unwrap(), whole)
+    }
+
+    #[test]
+    fn a_router_that_loses_as_much_is_to_blame_and_one_that_loses_nothing_is_not() {
+        let (as_much, nothing, hardly) =
+            (loss_of(0.1, &losing(10)), loss_of(0.1, &losing(1_000)), loss_of(0.03, &losing(100)));
+        assert_eq!((as_much.place, as_much.sure), (Place::LocalNetwork, true));
+        assert_eq!((nothing.place, nothing.sure), (Place::Path, true));
+        assert!(!hardly.sure, "two losses of 200 may be either's share of 3 %");
+    }
+
+    #[test]
+    fn delay_is_placed_by_its_share_and_the_middle_is_not_sure() {
+        for (own, place, sure) in [
+            (2.0, Place::Path, true),
+            (40.0, Place::Path, false),
+            (60.0, Place::LocalNetwork, false),
+            (95.0, Place::LocalNetwork, true),
+            (140.0, Place::LocalNetwork, true),
+        ] {
+            let found = by_delay(own, 100.0, "took").unwrap();
+            assert_eq!((found.place, found.sure), (place, sure), "{own}");
+        }
+        assert_eq!(by_delay(1.0, 0.0, "took"), None);
+    }
+
+    fn cause() -> Cause {
+        Cause {
+            place: Place::Path,
+            fix: Some("as before".to_owned()),
+            ..super::super::causes::worded("loss_up", std::collections::BTreeMap::new())
+        }
+    }
+
+    #[test]
+    fn advice_changes_only_where_the_place_is_sure() {
+        let because = || "because".to_owned();
+        let entered = |place, sure, link| {
+            let mut cause = cause();
+            Found { place, sure, because: because() }.enter(&mut cause, link);
+            cause
+        };
+        let wifi = entered(Place::LocalNetwork, true, LinkKind::Wireless);
+        assert_eq!(wifi.place, Place::LocalNetwork);
+        assert!(wifi.fix.unwrap().contains("move closer"));
+        let beyond = entered(Place::Path, true, LinkKind::Wired);
+        assert_eq!(beyond.fix.as_deref(), Some(BEYOND));
+        assert_eq!(beyond.ruled_out, ["your own network: because"]);
+        for place in [Place::Path, Place::LocalNetwork] {
+            let unsure = entered(place, false, LinkKind::Wired);
+            assert_eq!(unsure.fix.as_deref(), Some("as before"));
+            assert_eq!(unsure.evidence.len(), 2);
+            assert!(unsure.ruled_out.is_empty());
+        }
+    }
 }
