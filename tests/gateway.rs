@@ -58,7 +58,7 @@ fn a_clean_check_tells_of_the_router_and_can_be_computed_again() {
 #[test]
 fn a_router_that_answers_nobody_is_no_fault() {
     let lab = Lab::new("gwd");
-    lab.ip(&["netns", "exec", &lab.name('r'), "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"]);
+    lab.set('r', "icmp_echo_ignore_all", "1");
     let report = lab.check();
     let router = router_of(&report);
     assert_eq!(router["state"]["reason"], "it answers no echo requests", "{router:#}");
@@ -78,7 +78,7 @@ fn a_host_is_asked_by_echo_and_who_may_not_is_told_what_would_allow_it() {
     let failure = &refused["targets"][0]["failure"];
     assert_eq!(failure["code"], "local_error", "{failure:#}");
     assert!(failure["detail"].as_str().is_some_and(|said| said.contains("ping_group_range")), "{failure:#}");
-    lab.ip(&["netns", "exec", &lab.name('c'), "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647"]);
+    lab.set('c', "ping_group_range", "0 2147483647");
     assert_eq!(answered(&report_of(lab.within('c', &unprivileged, &arguments))), 40, "by one for echo");
 }
 
@@ -121,7 +121,7 @@ impl Lab {
         }
         lab.ip(&["-n", &c, "route", "add", "default", "via", ROUTER]);
         lab.ip(&["-n", &s, "route", "add", "default", "via", BEYOND]);
-        lab.ip(&["netns", "exec", &r, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+        lab.set('r', "ip_forward", "1");
         let respond = ["respond", "--listen", ENDPOINT, "--health", "off"];
         lab.endpoint = Some(Respond::start(lab.within('s', &[], &respond)));
         lab
@@ -136,6 +136,12 @@ impl Lab {
         let done = Command::new("ip").args(words).output().expect("iproute2");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "ip {words:?} (namespaces need root): {said}");
+    }
+
+    /// Sets one of the kernel's switches for IPv4 within a namespace.
+    fn set(&self, end: char, switch: &str, value: &str) {
+        let line = format!("echo {value} > /proc/sys/net/ipv4/{switch}");
+        self.ip(&["netns", "exec", &self.name(end), "sh", "-c", &line]);
     }
 
     /// The program within one of the namespaces, started by `starter`.
