@@ -6,6 +6,7 @@
 //! was at most its own rung, so the climb goes upward and no rung is offered beyond those asked for.
 
 mod probe;
+mod timing;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use crate::address::{EndpointUrl, Token};
 pub use probe::{ProbePlan, ProbeRequest, least_interval, plan_probe};
+use timing::{Timing, timing};
 
 /// Byte cap of a quick check unless told otherwise.
 pub const QUICK_MAX_BYTES: DataSize = DataSize::from_bytes(10_000_000);
@@ -277,55 +279,6 @@ const FASTEST: Bitrate = Bitrate::from_kbps(50_000);
 const AUDIO_RATE: Bitrate = Bitrate::from_bps(50 * (184 + 48) * 8);
 /// QUIC handshake, control messages and the endpoint's half of the trace, generously.
 const CONTROL_BYTES: DataSize = DataSize::from_bytes(200_000);
-
-/// How the time of a check is shared out.
-struct Timing {
-    reach: Micros,
-    drain: Micros,
-    /// Audio alone before media.
-    idle: Micros,
-    /// One rung at most.
-    rung_max: Micros,
-    /// Whether the capacity is searched after media.
-    search: bool,
-    /// Audio alone at the end.
-    settle: Micros,
-    /// All phases together.
-    traffic: Micros,
-    /// How much longer the last rung may go on where the answer hangs.
-    more: Micros,
-    max_bytes: DataSize,
-}
-
-const fn timing(mode: Mode) -> Timing {
-    match mode {
-        // 1 + 4.5 + 0.5 = 6 s, and up to 13.5 s more where the answer hangs. 225 audio packets without a loss bound the loss below 2 % with 95 % confidence, which takes
-        // 183 of them; 75 before any load bound a 95th percentile, which takes 72. A straggler is lost after 300 ms at the earliest.
-        Mode::Quick => Timing {
-            reach: Micros::from_secs(1),
-            drain: Micros::from_millis(500),
-            idle: Micros::from_millis(1_500),
-            rung_max: Micros::from_secs(3),
-            search: false,
-            settle: Micros::ZERO,
-            traffic: Micros::from_millis(4_500),
-            more: Micros::from_millis(13_500),
-            max_bytes: QUICK_MAX_BYTES,
-        },
-        // 3 + 23.5 + 3.5 = 30 s. A straggler is lost after Tmax = 3 s.
-        Mode::Deep => Timing {
-            reach: Micros::from_secs(3),
-            drain: Micros::from_millis(3_500),
-            idle: Micros::from_secs(4),
-            rung_max: Micros::from_secs(5),
-            search: true,
-            settle: Micros::from_millis(1_500),
-            traffic: Micros::from_millis(23_500),
-            more: Micros::ZERO,
-            max_bytes: DEEP_MAX_BYTES,
-        },
-    }
-}
 
 fn plan_uses(uses: &BTreeSet<Use>, mode: Mode, request: &Request) -> Result<Plan, PlanError> {
     if uses.is_empty() {
