@@ -139,14 +139,16 @@ fn cameras_by_the_kernels_own_interface() {
         // some when buffers are mapped.
         let log = &said.scenario("jpeg_log").text;
         let damaged: Vec<usize> = log.split("number=").skip(1).map(number_before_space).collect();
-        assert!((5..=7).contains(&damaged.len()), "six of sixty, one more or less at the ends: {log}");
-        assert!(damaged.iter().all(|number| number % DAMAGED_ONE_IN == DAMAGED_ONE_IN - 1), "{damaged:?}");
-        assert!(
-            damaged.windows(2).all(|pair| pair[1] - pair[0] == DAMAGED_ONE_IN),
-            "none is missed: {damaged:?}"
-        );
         #[expect(clippy::cast_precision_loss, reason = "few")]
         let share = damaged.len() as f64 / 60.0;
+        // The buffer it hands over first may be one that was not written yet, or is being written: numbered 0, and torn.
+        let written = damaged.strip_prefix(&[0]).unwrap_or(&damaged);
+        assert!((5..=7).contains(&written.len()), "six of sixty, one more or less at the ends: {log}");
+        assert!(written.iter().all(|number| number % DAMAGED_ONE_IN == DAMAGED_ONE_IN - 1), "{damaged:?}");
+        assert!(
+            written.windows(2).all(|pair| pair[1] - pair[0] == DAMAGED_ONE_IN),
+            "none is missed: {damaged:?}"
+        );
         near(&frames["damaged_ratio"]["value"], share, 1e-5);
         near(&frames["rate_fps"]["value"], f64::from(FEED_FPS), 0.5);
         assert_eq!(camera["picture"]["seen"]["value"], "picture", "{}", camera["picture"]);
