@@ -1,28 +1,29 @@
 //! One run: plan, endpoint, traffic, verdict, report.
 
+mod best;
 pub mod devices;
 mod other;
 mod report;
+mod several;
 mod traffic;
 
+pub use best::Candidate;
 pub use devices::Beside;
-pub use other::probe;
+pub use other::{probe, probe_all};
+pub use several::Also;
 
 use std::fmt;
 use std::sync::Arc;
 
-use greenroom_reports::assess::TargetMeta;
-use greenroom_reports::schema::{Devices, EncodeHeadroom, Kind, Machine, Report};
+use greenroom_reports::schema::{Devices, EncodeHeadroom, Machine, Report};
 use greenroom_reports::trace::PhaseKind;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::traffic::Measured;
 use crate::devices::host::{self as machine, encode};
 use crate::net::clock::Clock;
 use crate::plan::Plan;
-use crate::targets::gateway;
 
 /// Runs a plan and reports. Never fails: what went wrong stands in the report.
 ///
@@ -38,6 +39,11 @@ pub async fn check_watched(plan: Plan, watch: Watch) -> Report {
 
 /// Like [`check_watched`], testing devices beside the network.
 pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
+    check_all(plan, &Also::default(), watch, beside).await
+}
+
+/// Like [`check_beside`], with other endpoints in the same report: all that are named must work.
+pub async fn check_all(plan: Plan, also: &Also, watch: Watch, beside: Beside) -> Report {
     let clock = Clock::start();
     // A driver that is slow to answer delays nobody.
     let looking = tokio::task::spawn_blocking(|| machine::Watch::start(machine::here()));
@@ -49,7 +55,9 @@ pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
     let all_else_ended = watch.stop.child_token();
     let encoding = encodes_beside.then(|| encode_until(encode::LONGEST, &all_else_ended));
     let testing = tokio::task::spawn_blocking(move || beside.test(&stop));
-    let measured = network(&plan, clock, &watch).await;
+    let chosen = several::choose(plan, also, clock, &watch).await;
+    let several::Chosen { plan, also, candidates } = &chosen;
+    let measured = several::measure(plan, also, clock, &watch).await;
     let seen = looking.await.ok().map(machine::Watch::end);
     let devices = testing.await.unwrap_or_else(|error| {
         tracing::error!("the test of the devices ended by a bug: {error}");
@@ -66,27 +74,7 @@ pub async fn check_beside(plan: Plan, watch: Watch, beside: Beside) -> Report {
     };
     let seen =
         seen.map(|seen| machine::Watched { machine: Machine { encode: times, ..seen.machine }, ..seen });
-    report::of(&plan, clock, measured, seen, devices, by_name)
-}
-
-/// The endpoint, and beside it the first router on the way there, as long as the endpoint is measured.
-async fn network(plan: &Plan, clock: Clock, watch: &Watch) -> (Measured, (Option<TargetMeta>, DataSize)) {
-    let ended = CancellationToken::new();
-    let endpoint = async {
-        let _ended = ended.clone().drop_guard();
-        traffic::measure(plan, clock, watch).await
-    };
-    tokio::join!(endpoint, router(plan, clock, &ended))
-}
-
-/// The first router on the way to the endpoint, while it is measured, and what that cost. Only a verdict has a use for it.
-async fn router(plan: &Plan, clock: Clock, ended: &CancellationToken) -> (Option<TargetMeta>, DataSize) {
-    let mut spent = DataSize::default();
-    let Some(endpoint) = plan.against.endpoint.as_ref().filter(|_| plan.kind == Kind::Check) else {
-        return (None, spent);
-    };
-    let (to, interface) = ((&endpoint.host, endpoint.port), plan.against.interface.as_deref());
-    (gateway::watch(to, interface, clock, ended, &mut spent).await, spent)
+    report::of((plan, candidates), clock, &measured, seen, devices, by_name)
 }
 
 /// How long encoding may take on a computer whose only core must not encode while packets are sent.
@@ -150,6 +138,8 @@ pub enum Progress {
     Reaching,
     /// The session stands.
     Reached,
+    /// Several endpoints are tried, for the best of them.
+    Comparing,
     /// Something that is no Greenroom endpoint is asked.
     Asking,
     /// Traffic runs; these are the figures so far.

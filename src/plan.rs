@@ -17,7 +17,7 @@ use greenroom_reports::verdict::Profile;
 use thiserror::Error;
 
 pub use crate::address::{EndpointUrl, Token};
-pub use probe::{ProbePlan, ProbeRequest, least_interval, plan_probe};
+pub use probe::{ProbePlan, ProbeRequest, least_interval, plan_beside, plan_probe};
 use timing::{Timing, timing};
 
 /// Byte cap of a quick check unless told otherwise.

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_reports::assess::{
-    Equipment, Frame, Probed, Question, TargetMeta, assemble, assess, with_devices,
-};
+use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
 use greenroom_reports::schema::{
     AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
 use greenroom_reports::trace::{Trace, encoding};
-use greenroom_reports::units::DataSize;
 use serde_json::json;
 
-use super::traffic::{Ending, Measured, bytes_of};
+use super::best::Candidate;
+use super::several::Found;
 use crate::devices::host::Watched;
 use crate::net::clock::Clock;
 use crate::plan::Plan;
@@ -20,27 +18,22 @@ use crate::system;
 
 /// Judges a run and puts its report together.
 ///
-/// The router, with the bytes that asking it took, stands beside the endpoint. `seen` is what this machine did meanwhile; `by_name` are the kinds of devices that were asked for by name.
+/// Each router stands behind the endpoint that it leads to. `seen` is what this machine did meanwhile; `by_name` are the kinds of devices that were asked for by name.
 pub(super) fn of(
-    plan: &Plan,
+    (plan, candidates): (&Plan, &[Candidate]),
     clock: Clock,
-    (measured, (router, asking)): (Measured, (Option<TargetMeta>, DataSize)),
+    found: &Found,
     seen: Option<Watched>,
     devices: Devices,
     by_name: Vec<DeviceKind>,
 ) -> Report {
-    let Measured { target, trace, ending, search_bytes } = measured;
-    let at_cap = matches!(ending, Ending::Planned | Ending::Decided);
+    let at_cap = found.is_complete();
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
-    let endpoint = target.iter().map(|meta| Probed { meta, trace: trace.as_ref() });
-    let router = router.iter().map(|meta| Probed { meta, trace: None });
-    let probed: Vec<Probed<'_>> = endpoint.chain(router).collect();
+    let probed = probed(found);
     let assessment = assess(&probed, &question);
     let machine = seen.map_or_else(|| assessment.host.machine.clone(), |seen| seen.machine);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &by_name };
     let assessment = with_devices(assessment, equipment, &question);
-    let used = trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here));
-    let used = used + search_bytes + asking;
     let frame = Frame {
         id: clock.new_id(),
         kind: plan.kind,
@@ -48,17 +41,34 @@ pub(super) fn of(
         complete: at_cap,
         started: clock.started(),
         duration_ms: clock.now().as_ms(),
-        bytes_used: used.bytes(),
+        bytes_used: found.bytes().bytes(),
         labels: BTreeMap::new(),
         agent: AgentRef::default(),
         tool: tool(),
         environment: environment(plan),
         profile: plan.profile.clone(),
-        settings: settings(plan, at_cap, by_name),
+        settings: settings((plan, candidates), &probed, at_cap, by_name),
         devices,
-        trace: trace.as_ref().and_then(encoded),
+        traces: traces(&probed),
     };
     assemble(frame, assessment)
+}
+
+/// All that was measured, in the order in which the report tells it.
+fn probed(found: &Found) -> Vec<Probed<'_>> {
+    let endpoints = found.endpoints.iter().flat_map(|(measured, router)| {
+        let endpoint = measured.target.iter().map(|meta| Probed { meta, trace: measured.trace.as_ref() });
+        endpoint.chain(router.iter().map(|meta| Probed { meta, trace: None }))
+    });
+    endpoints
+        .chain(found.others.iter().map(|other| Probed { meta: &other.meta, trace: other.trace.as_ref() }))
+        .collect()
+}
+
+/// The samples of each endpoint that has some, as they go into a report.
+pub(super) fn traces(probed: &[Probed<'_>]) -> Vec<(usize, EncodedTrace)> {
+    let traces = probed.iter().enumerate().filter_map(|(at, it)| Some((at, encoded(it.trace?)?)));
+    traces.collect()
 }
 
 /// This program.
@@ -71,7 +81,7 @@ pub(super) fn tool() -> Tool {
 }
 
 /// A trace as it goes into a report.
-pub(super) fn encoded(trace: &Trace) -> Option<EncodedTrace> {
+fn encoded(trace: &Trace) -> Option<EncodedTrace> {
     encoding::encode(trace)
         .inspect_err(|error| tracing::warn!("the report goes without its samples: {error}"))
         .ok()
@@ -86,17 +96,35 @@ fn environment(plan: &Plan) -> Environment {
     }
 }
 
+/// The endpoints that somebody named: no router.
+fn named<'a>(probed: &[Probed<'a>]) -> impl Iterator<Item = &'a str> {
+    probed.iter().filter(|it| it.meta.kind != "gateway").map(|it| it.meta.url.as_str())
+}
+
 /// What was asked for and what it was made into. No token, and no name of one.
-fn settings(plan: &Plan, at_cap: bool, by_name: Vec<DeviceKind>) -> Settings {
+fn settings(
+    (plan, candidates): (&Plan, &[Candidate]),
+    probed: &[Probed<'_>],
+    at_cap: bool,
+    by_name: Vec<DeviceKind>,
+) -> Settings {
+    let tried = candidates.iter().map(Candidate::as_json).collect::<Vec<_>>();
+    let tried = (!tried.is_empty()).then(|| ("candidates".to_owned(), json!(tried)));
     let uses: Vec<&str> = plan.uses.iter().map(|use_| use_.name()).collect();
     let endpoint = plan.against.endpoint.as_ref().map(ToString::to_string);
+    let targets: Vec<&str> = named(probed).collect();
+    let several = (targets.len() > 1).then(|| ("targets".to_owned(), json!(targets)));
+    let asked = [("endpoint".to_owned(), json!(endpoint)), ("uses".to_owned(), json!(uses))];
     Settings {
-        asked: BTreeMap::from([("endpoint".to_owned(), json!(endpoint)), ("uses".to_owned(), json!(uses))]),
-        run: BTreeMap::from([
+        asked: asked.into_iter().chain(several).collect(),
+        run: [
             ("longest_ms".to_owned(), json!(plan.longest().as_ms())),
             ("planned_bytes".to_owned(), json!(plan.bytes.bytes())),
             ("max_bytes".to_owned(), json!(plan.max_bytes.bytes())),
-        ]),
+        ]
+        .into_iter()
+        .chain(tried)
+        .collect(),
         judged: Judged {
             uses: plan.uses.iter().copied().collect(),
             devices: by_name,

@@ -10,7 +10,7 @@ use greenroom_reports::units::{DataSize, Micros};
 use super::devices::DevicesArgs;
 use super::exit::CliError;
 use super::respond::RespondArgs;
-use super::settings::{self, Layer, TokenSource};
+use super::settings::{Layer, TokenSource};
 use super::values::{self, TrafficItem, Ways};
 
 /// Will this call work, and if not, whose fault is it?
@@ -76,10 +76,15 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Endpoint to check against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT].
-    /// Without one, this computer is tested by itself, which says nothing about the internet
-    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Hostname)]
-    pub(crate) endpoint: Option<String>,
+    /// Endpoint to check against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT], and whatever else
+    /// the call needs, as `greenroom measure` takes it: all of them must work. Without any, this computer is tested by
+    /// itself, which says nothing about the internet
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
+    pub(crate) targets: Vec<String>,
+
+    /// Of several endpoints, find the best one first and check against it alone
+    #[arg(long)]
+    pub(crate) pick_best: bool,
 
     /// What the call will use: audio, 360p, 720p, 1080p, screen [default: audio,720p]
     #[arg(long = "for", value_name = "USES", value_delimiter = ',', value_parser = values::use_)]
@@ -118,7 +123,7 @@ pub(crate) struct MeasureArgs {
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
     /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
-    pub(crate) endpoint: Option<String>,
+    pub(crate) targets: Vec<String>,
 
     /// Traffic to send beside audio, all at once: 360p, 720p, 1080p, screen, video@RATE, screen@RATE
     #[arg(
@@ -228,13 +233,9 @@ pub(crate) struct HistoryArgs {
 }
 
 impl NetworkArgs {
-    /// What the command line says of the settings, apart from the endpoint.
-    ///
-    /// The endpoint is read here and not by clap, which repeats in its errors what it was given: it may be a secret.
-    pub(crate) fn layer(&self, endpoint: Option<&str>) -> Result<Layer, CliError> {
-        let endpoint = endpoint.map(settings::endpoint).transpose().map_err(CliError::Usage)?;
+    /// What the command line says of the settings, apart from what is measured.
+    pub(crate) fn layer(&self) -> Result<Layer, CliError> {
         Ok(Layer {
-            endpoint,
             interface: self.interface.clone(),
             token: self.token_file.clone().map(TokenSource::File),
             max_bytes: self.max_bytes,
@@ -258,7 +259,7 @@ impl CheckArgs {
             mode,
             profile: self.profile.clone(),
             history_keep: self.no_history.then_some(0),
-            ..self.network.layer(self.endpoint.as_deref())?
+            ..self.network.layer()?
         })
     }
 }
@@ -285,6 +286,8 @@ Examples:
   greenroom check                                        this computer alone, no network
   greenroom check probe.example --devices mic,speaker    both must be there and work
   greenroom check probe.example --devices none           the network alone
+  greenroom check probe.example tls:app.example          and what else the call needs
+  greenroom check eu.example us.example --pick-best      which of them to use
 
 Settings also come from the environment:
   GREENROOM_ENDPOINT, GREENROOM_FOR, GREENROOM_MODE, GREENROOM_PROFILE, GREENROOM_INTERFACE,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use greenroom_reports::schema::{DeviceKind, Report, State};
 use greenroom_reports::units::Micros;
+use greenroom_reports::verdict::words::series;
 use greenroom_reports::verdict::{self, TargetFailure};
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +14,9 @@ use super::args::{CheckArgs, Global};
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
+use super::targets::Named;
 use super::{block_on, history as history_view, output};
-use crate::check::{self, Beside, Watch};
+use crate::check::{self, Also, Beside, Watch};
 #[cfg(feature = "audio")]
 use crate::devices::Clock;
 use crate::devices::audio::choose::choose;
@@ -22,19 +24,47 @@ use crate::devices::audio::choose::choose;
 use crate::devices::audio::native::NativeAudio;
 use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
-use crate::plan::{self, Against, Plan, Request, Traffic};
+use crate::plan::{self, Against, EndpointUrl, Plan, Request, Traffic};
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
+    let named = Named::read(&args.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
+    let settings = named_instead(settings, &named);
     args.output.check_writable()?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
+    if args.pick_best && named.endpoints.len() < 2 {
+        return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
+    }
+    let also = Also { pick_best: args.pick_best, ..also(&plan, &named)? };
     let beside = beside(&settings);
-    announce(&plan, global);
+    announce(&plan, &also, global);
     announce_devices(&beside, global);
-    let (report, interrupted) = watched_run(plan, beside, global)?;
-    let notes = remember(&report, &settings);
+    let (report, interrupted) = watched_run(plan, also, beside, global)?;
+    let notes = picked_note(&report) + &remember(&report, &settings);
     args.output.write(&report, &notes, global)?;
     Ok(exit_of(&report, interrupted))
+}
+
+/// Who names what to measure means that and no other endpoint.
+pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
+    match named.is_empty() {
+        true => settings,
+        false => Settings { endpoint: named.endpoints.first().cloned(), ..settings },
+    }
+}
+
+/// What is measured beside the plan's own endpoint.
+fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
+    let others = named
+        .others
+        .iter()
+        .map(|target| plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string())));
+    Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
+}
+
+/// The endpoints behind the first.
+pub(super) fn further(named: &Named) -> Vec<EndpointUrl> {
+    named.endpoints.iter().skip(1).cloned().collect()
 }
 
 /// Plans a run with these settings.
@@ -54,24 +84,48 @@ pub(super) fn plan_for(settings: &Settings, traffic: Traffic) -> Result<Plan, Cl
 }
 
 /// Says what is going to happen and what it costs, before it happens.
-pub(super) fn announce(plan: &Plan, global: &Global) {
+pub(super) fn announce(plan: &Plan, also: &Also, global: &Global) {
     if !global.quiet {
         // Without standard error nobody reads it.
-        let _ = writeln!(io::stderr(), "{}", announcement(plan));
+        let _ = writeln!(io::stderr(), "{}", announcement(plan, also));
     }
 }
 
-fn announcement(plan: &Plan) -> String {
-    let what = match &plan.against.endpoint {
-        Some(endpoint) => format!("Measuring against {endpoint}"),
-        None => "Testing this computer alone: no endpoint was given, so this says nothing about the internet"
-            .to_owned(),
+fn announcement(plan: &Plan, also: &Also) -> String {
+    let endpoints: Vec<String> =
+        plan.against.endpoint.iter().chain(&also.endpoints).map(ToString::to_string).collect();
+    let others: Vec<String> = also.others.iter().map(|other| other.target.to_string()).collect();
+    let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let what = match (&endpoints[..], &others[..]) {
+        ([], []) => {
+            "Testing this computer alone: no endpoint was given, so this says nothing about the internet"
+                .to_owned()
+        }
+        ([], others) => {
+            return format!("Asking {}. This takes a few seconds.", series(others, "and"));
+        }
+        ([one], []) => format!("Measuring against {one}"),
+        (several, []) if also.pick_best => {
+            format!("Looking for the best of {}, and measuring against it", series(several, "and"))
+        }
+        (several, []) => format!("Measuring against {}, one after the other", series(several, "and")),
+        (several, others) => {
+            format!("Measuring against {}, and asking {}", series(several, "and"), series(others, "and"))
+        }
     };
-    format!("{what}. This {} and uses up to {} (limit {}).", how_long(plan), plan.bytes, plan.max_bytes)
+    let runs = if also.pick_best { 1 } else { i64::try_from(endpoints.len().max(1)).unwrap_or(1) };
+    let each = if runs > 1 { " each" } else { "" };
+    format!(
+        "{what}. This {} and uses up to {}{each} (limit {}{each}).",
+        how_long(plan, runs),
+        plan.bytes,
+        plan.max_bytes
+    )
 }
 
-fn how_long(plan: &Plan) -> String {
-    let [usual, longest] = [plan.usual(), plan.longest()].map(whole_seconds);
+fn how_long(plan: &Plan, runs: i64) -> String {
+    let [usual, longest] = [plan.usual(), plan.longest()].map(|time| whole_seconds(time * runs));
     if usual == longest {
         format!("takes up to {longest} s")
     } else {
@@ -155,8 +209,13 @@ fn has_camera(_beside: &Beside) -> bool {
 /// Runs a plan with live progress; Ctrl-C ends it early, with what was measured until then.
 ///
 /// Says whether it was ended so. A second Ctrl-C ends the program at once.
-pub(super) fn watched_run(plan: Plan, beside: Beside, global: &Global) -> Result<(Report, bool), CliError> {
-    watched(plan.enough, global, async move |watch| check::check_beside(plan, watch, beside).await)
+pub(super) fn watched_run(
+    plan: Plan,
+    also: Also,
+    beside: Beside,
+    global: &Global,
+) -> Result<(Report, bool), CliError> {
+    watched(plan.enough, global, async move |watch| check::check_all(plan, &also, watch, beside).await)
 }
 
 /// Runs something that usually takes until `enough` with live progress; Ctrl-C ends it early.
@@ -194,10 +253,30 @@ pub(super) fn watched(
     ended
 }
 
+/// Which endpoint was the best of several, and what was seen of each.
+fn picked_note(report: &Report) -> String {
+    let tried = report.settings.run.get("candidates").and_then(serde_json::Value::as_array);
+    let Some(tried) = tried else { return String::new() };
+    let mut text = String::from("  The best endpoint from here\n");
+    for (place, candidate) in tried.iter().enumerate() {
+        let mark = if place == 0 { "→" } else { " " };
+        let name = candidate["endpoint"].as_str().unwrap_or_default();
+        let seen = match (candidate["rtt_p50_ms"].as_f64(), candidate["loss_ratio"].as_f64()) {
+            (Some(rtt), Some(loss)) => format!("round trip {rtt:.1} ms, {:.1} % lost", loss * 100.0),
+            (Some(rtt), None) => format!("round trip {rtt:.1} ms"),
+            (None, _) => candidate["failure"].as_str().unwrap_or("nothing came back").to_owned(),
+        };
+        text += &format!("  {mark} {name}  {seen}\n");
+    }
+    text + "\n"
+}
+
 /// Compares a result with past ones and keeps it. Trouble with the history is a warning: the result stands.
 fn remember(report: &Report, settings: &Settings) -> String {
     let (Some(file), Some(now)) = (&settings.history_file, Entry::of(report)) else { return String::new() };
-    if settings.history_keep == 0 || settings.endpoint.is_none() {
+    // Of several endpoints there is no telling whose usual it would be.
+    let measured = report.targets.iter().filter(|target| target.kind != "gateway").count();
+    if settings.history_keep == 0 || settings.endpoint.is_none() || measured > 1 {
         return String::new();
     }
     let store = Store::new(file.clone(), settings.history_keep);

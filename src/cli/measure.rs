@@ -3,25 +3,28 @@
 use std::io::{self, Write as _};
 
 use greenroom_reports::schema::Report;
+use greenroom_reports::verdict::words::series;
 
 use super::args::{Global, MeasureArgs};
 use super::check;
 use super::exit::{CliError, Exit};
 use super::settings;
+use super::targets::Named;
 use super::values::TrafficItem;
-use crate::address::{OtherUrl, TargetUrl, TargetUrlError};
-use crate::check::{Beside, probe as run_probe};
+use crate::check::{Also, Beside, probe_all};
 use crate::plan::{self, ChosenMedia, ProbePlan, ProbeRequest, Traffic};
 
 pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
-    if let Some(target) = other_target(args)? {
-        return probe(target, args, global);
+    let named = Named::read(&args.targets)?;
+    if named.endpoints.is_empty() && !named.others.is_empty() {
+        return probe(&named, args, global);
     }
-    if args.interval.is_some() {
+    if args.interval.is_some() && named.others.is_empty() {
         return Err(CliError::Usage("--interval is for targets that are no Greenroom endpoint".to_owned()));
     }
-    let layer = args.network.layer(args.endpoint.as_deref())?;
-    let settings = settings::resolve(layer, global.config.as_deref(), &settings::process_env)?;
+    let settings =
+        settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
+    let settings = check::named_instead(settings, &named);
     if settings.endpoint.is_none() {
         return Err(CliError::Usage(
             "name what to measure: greenroom measure TARGET, or set it in the config file".to_owned(),
@@ -29,60 +32,74 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     }
     args.output.check_writable()?;
     let plan = check::plan_for(&settings, traffic(args))?;
-    check::announce(&plan, global);
-    let (report, interrupted) = check::watched_run(plan, Beside::nothing(), global)?;
+    let others = plans(&named, args, settings.interface.as_ref())?;
+    let also = Also { endpoints: check::further(&named), others, pick_best: false };
+    check::announce(&plan, &also, global);
+    let (report, interrupted) = check::watched_run(plan, also, Beside::nothing(), global)?;
     args.output.write(&report, "", global)?;
     Ok(exit_of(&report, interrupted))
 }
 
-/// What was named, if it is no Greenroom endpoint.
-///
-/// It is read here and not by clap, which repeats in its errors what it was given: it may be a secret.
-fn other_target(args: &MeasureArgs) -> Result<Option<OtherUrl>, CliError> {
-    let Some(text) = args.endpoint.as_deref() else { return Ok(None) };
-    match text.parse().map_err(|error: TargetUrlError| CliError::Usage(error.to_string()))? {
-        TargetUrl::Greenroom(_) => Ok(None),
-        TargetUrl::Other(other) => Ok(Some(other)),
-    }
-}
-
-/// Measures something that is no Greenroom endpoint.
-fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
+/// Measures what is no Greenroom endpoint.
+fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
     let endpoints_only = [
         ("--traffic", args.traffic.iter().any(|item| *item != TrafficItem::Audio)),
         ("--token-file", args.network.token_file.is_some()),
         ("--max-bytes", args.network.max_bytes.is_some()),
     ];
     if let Some((flag, _)) = endpoints_only.iter().find(|(_, given)| *given) {
+        let told = named.told();
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        let (are, verb) = (series(&told, "and"), if told.len() == 1 { "is" } else { "are" });
         return Err(CliError::Usage(format!(
-            "{flag} is for Greenroom endpoints alone, which {target} is not"
+            "{flag} is for Greenroom endpoints alone, which {are} {verb} not"
         )));
     }
     let settings =
-        settings::resolve(args.network.layer(None)?, global.config.as_deref(), &settings::process_env)?;
+        settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
-    let request = ProbeRequest {
-        target,
-        duration: args.duration,
-        interval: args.interval,
-        interface: settings.interface,
-    };
-    let plan = plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))?;
+    let plans = plans(named, args, settings.interface.as_ref())?;
     if !global.quiet {
         // Without standard error nobody reads it.
-        let _ = writeln!(io::stderr(), "{}", announcement(&plan));
+        let _ = writeln!(io::stderr(), "{}", announcement(&plans));
     }
-    let enough = plan.longest();
+    let enough = plans.iter().map(ProbePlan::longest).max().unwrap_or_default();
     let (report, interrupted) =
-        check::watched(enough, global, async move |watch| run_probe(&plan, &watch).await)?;
+        check::watched(enough, global, async move |watch| probe_all(&plans, &watch).await)?;
     args.output.write(&report, "", global)?;
     Ok(exit_of(&report, interrupted))
 }
 
-fn announcement(plan: &ProbePlan) -> String {
-    let seconds = (plan.longest().get() + 999_999) / 1_000_000;
-    let ms = plan.interval.as_ms();
-    format!("Asking {} {} times, once every {ms} ms. This takes up to {seconds} s.", plan.target, plan.count)
+/// How each of them is asked.
+fn plans(named: &Named, args: &MeasureArgs, interface: Option<&String>) -> Result<Vec<ProbePlan>, CliError> {
+    let plans = named.others.iter().map(|target| {
+        let request = ProbeRequest {
+            target: target.clone(),
+            duration: args.duration,
+            interval: args.interval,
+            interface: interface.cloned(),
+        };
+        plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))
+    });
+    plans.collect()
+}
+
+fn announcement(plans: &[ProbePlan]) -> String {
+    let longest = plans.iter().map(ProbePlan::longest).max().unwrap_or_default();
+    let seconds = (longest.get() + 999_999) / 1_000_000;
+    match plans {
+        [plan] => {
+            let ms = plan.interval.as_ms();
+            format!(
+                "Asking {} {} times, once every {ms} ms. This takes up to {seconds} s.",
+                plan.target, plan.count
+            )
+        }
+        _ => format!(
+            "Asking {} targets, those at one host one after the other. This takes {seconds} s or more.",
+            plans.len()
+        ),
+    }
 }
 
 fn exit_of(report: &Report, interrupted: bool) -> Exit {

@@ -13,6 +13,7 @@ mod report;
 mod respond;
 mod secrets;
 mod settings;
+mod targets;
 pub mod values;
 
 mod check;

@@ -37,6 +37,7 @@ impl Live {
                 tracing::info!("the endpoint answers; traffic starts");
                 self.bar.set_message("reached");
             }
+            Progress::Comparing => self.bar.set_message("comparing the endpoints"),
             Progress::Asking => self.bar.set_message("asking, and waiting for answers"),
             Progress::Figures(figures) => {
                 self.bar.set_position(u64::try_from(figures.at.get()).unwrap_or(0));

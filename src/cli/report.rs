@@ -119,7 +119,7 @@ fn agreement(report: &Report) -> (String, bool) {
         Ok(Agreement::Differs(paths)) => {
             (format!("not valid: its samples give other figures for {}", paths.join(", ")), false)
         }
-        Err(RecomputeError::NoTrace | RecomputeError::NoTarget | RecomputeError::Targets(_)) => {
+        Err(RecomputeError::NoTrace | RecomputeError::NoTarget | RecomputeError::Targets { .. }) => {
             ("valid; it has no samples to compute its figures again from".to_owned(), true)
         }
         Err(error) => (format!("not valid: {error}"), false),

@@ -250,8 +250,7 @@ pub(crate) fn endpoint(text: &str) -> Result<EndpointUrl, String> {
     match text.parse().map_err(|error: TargetUrlError| error.to_string())? {
         TargetUrl::Greenroom(endpoint) => Ok(endpoint),
         TargetUrl::Other(other) => Err(format!(
-            "{other} is no Greenroom endpoint, and only against one can be told whether a call will work; \
-             write: greenroom measure {other}"
+            "{other} is no Greenroom endpoint; name it on the command line beside one: greenroom check ENDPOINT {other}"
         )),
     }
 }

@@ -3,9 +3,10 @@
 //! Who runs a public server has not agreed to be measured: the rate is bounded here, in the one place where all such runs are
 //! planned, whatever is asked for.
 
+use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
-use super::{LONGEST, PlanError, SHORTEST};
+use super::{LONGEST, Plan, PlanError, SHORTEST};
 use crate::address::{OtherKind, OtherUrl};
 
 /// What is wanted of a run against something else.
@@ -39,6 +40,22 @@ pub struct ProbePlan {
 }
 
 impl ProbePlan {
+    /// Whether it sends as much as a call does, so that nothing else is measured at the same time.
+    pub const fn sends_media(&self) -> bool {
+        match self.target.kind {
+            OtherKind::Stun
+            | OtherKind::Stamp
+            | OtherKind::Dns
+            | OtherKind::Tls
+            | OtherKind::Https
+            | OtherKind::Tcp
+            | OtherKind::Ntp
+            | OtherKind::Wss
+            | OtherKind::Quic
+            | OtherKind::Icmp => false,
+        }
+    }
+
     /// How long asking and waiting take at most, the lookup of the name left out.
     pub fn longest(&self) -> Micros {
         self.interval * i64::from(self.count.saturating_sub(1)) + self.patience
@@ -103,6 +120,31 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         interface: request.interface.clone(),
     })
 }
+
+/// Plans to ask `target` while an endpoint is checked as planned.
+///
+/// # Errors
+///
+/// As [`plan_probe`].
+pub fn plan_beside(plan: &Plan, target: &OtherUrl) -> Result<ProbePlan, PlanError> {
+    let duration = match (target.kind, plan.mode) {
+        // What is judged as media are.
+        (OtherKind::Stamp, _) => plan.traffic_ends(),
+        (_, Mode::Quick) => QUICK,
+        (_, Mode::Deep) => DEEP,
+    };
+    plan_probe(&ProbeRequest {
+        target: target.clone(),
+        duration: duration.clamp(SHORTEST, LONGEST),
+        interval: None,
+        interface: plan.against.interface.clone(),
+    })
+}
+
+/// How long others are asked beside a quick check: with the patience for the last answers no longer than the check.
+const QUICK: Micros = Micros::from_secs(3);
+/// The same beside a deep check.
+const DEEP: Micros = Micros::from_secs(10);
 
 /// A question is given up after Tmax = 3 s, as in every run that is not quick.
 const PATIENCE: Micros = Micros::from_secs(3);

@@ -21,6 +21,7 @@ pub mod tcp;
 pub mod tls;
 pub mod wss;
 
+use futures_util::{StreamExt as _, stream};
 use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::schema::{Details, Identity, Reached, Security};
 use greenroom_reports::trace::Trace;
@@ -28,7 +29,7 @@ use greenroom_reports::units::DataSize;
 use greenroom_reports::verdict::TargetFailure;
 use tokio_util::sync::CancellationToken;
 
-use crate::address::OtherKind;
+use crate::address::{Host, OtherKind};
 use crate::net::clock::Clock;
 use crate::plan::ProbePlan;
 
@@ -81,6 +82,57 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         },
         Err(failure) => Measured { meta: TargetMeta { failure: Some(failure), ..blank }, trace: None, spent },
     }
+}
+
+/// At most so many hosts are asked at the same time.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Measures all of them, in the order given.
+pub async fn all(plans: &[ProbePlan], clock: Clock, stop: &CancellationToken) -> Vec<Measured> {
+    all_beside(async {}, plans, clock, stop).await.1
+}
+
+/// Measures all of them, in the order given: those that send no media while `first` runs, the others in turn when that has ended.
+pub async fn all_beside<T>(
+    first: impl Future<Output = T>,
+    plans: &[ProbePlan],
+    clock: Clock,
+    stop: &CancellationToken,
+) -> (T, Vec<Measured>) {
+    let light: Vec<&ProbePlan> = plans.iter().filter(|plan| !plan.sends_media()).collect();
+    let (first, light) = tokio::join!(first, side_by_side(&light, clock, stop));
+    let mut light = light.into_iter();
+    let mut measured = Vec::with_capacity(plans.len());
+    for plan in plans {
+        match plan.sends_media() {
+            true => measured.push(probe(plan, clock, stop).await),
+            false => measured.extend(light.next()),
+        }
+    }
+    (first, measured)
+}
+
+/// Measures them at the same time, in the order given: those at one host after each other, since together they would ask it too often.
+async fn side_by_side(plans: &[&ProbePlan], clock: Clock, stop: &CancellationToken) -> Vec<Measured> {
+    let mut hosts: Vec<(&Host, Vec<usize>)> = Vec::new();
+    for (at, plan) in plans.iter().enumerate() {
+        match hosts.iter_mut().find(|(host, _)| **host == plan.target.host) {
+            Some((_, those)) => those.push(at),
+            None => hosts.push((&plan.target.host, vec![at])),
+        }
+    }
+    let asked = hosts.into_iter().map(async |(_, those)| {
+        let mut measured = Vec::with_capacity(those.len());
+        for at in those {
+            measured.push((at, probe(plans[at], clock, stop).await));
+        }
+        measured
+    });
+    let found: Vec<Vec<(usize, Measured)>> =
+        stream::iter(asked).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let mut found: Vec<(usize, Measured)> = found.into_iter().flatten().collect();
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, measured)| measured).collect()
 }
 
 /// Whether what was shown proves who is there: a certificate that holds, or the one expected.

@@ -232,6 +232,7 @@ pub(super) fn worded(code: &str, params: BTreeMap<String, Value>) -> Cause {
         place: Place::Unknown,
         direction: None,
         uses: Vec::new(),
+        target: None,
         metric: None,
         measured: None,
         good: None,

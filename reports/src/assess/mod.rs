@@ -1,15 +1,18 @@
 //! A run judged: from traces to targets, verdict and host figures.
 
 mod causes;
+mod combining;
 mod devices;
 mod evidence;
 mod figures;
 mod filling;
 mod joining;
+mod limits;
 mod observed;
 mod placing;
 mod ranking;
 mod report;
+mod services;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +109,10 @@ pub struct Assessment {
 /// While a run goes on, and for `certain`, intervals are used that hold at every look. At the cap, the state itself comes from
 /// intervals for a single look, which are narrower.
 pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
-    let judged: Vec<Judged<'_>> = probed.iter().map(|probed| Judged::of(probed, question)).collect();
+    let mut judged: Vec<Judged<'_>> = probed.iter().map(|probed| Judged::of(probed, question)).collect();
+    if !question.asked.is_empty() {
+        combining::combine(&mut judged, question.asked);
+    }
     let (verdict, Progress { decided, settled }) = verdict(&judged, question);
     let first = judged.iter().find_map(|judged| judged.observed.as_ref());
     let host = figures::host(first);
@@ -152,8 +158,10 @@ impl<'a> Judged<'a> {
         if let Some(Reached { transport, instead_of_udp: Some(blocked), .. }) = &meta.reached {
             judged.detour(blocked, transport);
         }
-        if let Some(failure) = &meta.failure {
-            judged.fail(failure, question);
+        match (&meta.failure, &meta.details) {
+            (Some(failure), _) => judged.fail(failure, question),
+            (None, Some(details)) => judged.serve(details, question),
+            (None, None) => {}
         }
         judged
     }
@@ -226,10 +234,38 @@ impl<'a> Judged<'a> {
         self.causes.push(causes::of_detour(blocked, transport, host_of(&self.target.url), &uses));
     }
 
+    /// Takes in what an endpoint told that the call needs and that carries no media.
+    fn serve(&mut self, details: &Details, question: &Question<'_>) {
+        let uses: Vec<Use> = question.asked.iter().copied().collect();
+        let causes = services::causes(details, host_of(&self.target.url), &uses);
+        for cause in causes.iter().filter(|_| !uses.is_empty()) {
+            let worsened = match cause.state {
+                State::Degraded => Judgement::DEGRADED,
+                State::Blocked => Judgement::BLOCKED,
+                _ => continue,
+            };
+            for use_ in &uses {
+                let (judgement, reason) = self.uses.entry(*use_).or_insert((Judgement::READY, None));
+                *judgement = judgement.worsened_by(worsened);
+                *reason = Some(format!("it needs {}", host_of(&self.target.url)));
+            }
+        }
+        // Nothing is asked of a measurement but its figures.
+        if !uses.is_empty() {
+            self.causes.extend(causes);
+        }
+    }
+
     /// Takes in that the endpoint was not measured, or not to the end.
     fn fail(&mut self, failure: &TargetFailure, question: &Question<'_>) {
         let measured = self.observed.is_some();
         let state = failure.state();
+        // Many hosts answer no echo requests, by choice.
+        if self.target.kind == "icmp" && *failure == TargetFailure::Silent && !question.asked.is_empty() {
+            let host = BTreeMap::from([("host".to_owned(), serde_json::json!(host_of(&self.target.url)))]);
+            self.causes.push(causes::worded("no_echo", host));
+            return;
+        }
         let uses: Vec<Use> =
             question.asked.iter().copied().filter(|use_| question.profile.uses.contains_key(use_)).collect();
         for use_ in &uses {
@@ -315,9 +351,7 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress
             settled &= worst.settled();
         }
     }
-    let causes = judged.iter().flat_map(|judged| judged.causes.iter().cloned()).collect();
-    let mut causes = ranking::ranked(causes, question.asked);
-    placing::place(&mut causes, traced(judged), gateway(judged));
+    let causes = causes_of_all(judged, question.asked);
     let state = overall.map_or(State::NotTested, |overall| overall.state);
     let lead = leading(&causes, state, question.asked);
     let measured = judged.iter().any(|judged| judged.observed.is_some() || judged.was_asked_well());
@@ -348,17 +382,38 @@ fn verdict(judged: &[Judged<'_>], question: &Question<'_>) -> (Verdict, Progress
     (verdict, Progress { decided, settled })
 }
 
-/// The endpoint whose samples there are.
-fn traced<'a>(judged: &'a [Judged<'_>]) -> Option<&'a Target> {
-    judged.iter().find(|judged| judged.observed.is_some()).map(|judged| &judged.target)
+/// The causes of all endpoints, each placed by what is known of its own way, the worst first.
+fn causes_of_all(judged: &[Judged<'_>], asked: &BTreeSet<Use>) -> Vec<Cause> {
+    let several = judged.iter().filter(|judged| router(judged).is_none()).count() > 1;
+    let (mut traced, mut all) = (Vec::new(), Vec::new());
+    for (at, it) in judged.iter().enumerate() {
+        let mut causes = ranking::ranked(it.causes.clone(), asked);
+        let measured = it.observed.is_some();
+        placing::place(&mut causes, Some(&it.target).filter(|_| measured), gateway(judged, at));
+        for cause in causes.iter_mut().filter(|_| several) {
+            cause.target = Some(it.target.url.clone());
+        }
+        if measured { traced.push((it.target.url.clone(), causes)) } else { all.extend(causes) }
+    }
+    if traced.len() > 1 {
+        combining::compare(&mut traced);
+    }
+    let mut causes: Vec<Cause> = traced.into_iter().flat_map(|(_, causes)| causes).chain(all).collect();
+    ranking::sort(&mut causes, asked);
+    causes
 }
 
-/// The first router on the way to it, where it was asked.
-fn gateway<'a>(judged: &'a [Judged<'_>]) -> Option<&'a GatewayDetails> {
-    judged.iter().find_map(|judged| match &judged.target.details {
-        Some(Details::Gateway(gateway)) => Some(gateway.as_ref()),
+/// What the first router told on the way to the endpoint at this place: the next one in the list, before any other endpoint's.
+fn gateway<'a>(judged: &'a [Judged<'_>], at: usize) -> Option<&'a GatewayDetails> {
+    let behind = judged.iter().skip(at + 1).take_while(|it| it.observed.is_none());
+    behind.into_iter().find_map(router)
+}
+
+fn router<'a>(judged: &'a Judged<'_>) -> Option<&'a GatewayDetails> {
+    match &judged.target.details {
+        Some(Details::Gateway(gateway)) => Some(gateway),
         _ => None,
-    })
+    }
 }
 
 /// The worst cause that bears on a use asked for and is as bad as the verdict.

@@ -18,11 +18,15 @@ pub(super) fn ranked(causes: Vec<Cause>, asked: &BTreeSet<Use>) -> Vec<Cause> {
     join(&mut joined, others);
     // Again, since what is told of both ways may explain what is only seen in both together.
     let mut ranked = folded(both_ways(folded(joined, asked)), asked);
-    ranked.sort_by(|a, b| {
-        let key = |cause: &Cause| (!bears(cause), Reverse(rank(cause.state)));
-        key(a).cmp(&key(b)).then(excess(b).total_cmp(&excess(a)))
-    });
+    sort(&mut ranked, asked);
     ranked
+}
+
+/// The causes of a use asked for first, then by state, then by how far past the limit.
+pub(super) fn sort(causes: &mut [Cause], asked: &BTreeSet<Use>) {
+    let key =
+        |cause: &Cause| (!cause.uses.iter().any(|use_| asked.contains(use_)), Reverse(rank(cause.state)));
+    causes.sort_by(|a, b| key(a).cmp(&key(b)).then(excess(b).total_cmp(&excess(a))));
 }
 
 /// Adds causes, each to the one already there of its code, place and symptom, if there is one: the worse of two stands for
@@ -95,6 +99,18 @@ impl Symptom {
             "rtt_high" => Self::Rtt,
             _ => Self::Other,
         }
+    }
+
+    /// Whether two symptoms may be the same trouble seen at two endpoints.
+    pub(super) fn is_like(self, other: Self) -> bool {
+        let kind = |symptom| match symptom {
+            Self::Loss | Self::BurstLoss => 0,
+            Self::Narrow | Self::Slow | Self::Bufferbloat => 1,
+            Self::LateLoss | Self::Pdv => 2,
+            Self::Rtt => 3,
+            Self::Other => 4,
+        };
+        kind(self) == kind(other)
     }
 }
 

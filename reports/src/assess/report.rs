@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use super::{Assessment, Equipment, Probed, Question, TargetMeta, assess, with_devices};
 use crate::schema::{
-    AgentRef, Devices, EncodedTrace, Environment, Kind, Report, SCHEMA, Settings, Target, Tool, Value,
+    AgentRef, Devices, EncodedTrace, Environment, FurtherTrace, Kind, Report, SCHEMA, Settings, Target, Tool,
+    Value,
 };
+use crate::trace::Trace;
 use crate::trace::encoding::{self, DecodeError};
 use crate::verdict::{Profile, ProfileError};
 
@@ -43,8 +45,8 @@ pub struct Frame {
     pub settings: Settings,
     /// What was found and measured of the devices.
     pub devices: Devices,
-    /// The trace of the first endpoint that has one, as encoded.
-    pub trace: Option<EncodedTrace>,
+    /// The traces of the endpoints that have one, as encoded, each with the endpoint's place among the targets.
+    pub traces: Vec<(usize, EncodedTrace)>,
 }
 
 /// Puts a report together.
@@ -64,8 +66,11 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         profile,
         settings,
         devices,
-        trace,
+        traces,
     } = frame;
+    let mut traces = traces.into_iter();
+    let trace = traces.next().map(|(_, trace)| trace);
+    let further_traces = traces.map(|(target, trace)| FurtherTrace { target, trace }).collect();
     let Assessment { targets, verdict, host, sketches, decided: _, settled: _ } = assessment;
     Report {
         schema: SCHEMA.to_owned(),
@@ -89,6 +94,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         host,
         join: BTreeMap::new(),
         trace,
+        further_traces,
         sketches,
     }
 }
@@ -117,29 +123,28 @@ pub enum RecomputeError {
     /// It has a trace and no endpoint that it could be of.
     #[error("the report has samples, and no endpoint that they could be of")]
     NoTarget,
-    /// More than one endpoint was measured, and the samples are those of the first.
-    #[error("{0} endpoints were measured and the samples are of one; it cannot be computed again")]
-    Targets(usize),
+    /// Samples are missing of an endpoint that has figures from them, or are of none.
+    #[error(
+        "{measured} endpoints have figures from samples, and there are samples of {traced}; it cannot be computed again"
+    )]
+    Targets {
+        /// Endpoints with figures that only come from samples.
+        measured: usize,
+        /// Sets of samples that are of one of them.
+        traced: usize,
+    },
 }
 
 /// Computes a report's summary again from its trace and compares.
 ///
-/// The trace is of the one endpoint that was measured; others may stand in the report with the reason why they were not.
+/// The trace is of the first endpoint that was measured by samples, the further traces are of the endpoints that they name.
 ///
 /// # Errors
 /// [`RecomputeError`] when there is nothing to compute from.
 pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
     let trace = encoding::decode(report.trace.as_ref().ok_or(RecomputeError::NoTrace)?)?;
     report.profile.validate()?;
-    let measured: Vec<usize> =
-        (0..report.targets.len()).filter(|i| was_measured(&report.targets[*i])).collect();
-    let traced = match measured[..] {
-        // Nothing came of the samples: they are of the first endpoint, as they are when a report is made.
-        [] if report.targets.is_empty() => return Err(RecomputeError::NoTarget),
-        [] => 0,
-        [one] => one,
-        _ => return Err(RecomputeError::Targets(measured.len())),
-    };
+    let traces = traces(report, trace)?;
     let asked: BTreeSet<_> = report.settings.judged.uses.iter().copied().collect();
     let question = Question {
         profile: &report.profile,
@@ -148,7 +153,7 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
         at_cap: report.settings.judged.at_cap,
     };
     let metas: Vec<TargetMeta> = report.targets.iter().map(meta_of).collect();
-    let probed = |(i, meta)| Probed { meta, trace: (i == traced).then_some(&trace) };
+    let probed = |(i, meta)| Probed { meta, trace: traces.get(&i) };
     let again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
     // Of devices and computer there are figures, and no samples.
     let equipment = Equipment {
@@ -180,6 +185,30 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
         differences(name, &theirs, &ours, &mut differing);
     }
     Ok(if differing.is_empty() { Agreement::Agrees } else { Agreement::Differs(differing) })
+}
+
+/// The samples of each target that has some, by its place among the targets.
+fn traces(report: &Report, first: Trace) -> Result<BTreeMap<usize, Trace>, RecomputeError> {
+    if report.targets.is_empty() {
+        return Err(RecomputeError::NoTarget);
+    }
+    let measured: BTreeSet<usize> =
+        (0..report.targets.len()).filter(|i| was_measured(&report.targets[*i])).collect();
+    let mut traces = BTreeMap::new();
+    for further in &report.further_traces {
+        traces.insert(further.target, encoding::decode(&further.trace)?);
+    }
+    // Where nothing came of the samples, they are of the first endpoint, as they are when a report is made.
+    let rest = measured.iter().find(|at| !traces.contains_key(at)).copied();
+    let at = rest.or_else(|| (0..report.targets.len()).find(|at| !traces.contains_key(at)));
+    traces.insert(at.ok_or(RecomputeError::NoTarget)?, first);
+    let complete = measured.iter().all(|at| traces.contains_key(at));
+    let named = traces.keys().all(|at| *at < report.targets.len());
+    if complete && named {
+        Ok(traces)
+    } else {
+        Err(RecomputeError::Targets { measured: measured.len(), traced: traces.len() })
+    }
 }
 
 /// Whether a target's figures came from samples.

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::tidy;
+use super::{AddressTried, GatewayDetails, IcmpDetails};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
 };
-use super::{GatewayDetails, IcmpDetails};
 use crate::confidence::LEVEL;
 use crate::confidence::loss;
 use crate::metrics::round_trip::{Exchange, RoundTrips};
@@ -60,6 +60,20 @@ impl Details {
             Self::Quic(quic) => Some(&quic.round_trip),
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
+        }
+    }
+
+    /// The addresses tried in vain before another one answered, of kinds that try several.
+    pub fn tried(&self) -> &[AddressTried] {
+        match self {
+            Self::Tcp(tcp) => &tcp.connect.tried,
+            Self::Tls(tls) => &tls.connect.tried,
+            Self::Https(https) => &https.connect.tried,
+            Self::Wss(wss) => &wss.tried,
+            Self::Quic(quic) => &quic.tried,
+            Self::Ntp(ntp) => &ntp.tried,
+            Self::Icmp(icmp) => &icmp.tried,
+            _ => &[],
         }
     }
 

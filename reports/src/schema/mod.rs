@@ -82,9 +82,12 @@ pub struct Report {
     pub host: Host,
     /// The preflight of the application's join.
     pub join: BTreeMap<String, serde_json::Value>,
-    /// Raw samples.
+    /// Raw samples, of the first endpoint that has some.
     pub trace: Option<EncodedTrace>,
-    /// Mergeable histograms by metric name, each `hdr:us:1:60000000:2` in base64.
+    /// Raw samples of the others that have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_traces: Vec<FurtherTrace>,
+    /// Mergeable histograms of the first endpoint that has samples, by metric name, each `hdr:us:1:60000000:2` in base64.
     pub sketches: BTreeMap<String, String>,
 }
 
@@ -203,6 +206,16 @@ pub struct Host {
     pub cpu_steal_ratio: Value<Estimate>,
     /// What this computer is and what it can encode.
     pub machine: Machine,
+}
+
+/// Raw samples of an endpoint beside the first that has some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FurtherTrace {
+    /// Which of the report's targets it is of, counted from 0.
+    pub target: usize,
+    /// The samples.
+    pub trace: EncodedTrace,
 }
 
 /// Raw samples, packed (`trace::encoding` says how).

@@ -189,6 +189,9 @@ pub struct Cause {
     pub direction: Option<FaultDirection>,
     /// The uses that it hurts.
     pub uses: Vec<Use>,
+    /// The endpoint that it was seen at, where several were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Path of the figure that decided it: `up.loss_ratio`.
     pub metric: Option<String>,
     /// That figure.

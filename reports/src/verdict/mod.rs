@@ -5,6 +5,7 @@ mod devices;
 mod failure;
 mod profile;
 mod rules;
+mod service_words;
 pub mod words;
 
 pub use devices::{DeviceFigure, DeviceLimits, Edge};

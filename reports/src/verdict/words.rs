@@ -17,7 +17,7 @@ pub struct Words {
 
 /// Finds the English sentences of a code. A code without any gets a sentence that admits it.
 pub fn english(code: &str) -> Words {
-    let own = TABLE.iter().find(|(known, ..)| *known == code);
+    let own = table().find(|(known, ..)| *known == code);
     own.map(|&(_, say, fix)| Words { say, fix: (!fix.is_empty()).then_some(fix) })
         .or_else(|| super::device_words::english(code, crate::schema::System::Other))
         .unwrap_or(UNKNOWN)
@@ -47,7 +47,11 @@ pub fn series(things: &[&str], last: &str) -> String {
 
 /// All codes that have sentences.
 pub fn codes() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(code, ..)| *code)
+    table().map(|(code, ..)| *code)
+}
+
+fn table() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    TABLE.iter().chain(super::service_words::TABLE)
 }
 
 /// Fills parameters into a template. A placeholder without its parameter stays as it is.

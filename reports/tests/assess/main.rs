@@ -551,7 +551,7 @@ fn report() -> Report {
             ..Settings::default()
         },
         devices: Devices::default(),
-        trace: Some(encoded),
+        traces: vec![(0, encoded)],
     };
     assemble(frame, assessment)
 }

@@ -34,6 +34,7 @@ pub(crate) fn bufferbloat() -> Report {
                 place: Place::Path,
                 direction: Some(FaultDirection::Up),
                 uses: vec![Use::Video720p],
+                target: None,
                 metric: Some("loaded.rtt_increase_ms.video_720p".into()),
                 measured: Some(212.0),
                 good: Some(150.0),
@@ -57,6 +58,7 @@ pub(crate) fn bufferbloat() -> Report {
                 place: Place::Path,
                 direction: Some(FaultDirection::Up),
                 uses: vec![Use::Video1080p],
+                target: None,
                 metric: Some("streams.video_1080p.up.loss_ratio".into()),
                 measured: Some(0.114),
                 good: Some(0.01),
@@ -193,6 +195,7 @@ pub(crate) fn blocked() -> Report {
             place: Place::Relay,
             direction: Some(FaultDirection::Both),
             uses: vec![Use::Audio, Use::Video720p],
+            target: None,
             metric: None,
             measured: None,
             good: None,
@@ -478,6 +481,7 @@ fn base() -> Report {
         },
         join: BTreeMap::new(),
         trace: None,
+        further_traces: Vec::new(),
         sketches: BTreeMap::new(),
     }
 }

@@ -71,7 +71,7 @@ pub fn report_of(clock: Clock, found: Found, by_name: &[DeviceKind], complete: b
         },
         profile: profile.clone(),
         devices,
-        trace: None,
+        traces: Vec::new(),
     };
     assemble(frame, assessment)
 }

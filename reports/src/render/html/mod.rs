@@ -107,7 +107,10 @@ fn causes(verdict: &Verdict) -> Markup {
 fn cause(verdict: &Verdict, cause: &Cause) -> Markup {
     html! {
         section {
-            h3 { (state(cause.state, true)) " · " (words::fault(cause.place, cause.direction)) }
+            h3 {
+                (state(cause.state, true)) " · " (words::fault(cause.place, cause.direction))
+                @if let Some(target) = &cause.target { span class="quiet" { " · " (words::clean(target)) } }
+            }
             p {
                 @if cause.say != verdict.say { (words::prose(&cause.say)) " " }
                 @if let Some(measured) = words::measured(cause) { (capital(&measured)) }

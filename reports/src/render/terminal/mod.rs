@@ -200,6 +200,9 @@ fn cause(page: &mut Page, verdict: &Verdict, cause: &Cause, with_evidence: bool)
     if let Some(bounds) = words::bounds(cause) {
         title.push(Look::Quiet, format!(" ({bounds})"));
     }
+    if let Some(target) = &cause.target {
+        title.push(Look::Quiet, format!(" · {}", words::clean(target)));
+    }
     page.paragraph(&mark, 2, title);
     if cause.say != verdict.say {
         page.paragraph(&Line::new(), 2, Line::plain(words::prose(&cause.say)));

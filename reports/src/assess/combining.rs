@@ -1,0 +1,143 @@
+//! What several endpoints tell together: one that answers clears what lies on the way to all of them.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::causes::{of_failure, worded};
+use super::ranking::Symptom;
+use super::{Judged, host_of};
+use crate::schema::{AddressTried, Cause, Place, State, Use};
+use crate::verdict::TargetFailure;
+
+/// Takes in, for each endpoint, what the others told.
+pub(super) fn combine(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
+    clock(judged);
+    udp(judged, asked);
+    clear_the_way(judged);
+    ipv6(judged);
+}
+
+/// What fails for its time fails for this computer's clock, where that is known to be wrong.
+fn clock(judged: &mut [Judged<'_>]) {
+    let wrong = judged.iter().flat_map(|judged| &judged.causes).find(|cause| cause.code == "clock_wrong");
+    let Some(Cause { say, fix, .. }) = wrong.cloned() else { return };
+    for cause in judged.iter_mut().flat_map(|judged| &mut judged.causes) {
+        if matches!(cause.code.as_str(), "certificate_expired" | "certificate_not_yet_valid") {
+            cause.place = Place::Computer;
+            cause.evidence.push(say.clone());
+            cause.fix.clone_from(&fix);
+        }
+    }
+}
+
+/// Whether an endpoint of a kind is reached over UDP. Name and time servers are left out: networks let those through that block all else.
+fn over_udp(judged: &Judged<'_>) -> Option<bool> {
+    let transport = judged.target.state.measured().map(|reached| reached.transport.as_str());
+    match (judged.target.kind.as_str(), transport) {
+        ("stun" | "stamp" | "quic", _) | ("greenroom" | "turn", Some("udp")) => Some(true),
+        ("tcp" | "tls" | "https" | "wss" | "turns", _) | ("greenroom" | "turn", Some(_)) => Some(false),
+        _ => None,
+    }
+}
+
+fn answers(judged: &Judged<'_>) -> bool {
+    judged.observed.is_some() || judged.was_asked_well()
+}
+
+/// Nothing came back over UDP from anybody, while TCP got through.
+fn udp(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
+    let answered = |udp: bool| {
+        let mut those = judged.iter().filter(|it| answers(it) && over_udp(it) == Some(udp));
+        those.next().map(|it| it.target.url.clone())
+    };
+    let (None, Some(works)) = (answered(true), answered(false)) else { return };
+    let failure = TargetFailure::UdpBlocked { works: Some(works) };
+    let uses: Vec<Use> = asked.iter().copied().collect();
+    for it in judged.iter_mut() {
+        if it.target.failure == Some(TargetFailure::Silent) && over_udp(it) == Some(true) {
+            it.causes.retain(|cause| cause.code != TargetFailure::Silent.code());
+            let host = host_of(&it.target.url);
+            it.causes.push(of_failure(&failure, host, &uses, State::Blocked));
+        }
+    }
+}
+
+/// Whoever answered in the same run clears this computer's connection of what another endpoint does not do.
+fn clear_the_way(judged: &mut [Judged<'_>]) {
+    let answered: Vec<(usize, String)> = judged
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| answers(it) && over_udp(it).is_some() && !it.target.in_process)
+        .map(|(at, it)| (at, it.target.url.clone()))
+        .collect();
+    for (at, it) in judged.iter_mut().enumerate() {
+        let Some(failure) = it.target.failure.clone() else { continue };
+        let Some((_, other)) = answered.iter().find(|(other, _)| *other != at) else { continue };
+        let is_open = matches!(
+            failure,
+            TargetFailure::Silent | TargetFailure::Reset | TargetFailure::Mute { .. } | TargetFailure::Died
+        );
+        for cause in it.causes.iter_mut().filter(|cause| is_open && cause.code == failure.code()) {
+            cause.ruled_out.push(format!("your own connection: {other} answered in the same run"));
+            if failure == TargetFailure::Silent {
+                cause.evidence.push(
+                    "nothing tells apart whether it is down or a firewall drops everything to it".to_owned(),
+                );
+            }
+        }
+    }
+}
+
+/// IPv6 was tried and nothing came back, and nobody was reached over it.
+fn ipv6(judged: &mut [Judged<'_>]) {
+    let is_v6 = |address: &str| address.parse::<SocketAddr>().is_ok_and(|address| address.is_ipv6());
+    let reached = judged.iter().filter_map(|it| it.target.state.measured()?.address.as_deref());
+    if reached.into_iter().any(is_v6) {
+        return;
+    }
+    let silent = |tried: &&AddressTried| tried.failure == TargetFailure::Silent && is_v6(&tried.address);
+    for it in judged.iter_mut() {
+        let tried = it.target.details.as_ref().map_or(&[][..], |details| details.tried());
+        let Some(tried) = tried.iter().find(silent) else { continue };
+        let evidence = vec![
+            format!("nothing came back from {}", tried.address),
+            format!("{} answered over IPv4", host_of(&it.target.url)),
+        ];
+        let note = worded("ipv6_broken", std::collections::BTreeMap::new());
+        it.causes.push(Cause { place: Place::LocalNetwork, evidence, ..note });
+        return;
+    }
+}
+
+/// Says of trouble on the way to one endpoint whether the others, measured in the same run, have it too.
+///
+/// `of` are the causes of each endpoint that has samples.
+pub(super) fn compare(of: &mut [(String, Vec<Cause>)]) {
+    let seen: Vec<(String, Vec<(Symptom, Option<crate::schema::FaultDirection>)>)> = of
+        .iter()
+        .map(|(url, causes)| {
+            let found = causes.iter().filter(|cause| cause.state != State::Ready);
+            (url.clone(), found.map(|cause| (Symptom::of(cause), cause.direction)).collect())
+        })
+        .collect();
+    for (at, (_, causes)) in of.iter_mut().enumerate() {
+        for cause in causes.iter_mut().filter(|cause| cause.place == Place::Path) {
+            let symptom = Symptom::of(cause);
+            if symptom == Symptom::Other {
+                continue;
+            }
+            let others = seen.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, seen)| seen);
+            let (with, without): (Vec<_>, Vec<_>) =
+                others.partition(|(_, found)| found.iter().any(|(known, _)| known.is_like(symptom)));
+            if with.is_empty()
+                && let Some((fine, _)) = without.first()
+            {
+                cause.ruled_out.push(format!("what lies on the way to all: {fine} has nothing of it"));
+                cause.fix = Some(format!("Use {fine}, the way to which was fine in the same run."));
+            }
+            for (alike, _) in with {
+                cause.evidence.push(format!("much the same was seen on the way to {alike}"));
+            }
+        }
+    }
+}
