@@ -6,15 +6,22 @@
 
 use super::ranking::Symptom;
 use crate::schema::{
-    Cause, Estimate, FaultDirection, GatewayDetails, LinkKind, Place, RoundTrip, Target, Value,
+    Cause, DirectionReport, Estimate, FaultDirection, GatewayDetails, LinkKind, Place, RoundTrip, Target,
+    Value,
 };
 
 /// From this share of the whole way's trouble on it is the local network's, below it is not.
 const HALF: f64 = 0.5;
 /// Shares of delay between these may be either's: a router's own leisure blurs them.
 const EITHER: (f64, f64) = (0.3, 0.7);
-/// Fewer answers say nothing.
+/// What a sound local network and its router lose of echo requests, at most.
+const SOUND: f64 = 0.005;
+/// Fewer questions, or answers where it goes by their times, say nothing.
 const ENOUGH: u64 = 20;
+/// Fewer answers come from a router that does not want to be asked.
+const FEW: u64 = 5;
+/// A round trip that rises by less under load does not wait in a queue.
+const QUEUE_MS: f64 = 20.0;
 
 /// Places each cause on the way from here to the endpoint within or beyond the local network, as far as the router's answers tell.
 pub(super) fn place(causes: &mut [Cause], endpoint: Option<&Target>, gateway: Option<&GatewayDetails>) {
@@ -91,20 +98,47 @@ fn found(cause: &Cause, endpoint: &Target, gateway: &GatewayDetails) -> Option<F
         let because = "the endpoint is on this computer's own network, with no router between".to_owned();
         return Some(Found { place: Place::LocalNetwork, sure: true, because });
     }
-    if gateway.round_trip.answered < ENOUGH {
-        return None;
-    }
+    let router = &gateway.round_trip;
     match Symptom::of(cause) {
-        Symptom::Loss | Symptom::BurstLoss | Symptom::Slow => by_loss(endpoint, &gateway.round_trip),
-        Symptom::Pdv | Symptom::LateLoss => by_variation(cause, endpoint, &gateway.round_trip),
-        Symptom::Bufferbloat | Symptom::Narrow => by_queue(cause, endpoint, &gateway.round_trip),
-        Symptom::Rtt => by_round_trip(endpoint, &gateway.round_trip),
+        Symptom::Loss | Symptom::BurstLoss | Symptom::Slow => by_loss(endpoint, router),
+        Symptom::LateLoss if mostly_lost(cause, endpoint) => by_loss(endpoint, router),
+        Symptom::Narrow if !queues(endpoint) => by_loss(endpoint, router),
+        _ if router.answered < ENOUGH => None,
+        Symptom::Pdv | Symptom::LateLoss => by_variation(cause, endpoint, router),
+        Symptom::Bufferbloat | Symptom::Narrow => by_queue(cause, endpoint, router),
+        Symptom::Rtt => by_round_trip(endpoint, router),
         Symptom::Other => None,
+    }
+}
+
+/// Whether most of what was lost or late was lost.
+fn mostly_lost(cause: &Cause, endpoint: &Target) -> bool {
+    let ways = ways(cause, endpoint);
+    let lost = ways.iter().filter_map(|way| Some(way.loss_ratio.measured()?.value)).reduce(f64::max);
+    lost.zip(cause.measured).is_some_and(|(lost, late)| lost >= HALF * late)
+}
+
+/// Whether load made packets wait: what gets through of too much may as well be lost at once.
+fn queues(endpoint: &Target) -> bool {
+    let risen = endpoint.loaded.rtt_increase_ms.values();
+    risen.filter_map(|risen| Some(risen.measured()?.value)).any(|ms| ms >= QUEUE_MS)
+}
+
+/// The directions that a cause speaks of.
+fn ways<'a>(cause: &Cause, endpoint: &'a Target) -> Vec<&'a DirectionReport> {
+    match cause.direction {
+        Some(FaultDirection::Up) => vec![&endpoint.up],
+        Some(FaultDirection::Down) => vec![&endpoint.down],
+        _ => vec![&endpoint.up, &endpoint.down],
     }
 }
 
 /// By what share of the round trips' loss the router's answers lost.
 fn by_loss(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
+    // One that answers nobody, or hardly anybody, does so by choice.
+    if gateway.answered < FEW || gateway.answered + gateway.lost < ENOUGH {
+        return None;
+    }
     let lost = |value: &Value<Estimate>| value.measured().map(|loss| loss.value);
     let (up, down) = (lost(&endpoint.up.loss_ratio)?, lost(&endpoint.down.loss_ratio)?);
     let whole = 1.0 - (1.0 - up) * (1.0 - down);
@@ -125,22 +159,30 @@ fn by_loss(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
     Some(Found { because, ..by_share(own, whole) })
 }
 
-/// By the router's own loss, in its interval, of the whole way's.
+/// By the router's own loss, in its interval, of the whole way's. Where the interval does not tell, by which is likelier: that the local
+/// network loses as much as the whole way, or as little as a sound one.
 fn by_share(own: &Estimate, whole: f64) -> Found {
     let (low, high) = (own.low.unwrap_or(0.0), own.high.unwrap_or(1.0));
-    let place = if own.value >= HALF * whole { Place::LocalNetwork } else { Place::Path };
-    Found { place, sure: low >= HALF * whole || high <= HALF * whole, because: String::new() }
+    let (place, sure) = match () {
+        () if low >= HALF * whole => (Place::LocalNetwork, true),
+        () if high <= HALF * whole => (Place::Path, true),
+        () if likelier_lossy(own.value, whole) => (Place::LocalNetwork, false),
+        () => (Place::Path, false),
+    };
+    Found { place, sure, because: String::new() }
+}
+
+/// Whether a share lost is likelier of something that loses as much as `whole` than of a sound local network (log likelihoods of
+/// independent losses, by question).
+fn likelier_lossy(share: f64, whole: f64) -> bool {
+    let lossy = whole.clamp(2.0 * SOUND, 0.99);
+    share * (lossy / SOUND).ln() + (1.0 - share) * ((1.0 - lossy) / (1.0 - SOUND)).ln() > 0.0
 }
 
 /// By what share of the delay variation the router's answers show.
 fn by_variation(cause: &Cause, endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
-    let ways: Vec<_> = match cause.direction {
-        Some(FaultDirection::Up) => vec![&endpoint.up],
-        Some(FaultDirection::Down) => vec![&endpoint.down],
-        _ => vec![&endpoint.up, &endpoint.down],
-    };
-    let whole = ways.iter().filter_map(|way| way.pdv_ms.measured()?.p95).reduce(f64::max)?;
-    by_delay(gateway.pdv_ms.measured()?.p95?, whole, "varied by")
+    let whole = ways(cause, endpoint).iter().filter_map(|way| way.pdv_ms.measured()?.p95).reduce(f64::max)?;
+    by_delay(spread(gateway)?, whole, "varied by")
 }
 
 /// By what share of the queue's delay the router's answers show.
@@ -148,15 +190,21 @@ fn by_queue(cause: &Cause, endpoint: &Target, gateway: &RoundTrip) -> Option<Fou
     let risen = endpoint.loaded.rtt_increase_ms.values();
     let whole = risen.filter_map(|risen| Some(risen.measured()?.value)).reduce(f64::max);
     let whole = if Symptom::of(cause) == Symptom::Bufferbloat { cause.measured.or(whole) } else { whole };
-    by_delay(gateway.pdv_ms.measured()?.p95?, whole?, "rose by")
+    by_delay(spread(gateway)?, whole?, "rose by")
+}
+
+/// How far the router's round trips went above the least: the 95th percentile, or of few the greatest, and whether that is sure.
+fn spread(gateway: &RoundTrip) -> Option<(f64, bool)> {
+    let found = gateway.pdv_ms.measured()?;
+    Some(found.p95.map_or((found.max, false), |p95| (p95, true)))
 }
 
 /// By what share of the round trip the router's is.
 fn by_round_trip(endpoint: &Target, gateway: &RoundTrip) -> Option<Found> {
-    by_delay(gateway.rtt_ms.measured()?.p50, endpoint.rtt_ms.measured()?.p50, "took")
+    by_delay((gateway.rtt_ms.measured()?.p50, true), endpoint.rtt_ms.measured()?.p50, "took")
 }
 
-fn by_delay(own_ms: f64, whole_ms: f64, what: &str) -> Option<Found> {
+fn by_delay((own_ms, enough): (f64, bool), whole_ms: f64, what: &str) -> Option<Found> {
     if whole_ms <= 0.0 {
         return None;
     }
@@ -167,7 +215,7 @@ fn by_delay(own_ms: f64, whole_ms: f64, what: &str) -> Option<Found> {
         milliseconds(whole_ms)
     );
     let place = if share >= HALF { Place::LocalNetwork } else { Place::Path };
-    Some(Found { place, sure: share <= EITHER.0 || share >= EITHER.1, because })
+    Some(Found { place, sure: enough && (share <= EITHER.0 || share >= EITHER.1), because })
 }
 
 fn percent(ratio: f64) -> String {
@@ -221,10 +269,11 @@ mod tests {
             (95.0, Place::LocalNetwork, true),
             (140.0, Place::LocalNetwork, true),
         ] {
-            let found = by_delay(own, 100.0, "took").unwrap();
+            let found = by_delay((own, true), 100.0, "took").unwrap();
             assert_eq!((found.place, found.sure), (place, sure), "{own}");
         }
-        assert_eq!(by_delay(1.0, 0.0, "took"), None);
+        assert_eq!(by_delay((1.0, true), 0.0, "took"), None);
+        assert!(!by_delay((95.0, false), 100.0, "took").unwrap().sure, "the greatest of a few");
     }
 
     fn cause() -> Cause {

@@ -7,6 +7,7 @@
 pub mod lab;
 pub mod link;
 pub mod packet;
+pub mod places;
 pub mod scenario;
 pub mod sim;
 pub mod truth;

@@ -50,6 +50,8 @@ pub struct Checked {
     pub decided_after: Micros,
     /// When the verdict was out: of a run to its planned end, stragglers and the rest of the endpoint's log awaited.
     pub took: Micros,
+    /// What is known of the endpoint beside the samples.
+    pub meta: TargetMeta,
     /// Both ends' logs. `None`: the endpoint was not reached.
     pub trace: Option<Trace>,
     /// What the links did.
@@ -314,7 +316,7 @@ impl<'p> Agent<'p> {
         let at_cap = ending != Ending::Failed;
         let verdict = conduct::judge(self.plan, &self.meta, trace.as_ref(), at_cap).verdict;
         let decided_after = self.decided_at.unwrap_or(end) - zero;
-        Checked { verdict, ending, decided_after, took: end - zero, trace, truth }
+        Checked { verdict, ending, decided_after, took: end - zero, meta: self.meta, trace, truth }
     }
 }
 

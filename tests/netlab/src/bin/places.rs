@@ -1,0 +1,143 @@
+//! `places`: judges every labelled situation with many seeds in virtual time and tells what was blamed, as the page
+//! `docs/accuracy/places.md`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser;
+use greenroom_netlab::places::{Blamed, Situation, all};
+use greenroom_netlab::scenario::Problem;
+use greenroom_netlab::verdicts::quick_check;
+use greenroom_reports::schema::Use;
+
+/// Judges labelled situations in virtual time and prints Markdown: what was blamed in each, and the confusion matrix.
+#[derive(Parser)]
+#[command(name = "places", version)]
+struct Cli {
+    /// Checks of each situation, with seeds from 0 on.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Prints the verdicts of this one seed, to look at.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Situations by name; all of them unless told.
+    situations: Vec<String>,
+}
+
+/// What the page says above its tables.
+const HEAD: &str = include_str!("places.md");
+
+type Tally = BTreeMap<Blamed, u64>;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Problem> {
+    let mut situations = all()?;
+    if !cli.situations.is_empty() {
+        situations.retain(|situation| cli.situations.contains(&situation.name));
+    }
+    if let Some(seed) = cli.seed {
+        let plan = quick_check(&[Use::Audio, Use::Video720p]);
+        for situation in &situations {
+            println!("{}: {:#?}", situation.name, situation.judge(seed, &plan)?);
+        }
+        return Ok(());
+    }
+    let tallies = tally_all(cli, &situations)?;
+    print!("{HEAD}{} seeds each.\n\n", cli.seeds);
+    let total = cli.seeds * tallies.len() as u64;
+    let right: u64 = tallies.iter().map(|(situation, tally)| situation.right(tally)).sum();
+    println!("In all {} of {total} checks named a right place: {}.\n", right, percent(right, total));
+    print_each(&tallies);
+    print_matrix(&tallies);
+    Ok(())
+}
+
+/// All situations, shared among threads; in the order given.
+fn tally_all<'s>(cli: &Cli, situations: &'s [Situation]) -> Result<Vec<(&'s Situation, Tally)>, Problem> {
+    let plan = quick_check(&[Use::Audio, Use::Video720p]);
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..cli.threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(situation) = situations.get(at) else { break };
+                    let tally = situation.tally(&plan, 0..cli.seeds);
+                    done.lock().expect("no thread panicked").push((at, tally));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panicked");
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(at, tally)| Ok((&situations[at], tally?))).collect()
+}
+
+fn print_each(tallies: &[(&Situation, Tally)]) {
+    println!("| situation | right | named right | what was blamed |\n|---|---|--:|---|");
+    for (situation, tally) in tallies {
+        let runs: u64 = tally.values().sum();
+        let right: Vec<_> = situation.place.iter().map(|place| place.name()).collect();
+        let mut blamed: Vec<_> = tally.iter().collect();
+        blamed.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+        let blamed: Vec<_> = blamed
+            .iter()
+            .map(|(place, times)| format!("{} {}", place.name(), percent(**times, runs)))
+            .collect();
+        println!(
+            "| `{}` | {} | {} | {} |",
+            situation.name,
+            right.join(", "),
+            percent(situation.right(tally), runs),
+            blamed.join(", ")
+        );
+    }
+    println!();
+}
+
+/// Rows: the first right place of a label. Columns: what was blamed.
+fn print_matrix(tallies: &[(&Situation, Tally)]) {
+    let mut matrix: BTreeMap<Blamed, Tally> = BTreeMap::new();
+    for (situation, tally) in tallies {
+        let Some(right) = situation.place.first() else { continue };
+        for (blamed, times) in tally {
+            // What a label also allows counts as its first place.
+            let blamed = if situation.place.contains(blamed) { right } else { blamed };
+            *matrix.entry(*right).or_default().entry(*blamed).or_default() += times;
+        }
+    }
+    let columns: Vec<Blamed> = {
+        let mut all: Vec<Blamed> = matrix.values().flat_map(BTreeMap::keys).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    println!("## Confusion matrix\n\nRows: the right place. Columns: the place blamed.\n");
+    let head: Vec<_> = columns.iter().map(|place| place.name()).collect();
+    println!("| | {} |\n|---|{}", head.join(" | "), "--:|".repeat(columns.len()));
+    for (right, tally) in &matrix {
+        let cells: Vec<String> =
+            columns.iter().map(|place| tally.get(place).copied().unwrap_or(0).to_string()).collect();
+        println!("| **{}** | {} |", right.name(), cells.join(" | "));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of checks")]
+fn percent(part: u64, whole: u64) -> String {
+    let share = part as f64 / whole.max(1) as f64 * 100.0;
+    if part == whole { "100 %".to_owned() } else { format!("{share:.1} %") }
+}

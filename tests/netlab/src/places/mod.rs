@@ -1,0 +1,163 @@
+//! Whose fault it is, against labels: situations in virtual time, each a network with the place of its trouble and what else was asked.
+
+mod beside;
+mod router;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use greenroom::plan::Plan;
+use greenroom_reports::assess::{Probed, Question, TargetMeta, assess};
+use greenroom_reports::schema::{LinkKind, Place, Verdict};
+use serde::Deserialize;
+
+use crate::scenario::{Problem, Scenario};
+use crate::sim::{Ending, check};
+pub use beside::Beside;
+pub use router::Trouble;
+
+/// A situation with its label.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Situation {
+    /// Its name.
+    pub name: String,
+    /// The network between the computer and the endpoint: a scenario's name.
+    pub network: String,
+    /// That to a second endpoint, measured after the first.
+    pub second: Option<String>,
+    /// Where the network's trouble lies.
+    pub trouble: Trouble,
+    /// What the computer is connected by.
+    #[serde(default = "cable")]
+    pub link: LinkKind,
+    /// What else was asked.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
+    /// The right places.
+    pub place: Vec<Blamed>,
+}
+
+const fn cable() -> LinkKind {
+    LinkKind::Wired
+}
+
+/// What is blamed: a place, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "as in the report's schema")]
+pub enum Blamed {
+    None,
+    Computer,
+    Device,
+    LocalNetwork,
+    Path,
+    Relay,
+    Service,
+    Join,
+    Unknown,
+}
+
+impl Blamed {
+    /// What a verdict blames: the place of its leading cause, or of the first thing worth knowing where nothing is wrong.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict.place.or_else(|| verdict.causes.first().map(|note| note.place)) {
+            None => Self::None,
+            Some(Place::Computer) => Self::Computer,
+            Some(Place::Device) => Self::Device,
+            Some(Place::LocalNetwork) => Self::LocalNetwork,
+            Some(Place::Path) => Self::Path,
+            Some(Place::Relay) => Self::Relay,
+            Some(Place::Service) => Self::Service,
+            Some(Place::Join) => Self::Join,
+            Some(Place::Unknown) => Self::Unknown,
+        }
+    }
+
+    /// For a table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::Computer => "computer",
+            Self::Device => "device",
+            Self::LocalNetwork => "local network",
+            Self::Path => "path",
+            Self::Relay => "relay",
+            Self::Service => "service",
+            Self::Join => "join",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    situation: Vec<Situation>,
+}
+
+/// All situations that come with the lab.
+///
+/// # Errors
+///
+/// When the file is unreadable or malformed.
+pub fn all() -> Result<Vec<Situation>, Problem> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("situations.toml");
+    let text = std::fs::read_to_string(&path).map_err(|source| Problem::Unreadable { path, source })?;
+    let file: File = toml::from_str(&text)
+        .map_err(|source| Problem::Malformed { name: "situations".to_owned(), source: Box::new(source) })?;
+    Ok(file.situation)
+}
+
+impl Situation {
+    /// The verdict of one check in it. The same seed gives the same verdict.
+    ///
+    /// # Errors
+    ///
+    /// When a network's file is unreadable or malformed.
+    pub fn judge(&self, seed: u64, plan: &Plan) -> Result<Verdict, Problem> {
+        let mut probed: Vec<(TargetMeta, Option<greenroom_reports::trace::Trace>)> = Vec::new();
+        let mut at_cap = true;
+        for (number, network) in [Some(&self.network), self.second.as_ref()].into_iter().flatten().enumerate()
+        {
+            let scenario = Scenario::named(network)?;
+            let checked = check(&scenario, seed, plan);
+            at_cap &= checked.ending != Ending::Failed;
+            let router = self.trouble.router(&scenario, seed, self.link, &checked);
+            let url = format!("greenroom://netlab{number}.example");
+            probed.push((TargetMeta { url, ..checked.meta }, checked.trace));
+            probed.extend(router.map(|router| (router, None)));
+        }
+        probed.extend(self.beside.iter().enumerate().map(|(place, beside)| {
+            let seed = seed.wrapping_mul(31).wrapping_add(u64::try_from(place).unwrap_or_default());
+            (beside.told(seed), None)
+        }));
+        let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
+        let probed: Vec<Probed<'_>> =
+            probed.iter().map(|(meta, trace)| Probed { meta, trace: trace.as_ref() }).collect();
+        Ok(assess(&probed, &question).verdict)
+    }
+
+    /// What is blamed in checks with these seeds, and how often.
+    ///
+    /// # Errors
+    ///
+    /// As [`Situation::judge`].
+    pub fn tally(
+        &self,
+        plan: &Plan,
+        seeds: impl IntoIterator<Item = u64>,
+    ) -> Result<BTreeMap<Blamed, u64>, Problem> {
+        let mut blamed = BTreeMap::new();
+        for seed in seeds {
+            *blamed.entry(Blamed::of(&self.judge(seed, plan)?)).or_default() += 1;
+        }
+        Ok(blamed)
+    }
+
+    /// How many of a tally name a right place.
+    pub fn right(&self, tally: &BTreeMap<Blamed, u64>) -> u64 {
+        let right: BTreeSet<_> = self.place.iter().collect();
+        tally.iter().filter(|(blamed, _)| right.contains(blamed)).map(|(_, times)| times).sum()
+    }
+}
