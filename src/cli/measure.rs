@@ -9,7 +9,7 @@ use super::check;
 use super::exit::{CliError, Exit};
 use super::settings;
 use super::values::TrafficItem;
-use crate::address::{OtherUrl, TargetUrl, TargetUrlError};
+use crate::address::{OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 use crate::check::{Beside, probe as run_probe};
 use crate::plan::{self, ChosenMedia, ProbePlan, ProbeRequest, Traffic};
 
@@ -19,6 +19,9 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     }
     if args.interval.is_some() {
         return Err(CliError::Usage("--interval is for targets that are no Greenroom endpoint".to_owned()));
+    }
+    if args.whip_token_file.is_some() {
+        return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
     }
     let layer = args.network.layer(args.endpoint.as_deref())?;
     let settings = settings::resolve(layer, global.config.as_deref(), &settings::process_env)?;
@@ -58,6 +61,10 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
             "{flag} is for Greenroom endpoints alone, which {target} is not"
         )));
     }
+    let is_whip = target.kind == OtherKind::Whip;
+    if args.whip_token_file.is_some() && !is_whip {
+        return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
+    }
     let settings =
         settings::resolve(args.network.layer(None)?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
@@ -66,6 +73,10 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
         duration: args.duration,
         interval: args.interval,
         interface: settings.interface,
+        token: match is_whip {
+            true => settings::whip_token(args.whip_token_file.as_deref(), &settings::process_env)?,
+            false => None,
+        },
     };
     let plan = plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))?;
     if !global.quiet {
@@ -82,6 +93,12 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
 fn announcement(plan: &ProbePlan) -> String {
     let seconds = (plan.longest().get() + 999_999) / 1_000_000;
     let ms = plan.interval.as_ms();
+    if plan.target.kind == OtherKind::Whip {
+        return format!(
+            "Publishing silence and a still picture to {}, about 0.7 Mbit/s. This takes up to {seconds} s once they flow.",
+            plan.target
+        );
+    }
     format!("Asking {} {} times, once every {ms} ms. This takes up to {seconds} s.", plan.target, plan.count)
 }
 
