@@ -237,7 +237,9 @@ pub enum PlanError {
         most: Micros,
     },
     /// What is sent there has a pace of its own.
-    #[error("--interval is not for {kind}: media are sent at the pace of a call, 50 packets of sound a second")]
+    #[error(
+        "--interval is not for {kind}: media are sent at the pace of a call, 50 packets of sound a second"
+    )]
     Paced {
         /// What it is.
         kind: &'static str,

@@ -169,7 +169,9 @@ pub enum TargetUrlError {
         form: &'static str,
     },
     /// Media over an unencrypted connection to another computer.
-    #[error("media and tokens only go over https: write {form}. Without encryption only this computer itself can be measured")]
+    #[error(
+        "media and tokens only go over https: write {form}. Without encryption only this computer itself can be measured"
+    )]
     Plain {
         /// How it is written.
         form: &'static str,
@@ -419,7 +421,8 @@ mod tests {
 
     #[test]
     fn media_only_leave_this_computer_encrypted() {
-        for text in ["whip:http://probe.example/a", "whip:http://192.0.2.1/a", "whip:HTTP://[2001:db8::1]/a"] {
+        for text in ["whip:http://probe.example/a", "whip:http://192.0.2.1/a", "whip:HTTP://[2001:db8::1]/a"]
+        {
             let error = parse(text).unwrap_err();
             assert!(matches!(error, TargetUrlError::Plain { .. }), "{text}: {error}");
         }

@@ -23,6 +23,8 @@ pub struct Peer {
     rtc: Rtc,
     sockets: Vec<Socket>,
     clock: Clock,
+    /// When something last came or was due.
+    at: Micros,
     buffer: Vec<u8>,
     spent: u64,
     refused: Option<io::Error>,
@@ -83,7 +85,7 @@ impl Peer {
         if sockets.is_empty() {
             return Err(PeerError::NoAddress);
         }
-        Ok(Self { rtc, sockets, clock, buffer: vec![0; LONGEST], spent: 0, refused: None })
+        Ok(Self { rtc, sockets, clock, at: clock.now(), buffer: vec![0; LONGEST], spent: 0, refused: None })
     }
 
     /// The session itself. After each change of it comes a [`turn`](Self::turn), before the next change.
@@ -91,12 +93,13 @@ impl Peer {
         &mut self.rtc
     }
 
-    /// Sends what is to be sent and takes what comes, until something happened, which is put into `events`, or until `until`.
+    /// Sends what is to be sent and takes what comes, until something happened, which is put into `events` with its time, or until `until`.
+    /// The time is that at which a packet came or, of what is sent, at which it was due: before it left.
     ///
     /// # Errors
     ///
     /// When the session cannot go on.
-    pub async fn turn(&mut self, until: Micros, events: &mut Vec<Event>) -> Result<(), PeerError> {
+    pub async fn turn(&mut self, until: Micros, events: &mut Vec<(Micros, Event)>) -> Result<(), PeerError> {
         loop {
             let wake = self.drain(events).await?;
             if !events.is_empty() || !self.rtc.is_alive() {
@@ -105,18 +108,22 @@ impl Peer {
             let now = self.clock.now();
             let (instant, until_instant) = (self.clock.instant(now), self.clock.instant(until));
             if wake <= instant {
-                self.rtc.handle_input(Input::Timeout(instant))?;
-                continue;
+                self.tick(now)?;
+                // However much there is to do at once: others have their turn, and the caller at its time.
+                tokio::task::yield_now().await;
             }
             if until_instant <= instant {
+                self.drain(events).await?;
                 return Ok(());
+            }
+            if wake <= instant {
+                continue;
             }
             tokio::select! {
                 biased;
                 received = receive(&self.sockets, &mut self.buffer) => self.take(received)?,
                 () = tokio::time::sleep_until(wake.min(until_instant).into()) => {
-                    let now = self.clock.instant(self.clock.now());
-                    self.rtc.handle_input(Input::Timeout(now))?;
+                    self.tick(self.clock.now())?;
                 }
             }
         }
@@ -141,14 +148,20 @@ impl Peer {
     }
 
     /// Sends everything that is to be sent now; says when there is more to do.
-    async fn drain(&mut self, events: &mut Vec<Event>) -> Result<Instant, PeerError> {
+    async fn drain(&mut self, events: &mut Vec<(Micros, Event)>) -> Result<Instant, PeerError> {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(wake) => return Ok(wake),
-                Output::Event(event) => events.push(event),
+                Output::Event(event) => events.push((self.at, event)),
                 Output::Transmit(transmit) => self.send(&transmit).await,
             }
         }
+    }
+
+    /// Lets time pass.
+    fn tick(&mut self, now: Micros) -> Result<(), RtcError> {
+        self.at = now;
+        self.rtc.handle_input(Input::Timeout(self.clock.instant(now)))
     }
 
     async fn send(&mut self, transmit: &Transmit) {
@@ -164,7 +177,12 @@ impl Peer {
         let received = match received {
             Ok(received) => received,
             // The answer to something sent before: nobody listens there (Windows).
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -172,9 +190,12 @@ impl Peer {
         let Some(socket) = self.sockets.get(received.socket) else { return Ok(()) };
         self.spent += at_ip_layer(received.len, received.from);
         let contents = self.buffer.get(..received.len).unwrap_or_default();
-        let now = self.clock.instant(self.clock.now());
+        self.at = self.clock.now();
+        let now = self.clock.instant(self.at);
         // What is neither STUN, DTLS nor RTP, or from somebody else, is not for this session.
-        let Ok(receive) = Receive::new(Protocol::Udp, received.from, socket.local, contents) else { return Ok(()) };
+        let Ok(receive) = Receive::new(Protocol::Udp, received.from, socket.local, contents) else {
+            return Ok(());
+        };
         let input = Input::Receive(now, receive);
         if self.rtc.accepts(&input) {
             self.rtc.handle_input(input)?;

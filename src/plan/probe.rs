@@ -139,7 +139,9 @@ mod tests {
         let plan = plan_probe(&request(None, Micros::from_secs(10))).expect("within bounds");
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
-        for kind in OtherKind::ALL.into_iter().filter(|kind| !matches!(kind, OtherKind::Stamp | OtherKind::Whip)) {
+        for kind in
+            OtherKind::ALL.into_iter().filter(|kind| !matches!(kind, OtherKind::Stamp | OtherKind::Whip))
+        {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }
         for interval in [49, 1, 0, -50] {

@@ -16,7 +16,7 @@ use greenroom_reports::verdict::TargetFailure;
 use tokio_util::sync::CancellationToken;
 
 use self::http::{Opened, Site};
-use self::session::{Offered, Published, Sending};
+use self::session::{Published, Sending};
 use super::Found;
 use super::asking::reached;
 use super::fetch::Page;
@@ -104,7 +104,8 @@ async fn publish(
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => return Err(TargetFailure::Interrupted),
     };
     let sending = Sending { interval: plan.interval, count: plan.count };
-    let published = guarded(offered, opened.sdp.clone(), sending, stop.clone()).await;
+    let (sdp, until) = (opened.sdp.clone(), stop.clone());
+    let published = guarded(async move { offered.publish(&sdp, sending, &until).await }).await;
     let ended = match &opened.session {
         Some(session) => {
             let deleting = signaling.delete(session);
@@ -118,14 +119,11 @@ async fn publish(
 }
 
 /// Runs the media half apart: the library that drives it was seen to panic at what a server may send, which must not end the program.
-async fn guarded(
-    offered: Offered,
-    sdp: String,
-    sending: Sending,
-    stop: CancellationToken,
-) -> Result<Published, TargetFailure> {
+async fn guarded<T: Send + 'static>(
+    publishing: impl Future<Output = Result<T, TargetFailure>> + Send + 'static,
+) -> Result<T, TargetFailure> {
     let mut apart = tokio::task::JoinSet::new();
-    apart.spawn(async move { offered.publish(&sdp, sending, &stop).await });
+    apart.spawn(publishing);
     match apart.join_next().await {
         Some(Ok(published)) => published,
         _ => Err(TargetFailure::WrongProtocol {
@@ -153,5 +151,17 @@ fn found(opened: &Opened, published: &Published, ended: Option<bool>, signaling:
         details: Details::Whip(Box::new(details)),
         trace: None,
         stopped: published.stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_library_is_a_failure_of_the_target() {
+        let failure = guarded::<()>(async { panic!("by what a server sent") }).await.unwrap_err();
+        assert!(matches!(failure, TargetFailure::WrongProtocol { .. }), "{failure:?}");
+        assert_eq!(guarded(async { Ok(1) }).await, Ok(1));
     }
 }

@@ -4,7 +4,7 @@
 //! and what was lost, late or out of order is not told apart.
 
 use crate::schema::{Counts, Details, DirectionReport, StreamReport, Target, Use, WhipMedia, WhipStream};
-use crate::trace::Direction;
+use crate::trace::{Direction, StampSource};
 use crate::units::Bitrate;
 
 /// Why a server's report leaves a figure open.
@@ -13,6 +13,8 @@ pub(super) const NOT_TOLD: &str = "a WebRTC server does not tell it";
 /// Puts what a server reported in the places of the common figures.
 pub(super) fn fill(target: &mut Target) {
     let Some(Details::Whip(whip)) = target.details.clone() else { return };
+    // The times at this end are the program's.
+    target.timestamps.here = StampSource::User;
     for stream in &whip.streams {
         match stream.media {
             WhipMedia::Audio => {

@@ -4,8 +4,8 @@ use super::details;
 use super::number;
 use super::words;
 use crate::schema::{
-    Capacity, Details, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter, StreamReport,
-    Target, Value, Verdict,
+    Capacity, Details, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter,
+    StreamReport, Target, Value, Verdict,
 };
 
 /// One row: a name and what was found.

@@ -21,7 +21,8 @@ pub(super) fn whip(whip: &WhipDetails) -> Vec<Row> {
     rows.extend(named(whip));
     rows.push(match &whip.ended {
         Value::Measured(Exact { value: true }) => {
-            once("The session was ended", "DELETE (RFC 9725 section 4.2)", Cell::bare("yes".to_owned())).full()
+            once("The session was ended", "DELETE (RFC 9725 section 4.2)", Cell::bare("yes".to_owned()))
+                .full()
         }
         other => once(
             "The session was ended",
@@ -43,6 +44,14 @@ fn stream(stream: &WhipStream) -> Vec<Row> {
         WhipMedia::Video => "Video",
     };
     let row = |what: &str, exact, cell| once(format!("{name}{what}"), exact, cell);
+    let codec = row(
+        ": codec",
+        "agreed on",
+        cell(&stream.codec, |it| Cell::bare(words::clean(&it.value).into_owned())),
+    );
+    if stream.codec.measured().is_none() {
+        return vec![codec];
+    }
     let sent = format!(
         "{} of {}, {}",
         number::count(stream.sent_packets),
@@ -57,12 +66,16 @@ fn stream(stream: &WhipStream) -> Vec<Row> {
         row(": round trip, median", "by receiver reports (RFC 3550 section 6.4.1)", p50(&stream.rtt_ms)),
         row(": round trip, min and max", "the same, minimum and maximum", extremes(&stream.rtt_ms)).full(),
         row(" lost", "as the server counts: cumulative, not which (RFC 3550 A.3)", share(&stream.loss_ratio)),
-        row(": smoothed jitter, p95", "as the server reports it (RFC 3550 A.8)", smoothed(&stream.jitter_rfc3550_ms)),
-        row(": codec", "agreed on", cell(&stream.codec, |it| Cell::bare(words::clean(&it.value).into_owned()))),
-        row(": packets", "sent of planned, octets of media", Cell::bare(words::prose(&sent))),
+        row(
+            ": smoothed jitter, p95",
+            "as the server reports it (RFC 3550 A.8)",
+            smoothed(&stream.jitter_rfc3550_ms),
+        ),
+        codec,
+        row(": packets", "sent of planned, octets of RTP", Cell::bare(words::prose(&sent))),
         row(": receiver reports", "RTCP RR about it", Cell::bare(number::count(stream.reports))).full(),
         count(": packets asked for again", "NACK (RFC 4585)", stream.nacked_packets),
-        count(": packets sent again", "RTX (RFC 4588)", stream.sent_again),
+        count(": packets repeated or padding", "RTX (RFC 4588)", stream.repairs),
         count(": pictures asked for", "PLI (RFC 4585), FIR (RFC 5104)", stream.plis + stream.firs),
     ]
 }
@@ -73,8 +86,13 @@ fn transport(whip: &WhipDetails) -> Vec<Row> {
     match &whip.transport_feedback {
         Value::Measured(found) => rows.extend([
             once("Lost, packet by packet", "transport-wide feedback", share(&found.loss_ratio)),
-            once("Rate that the way carries", "estimate by transport-wide feedback; bounded by what is sent", rate(&found.estimate_bps)),
-            once("The same, at least", "the least estimate of the run", rate(&found.least_estimate_bps)).full(),
+            once(
+                "Rate that the way carries",
+                "estimate by transport-wide feedback; bounded by what is sent",
+                rate(&found.estimate_bps),
+            ),
+            once("The same, at least", "the least estimate of the run", rate(&found.least_estimate_bps))
+                .full(),
         ]),
         other => rows.push(once(
             "Rate that the way carries",
@@ -104,9 +122,17 @@ fn steps(whip: &WhipDetails) -> Vec<Row> {
 fn named(whip: &WhipDetails) -> Vec<Row> {
     let addresses: Vec<String> = whip.candidates.iter().map(candidate).collect();
     let servers: Vec<_> = whip.ice_servers.iter().map(|server| words::clean(server)).collect();
-    let mut rows = vec![once("Addresses that the server names", "candidates", Cell::bare(addresses.join(", "))).full()];
+    let mut rows =
+        vec![once("Addresses that the server names", "candidates", Cell::bare(addresses.join(", "))).full()];
     if !servers.is_empty() {
-        rows.push(once("Relays that the server names", "Link, rel=ice-server; not used", Cell::bare(servers.join(", "))).full());
+        rows.push(
+            once(
+                "Relays that the server names",
+                "Link, rel=ice-server; not used",
+                Cell::bare(servers.join(", ")),
+            )
+            .full(),
+        );
     }
     rows
 }

@@ -107,10 +107,11 @@ pub struct WhipStream {
     pub planned_packets: u64,
     /// Packets sent, without those sent again.
     pub sent_packets: u64,
-    /// Octets of media in them, without headers.
+    /// Octets of RTP in them, header and payload.
     pub sent_bytes: u64,
-    /// Packets sent again because the server asked for them (RTX, RFC 4588).
-    pub sent_again: u64,
+    /// Packets of its repair stream (RTX, RFC 4588): sent again because the server asked, or as padding by which the congestion control
+    /// keeps its estimate.
+    pub repairs: u64,
     /// Receiver reports about it.
     pub reports: u64,
     /// Packets that the server expected by its last report.
@@ -122,7 +123,8 @@ pub struct WhipStream {
     pub loss_ratio: Value<Estimate>,
     /// Round trips by its reports (RFC 3550 section 6.4.1: LSR, DLSR): the server's hold is taken out, its own word.
     pub rtt_ms: Value<Distribution>,
-    /// Interarrival jitter as the server computes it (RFC 3550 A.8), one value per report.
+    /// Interarrival jitter as the server computes it (RFC 3550 A.8), one value per report. A picture's packets have one RTP time and leave one
+    /// after the other: that much of a picture's jitter is made here.
     pub jitter_rfc3550_ms: Value<SmoothedJitter>,
     /// Packets that it asked to have again (NACK, RFC 4585).
     pub nacked_packets: u64,
@@ -168,7 +170,12 @@ pub fn reported_loss(intervals: &[ReportedLoss]) -> Option<Estimate> {
     }
     let shown = proportion::wilson_scaled(lost, expected, overdispersion(intervals), LEVEL);
     let value = real(lost) / real(expected);
-    Some(Estimate { value: tidy(value), low: Some(tidy(shown.low)), high: Some(tidy(shown.high)), n: expected })
+    Some(Estimate {
+        value: tidy(value),
+        low: Some(tidy(shown.low)),
+        high: Some(tidy(shown.high)),
+        n: expected,
+    })
 }
 
 /// How much more the intervals differ than they would by chance: 1 for independent losses.

@@ -93,7 +93,10 @@ mod tests {
         }
         assert_eq!(frame.len(), len);
         // A key frame's tag, start code and size (RFC 6386 section 9.1).
-        assert_eq!((frame[0] & 1, &frame[3..6], &frame[6..10]), (0, &[0x9d, 1, 0x2a][..], &[0x80, 2, 0x68, 1][..]));
+        assert_eq!(
+            (frame[0] & 1, &frame[3..6], &frame[6..10]),
+            (0, &[0x9d, 1, 0x2a][..], &[0x80, 2, 0x68, 1][..])
+        );
         assert_eq!(vp8_picture(0, 0).concat().len(), STILL.len() + 4, "never less than the picture itself");
     }
 }

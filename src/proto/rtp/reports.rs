@@ -11,6 +11,9 @@ use greenroom_reports::units::Micros;
 /// Sender reports whose departure is remembered.
 const REMEMBERED: usize = 64;
 
+/// How far a hold may be beyond the truth by its unit, 1/65536 s, and by rounding.
+const GRAIN: Micros = Micros::new(100);
+
 /// One report about a stream (RFC 3550 section 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
@@ -68,10 +71,8 @@ impl Reports {
         }
         let lost = u64::try_from(signed(block.lost)).unwrap_or(0).min(expected);
         let interval = expected - self.expected;
-        self.intervals.push(ReportedLoss {
-            expected: interval,
-            lost: lost.saturating_sub(self.lost).min(interval),
-        });
+        self.intervals
+            .push(ReportedLoss { expected: interval, lost: lost.saturating_sub(self.lost).min(interval) });
         (self.expected, self.lost) = (expected, lost);
     }
 
@@ -85,7 +86,7 @@ impl Reports {
         let (_, left) = self.departures.iter().rev().find(|(ntp, _)| same(*ntp))?;
         let held = Micros::new(i64::from(block.delay) * 1_000_000 / 65_536);
         let rtt = at - *left - held;
-        (rtt >= Micros::ZERO).then_some(rtt)
+        (rtt >= -GRAIN).then_some(rtt.max(Micros::ZERO))
     }
 
     /// Packets that left.
@@ -150,6 +151,11 @@ impl Arrivals {
         if sequence < sent {
             *self.marks.entry(sequence).or_default() |= arrived;
         }
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
     }
 
     /// Packets spoken of, and of those the ones that did not arrive.
@@ -223,7 +229,8 @@ mod tests {
     fn the_receivers_hold_is_taken_out_of_the_round_trip() {
         let mut reports = sent(10);
         reports.sender_report(77, Micros::from_millis(100));
-        let held = |last_sr, delay_ms: u32| Block { last_sr, delay: delay_ms * 65_536 / 1_000, ..block(1_001, 0) };
+        let held =
+            |last_sr, delay_ms: u32| Block { last_sr, delay: delay_ms * 65_536 / 1_000, ..block(1_001, 0) };
         reports.report(&held(77, 500), Micros::from_millis(640));
         reports.report(&held(78, 500), Micros::from_millis(640));
         // Of a report that never left, and held for longer than it was away.

@@ -29,8 +29,13 @@ fn candidate(line: &str) -> Option<WhipCandidate> {
     if typ != "typ" || component != "1" || address.len() > LONGEST_WORD || kind.len() > LONGEST_WORD {
         return None;
     }
-    let address = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-    Some(WhipCandidate { transport: transport.to_ascii_lowercase(), kind: kind.to_ascii_lowercase(), address })
+    let address =
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+    Some(WhipCandidate {
+        transport: transport.to_ascii_lowercase(),
+        kind: kind.to_ascii_lowercase(),
+        address,
+    })
 }
 
 /// What is wrong with an answer, before anything is done by it.
@@ -92,7 +97,8 @@ mod tests {
         assert_eq!(shown, ["udp host 192.0.2.1:8000", "tcp srflx [2001:db8::1]:443"]);
         assert_eq!(addresses(&found), "192.0.2.1:8000");
         assert_eq!(usable(SDP, &found), Ok(()));
-        let many: String = (1..100).map(|n| format!("a=candidate:1 1 udp 1 192.0.2.{n} 1 typ host\n")).collect();
+        let many: String =
+            (1..100).map(|n| format!("a=candidate:1 1 udp 1 192.0.2.{n} 1 typ host\n")).collect();
         assert_eq!(candidates(&many).len(), MOST_CANDIDATES);
     }
 
@@ -111,7 +117,9 @@ mod tests {
             ("v=0\r\nm=audio 0 x\r\nm=video 0 x\r\n", "refuses both"),
             ("v=0\r\nm=audio 9 x\r\nm=video 0 x\r\n", "no address"),
         ] {
-            let Err(TargetFailure::UnusableAnswer { detail }) = usable(sdp, &candidates(sdp)) else { panic!("{sdp}") };
+            let Err(TargetFailure::UnusableAnswer { detail }) = usable(sdp, &candidates(sdp)) else {
+                panic!("{sdp}")
+            };
             assert!(detail.contains(words), "{detail}");
         }
         let tcp = "v=0\r\nm=audio 9 x\r\na=candidate:1 1 tcp 1 192.0.2.1 443 typ host\r\n";

@@ -11,7 +11,7 @@ use str0m::stats::CandidatePairStats;
 use crate::net::clock::Clock;
 use crate::proto::rtp::reports::{Arrivals, Block, Reports, ntp_middle};
 
-/// The clock that counts packets of a run in transport-wide numbers begins with nothing sent.
+/// Transport-wide numbers that are kept track of: more than the longest run has.
 const MOST_TOLD: u64 = 10_000_000;
 
 /// Everything that the server said.
@@ -40,7 +40,7 @@ pub(super) struct Stream {
     pub(super) clock: u32,
     pub(super) reports: Reports,
     pub(super) bytes: u64,
-    pub(super) sent_again: u64,
+    pub(super) repairs: u64,
     pub(super) nacked: u64,
     pub(super) plis: u64,
     pub(super) firs: u64,
@@ -71,7 +71,7 @@ impl Feedback {
             clock,
             reports: Reports::default(),
             bytes: 0,
-            sent_again: 0,
+            repairs: 0,
             nacked: 0,
             plis: 0,
             firs: 0,
@@ -85,9 +85,9 @@ impl Feedback {
                 RawPacket::RtpTx(header, payload) => self.sent(header, payload.len(), now),
                 RawPacket::RtcpTx(Rtcp::SenderReport(report)) => {
                     let since = report.sender_info.ntp_time.duration_since(std::time::UNIX_EPOCH);
-                    let ssrc = report.sender_info.ssrc;
-                    if let (Ok(since), Some(stream)) = (since, self.stream(ssrc)) {
-                        stream.reports.sender_report(ntp_middle(since), now);
+                    // Those of several streams may leave in one packet, and Janus then answers with the time of the last of them for all.
+                    for stream in self.streams.iter_mut().filter(|_| since.is_ok()) {
+                        stream.reports.sender_report(ntp_middle(since.clone().unwrap_or_default()), now);
                     }
                 }
                 RawPacket::RtcpRx(rtcp) => self.said(rtcp, now),
@@ -103,7 +103,7 @@ impl Feedback {
 
     /// The rate that this end may send at, once the server has said something that it follows from.
     pub(super) fn estimate(&self) -> Option<Bitrate> {
-        self.estimates.last().copied().filter(|_| self.arrivals.counts().0 > 0)
+        self.estimates.last().copied().filter(|_| !self.arrivals.is_empty())
     }
 
     /// From the first packet to the first word about any.
@@ -128,7 +128,7 @@ impl Feedback {
                 stream.reports.sent(header.sequence_number);
                 stream.bytes += u64::try_from(payload).unwrap_or(u64::MAX);
             } else if stream.rtx == Some(header.ssrc) {
-                stream.sent_again += 1;
+                stream.repairs += 1;
             }
         }
     }
@@ -139,7 +139,8 @@ impl Feedback {
             Rtcp::SenderReport(report) => report.reports.iter().for_each(|block| self.report(block, now)),
             Rtcp::Nack(nack) => {
                 self.first_word.get_or_insert(now);
-                let asked = nack.reports.iter().map(|entry| 1 + u64::from(entry.blp.count_ones())).sum::<u64>();
+                let asked =
+                    nack.reports.iter().map(|entry| 1 + u64::from(entry.blp.count_ones())).sum::<u64>();
                 if let Some(stream) = self.stream(nack.ssrc) {
                     stream.nacked += asked;
                 }
@@ -158,10 +159,14 @@ impl Feedback {
             }
             Rtcp::Twcc(twcc) => {
                 self.first_word.get_or_insert(now);
-                // Only whether there is a time is of interest: what it counts from does not matter.
+                // Only whether there is a time is of interest: what it counts from does not matter. Numbers may begin with 0 or 1.
                 let zero = self.clock.instant(Micros::ZERO);
                 for (sequence, _, at) in twcc.clone().into_iter(zero, self.numbered.into()) {
-                    self.arrivals.told(*sequence, at.is_some(), self.numbered.saturating_add(1).min(MOST_TOLD));
+                    self.arrivals.told(
+                        *sequence,
+                        at.is_some(),
+                        self.numbered.saturating_add(1).min(MOST_TOLD),
+                    );
                 }
             }
             Rtcp::Remb(remb) => self.remb = whole(remb.bitrate),
@@ -172,16 +177,15 @@ impl Feedback {
     fn report(&mut self, report: &ReceptionReport, now: Micros) {
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == report.ssrc) else { return };
         self.first_word.get_or_insert(now);
-        stream.reports.report(
-            &Block {
-                highest: report.max_seq,
-                lost: report.packets_lost,
-                jitter: report.jitter,
-                last_sr: report.last_sr_time,
-                delay: report.last_sr_delay,
-            },
-            now,
-        );
+        let block = Block {
+            highest: report.max_seq,
+            lost: report.packets_lost,
+            jitter: report.jitter,
+            last_sr: report.last_sr_time,
+            delay: report.last_sr_delay,
+        };
+        tracing::debug!(media = ?stream.media, ?block, "a receiver report");
+        stream.reports.report(&block, now);
     }
 
     /// The pair in use, with its round trip where a new check was answered.

@@ -72,8 +72,13 @@ fn steps(opened: &Opened, published: &Published) -> WhipSteps {
 fn pair(feedback: &Feedback, candidates: &[WhipCandidate]) -> Value<WhipPair> {
     let Some(pair) = &feedback.pair else { return Value::failed("the run was too short to tell") };
     let (transport, remote) = (pair.protocol.to_string(), pair.remote.addr.to_string());
-    let known = candidates.iter().find(|candidate| candidate.address == remote && candidate.transport == transport);
-    let of = |kind: &str, address: String| WhipCandidate { transport: transport.clone(), kind: kind.to_owned(), address };
+    let known =
+        candidates.iter().find(|candidate| candidate.address == remote && candidate.transport == transport);
+    let of = |kind: &str, address: String| WhipCandidate {
+        transport: transport.clone(),
+        kind: kind.to_owned(),
+        address,
+    };
     Value::Measured(WhipPair {
         local: of("host", pair.local.addr.to_string()),
         // One that the answer did not name was found by its packets.
@@ -101,11 +106,12 @@ fn sent(stream: &Stream, codec: Option<&str>, planned: u64) -> WhipStream {
         planned_packets: planned.max(reports.packets()),
         sent_packets: reports.packets(),
         sent_bytes: stream.bytes,
-        sent_again: stream.sent_again,
+        repairs: stream.repairs,
         reports: reports.count(),
         expected: reports.expected(),
         lost: reports.lost(),
-        loss_ratio: reported_loss(reports.intervals()).map_or_else(|| Value::failed(missing), Value::Measured),
+        loss_ratio: reported_loss(reports.intervals())
+            .map_or_else(|| Value::failed(missing), Value::Measured),
         rtt_ms: times(reports.rtts().to_vec(), missing),
         jitter_rfc3550_ms: jitter(stream).map_or_else(|| Value::failed(missing), Value::Measured),
         nacked_packets: stream.nacked,
@@ -121,7 +127,7 @@ fn not_sent(media: WhipMedia) -> WhipStream {
         planned_packets: 0,
         sent_packets: 0,
         sent_bytes: 0,
-        sent_again: 0,
+        repairs: 0,
         reports: 0,
         expected: 0,
         lost: 0,
@@ -160,7 +166,10 @@ fn transport(feedback: &Feedback) -> Value<WhipTransport> {
     let value = rounded(lost as f64 / packets as f64);
     let (low, high) = (Some(rounded(shown.low)), Some(rounded(shown.high)));
     let rate = |rate: Option<Bitrate>| -> Value<Exact<u64>> {
-        rate.map_or_else(|| Value::failed("too little was said for an estimate"), |rate| Value::exact(rate.bps()))
+        rate.map_or_else(
+            || Value::failed("too little was said for an estimate"),
+            |rate| Value::exact(rate.bps()),
+        )
     };
     Value::Measured(WhipTransport {
         packets,

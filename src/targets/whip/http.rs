@@ -9,7 +9,9 @@ use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::TargetFailure;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,7 +23,7 @@ use super::super::redirect::{self, Next};
 use super::super::repeat::connect;
 use super::super::security::{is_proven, refusal};
 use super::Signaling;
-use crate::address::Token;
+use crate::address::{Host, Token};
 use crate::net::witness::{Agreed, handshake};
 
 /// Octets of an answer that are read.
@@ -82,14 +84,18 @@ impl Signaling<'_> {
     /// # Errors
     ///
     /// The reason why no session was opened.
-    pub(super) async fn post(&self, site: &Site, offer: &str, stop: &CancellationToken) -> Result<Opened, TargetFailure> {
+    pub(super) async fn post(
+        &self,
+        site: &Site,
+        offer: &str,
+        stop: &CancellationToken,
+    ) -> Result<Opened, TargetFailure> {
         let mut site = site.clone();
-        let (first_host, mut redirects) = (site.page.host.clone(), Vec::new());
+        let mut redirects = Vec::new();
         let mut first: Option<(Option<Agreed>, Micros, Option<Micros>)> = None;
         let begun = self.clock.now();
         loop {
-            // A token is for the site that was named, not for wherever that one sends us.
-            let away = redirect::elsewhere(&format!("https://{}/", site.page.authority()), &first_host).is_some();
+            let away = is_away(&site.page, &self.target.host);
             let reply = self.ask(Method::POST, &site, Some(offer), !away, stop).await?;
             let (agreed, connect, handshake) =
                 first.get_or_insert_with(|| (reply.agreed.clone(), reply.connect, reply.handshake)).clone();
@@ -104,7 +110,8 @@ impl Signaling<'_> {
             self.taken(&reply, away)?;
             let setup = connect + handshake.unwrap_or_default();
             return Ok(Opened {
-                sdp: String::from_utf8(reply.body.clone()).map_err(|_| unusable("it is no text"))?,
+                // Whatever it is: the session that it opened has to be ended.
+                sdp: String::from_utf8_lossy(&reply.body).into_owned(),
                 session: session(&reply.headers, &site),
                 redirects,
                 ice_servers: ice_servers(&reply.headers),
@@ -120,7 +127,8 @@ impl Signaling<'_> {
     /// Ends a session; says whether the server took it.
     pub(super) async fn delete(&self, session: &Site) -> bool {
         let stop = CancellationToken::new();
-        let reply = self.ask(Method::DELETE, session, None, true, &stop).await;
+        let away = is_away(&session.page, &self.target.host);
+        let reply = self.ask(Method::DELETE, session, None, !away, &stop).await;
         reply.is_ok_and(|reply| (200..300).contains(&reply.status))
     }
 
@@ -135,10 +143,17 @@ impl Signaling<'_> {
             401 | 403 => TargetFailure::BearerRequired { status },
             404 | 410 => refused("Check the path: there is nothing to publish to."),
             405 | 501 => refused("Check the path: what is there takes no WHIP offers (POST)."),
-            406 | 415 => refused("Check the path: what is there takes no session descriptions, so it is no WHIP endpoint."),
-            400 | 422 => refused("Ask whoever runs the server whether it takes Opus and VP8; it did not like the offer."),
+            406 | 415 => refused(
+                "Check the path: what is there takes no session descriptions, so it is no WHIP endpoint.",
+            ),
+            400 | 422 => refused(
+                "Ask whoever runs the server whether it takes Opus and VP8; it did not like the offer.",
+            ),
             409 => refused("Somebody publishes there already: end that, or use another path."),
-            429 | 503 => TargetFailure::Quota { retry_after_s: retry_after(&reply.headers) },
+            429 | 503 => refused(&match retry_after(&reply.headers) {
+                Some(seconds) => format!("It is full or wants a pause: try again in {seconds} s."),
+                None => "It is full or wants a pause: try again in a minute.".to_owned(),
+            }),
             500.. => refused("Show this to whoever runs the server: it has trouble of its own."),
             _ => refused("Check the path, or ask whoever runs the server."),
         })
@@ -180,7 +195,8 @@ impl Signaling<'_> {
         body: Option<&str>,
         with_token: bool,
     ) -> Result<Reply, Tried> {
-        let (connection, connected) = connect(address, self.interface.as_ref(), self.patience, self.clock).await;
+        let (connection, connected) =
+            connect(address, self.interface.as_ref(), self.patience, self.clock).await;
         let Some(connected) = connected else {
             return Err(Tried::InVain(connection.failure().unwrap_or(TargetFailure::Silent)));
         };
@@ -192,7 +208,8 @@ impl Signaling<'_> {
         if site.is_plain {
             let request = request(method, site, body, token, false)?;
             let asking = exchange(stream, request, false);
-            let (status, headers, body) = tokio::time::timeout(self.answer_within, asking).await.map_err(|_| mute())??;
+            let (status, headers, body) =
+                tokio::time::timeout(self.answer_within, asking).await.map_err(|_| mute())??;
             return Ok(Reply { status, headers, body, address, agreed: None, connect, handshake: None });
         }
         let begun = self.clock.now();
@@ -212,7 +229,8 @@ impl Signaling<'_> {
         let is_h2 = agreed.alpn.as_deref() == Some("h2");
         let request = request(method, site, body, token, is_h2)?;
         let asking = exchange(witnessed.stream, request, is_h2);
-        let (status, headers, body) = tokio::time::timeout(self.answer_within, asking).await.map_err(|_| mute())??;
+        let (status, headers, body) =
+            tokio::time::timeout(self.answer_within, asking).await.map_err(|_| mute())??;
         Ok(Reply { status, headers, body, address, agreed: Some(agreed), connect, handshake: Some(shaken) })
     }
 }
@@ -229,6 +247,11 @@ impl From<TargetFailure> for Tried {
     fn from(failure: TargetFailure) -> Self {
         Self::Answered(failure)
     }
+}
+
+/// Whether a page is another site's than the one that was named: the token is not for wherever that one sends us.
+fn is_away(page: &Page, named: &Host) -> bool {
+    redirect::elsewhere(&format!("https://{}/", page.authority()), named).is_some()
 }
 
 /// An answer's status, headers and body.
@@ -261,7 +284,7 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<Answered, Tar
         let frame = frame.map_err(|error| http_refusal(&error))?;
         body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         if body.len() > MOST_BODY {
-            return Err(unusable("it does not end"));
+            break;
         }
     }
     Ok((head.status.as_u16(), head.headers, body))
@@ -276,11 +299,13 @@ fn request(
 ) -> Result<Request<Full<Bytes>>, TargetFailure> {
     let local = |detail: String| TargetFailure::Local { detail };
     let (page, usual) = (&site.page, if site.is_plain { 80 } else { 443 });
-    let authority = if page.port == usual { page.host.to_string() } else { format!("{}:{}", page.host, page.port) };
+    let authority =
+        if page.port == usual { page.host.to_string() } else { format!("{}:{}", page.host, page.port) };
     // HTTP/2 takes host and scheme from the URI; HTTP/1.1 names the host apart.
     let uri = if is_h2 { format!("https://{authority}{}", page.path) } else { page.path.clone() };
     let agent = concat!("greenroom/", env!("CARGO_PKG_VERSION"));
-    let mut request = Request::builder().method(method).uri(uri).header(USER_AGENT, agent).header(ACCEPT, SDP);
+    let mut request =
+        Request::builder().method(method).uri(uri).header(USER_AGENT, agent).header(ACCEPT, SDP);
     if !is_h2 {
         request = request.header(HOST, authority);
     }
@@ -316,7 +341,9 @@ fn session(headers: &HeaderMap, site: &Site) -> Option<Site> {
     let location = text(headers, &LOCATION)?;
     let own = format!("http://{}:{}/", site.page.host, site.page.port);
     // Without encryption only this very server is spoken to.
-    if site.is_plain && let Some(path) = location.strip_prefix(&own) {
+    if site.is_plain
+        && let Some(path) = location.strip_prefix(&own)
+    {
         return Some(Site { page: Page { path: format!("/{path}"), ..site.page.clone() }, is_plain: true });
     }
     match follow(headers, site, 307)? {
@@ -373,7 +400,6 @@ fn unusable(detail: &str) -> TargetFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Host;
 
     fn site(is_plain: bool) -> Site {
         let host = Host::Name("sfu.example".to_owned());
@@ -404,7 +430,10 @@ mod tests {
     fn relays_are_told_without_what_opens_them() {
         let named = headers(&[
             (LINK, "<stun:stun.example:3478>; rel=\"ice-server\", <https://a.example>; rel=next"),
-            (LINK, "<turn:turn.example?transport=udp>; rel=ice-server; username=\"u\"; credential=\"hunter2\""),
+            (
+                LINK,
+                "<turn:turn.example?transport=udp>; rel=ice-server; username=\"u\"; credential=\"hunter2\"",
+            ),
             (LINK, "<turn:hunter2@turn.example>; rel=ice-server"),
             (LINK, "<javascript:hunter2>; rel=ice-server"),
         ]);

@@ -87,10 +87,12 @@ pub(super) fn offer(
     let peer = Peer::open(config(), &towards, interface, clock);
     let mut peer = peer.map_err(|error| TargetFailure::Local { detail: error.to_string() })?;
     let mut changes = peer.rtc().sdp_api();
-    let mut add = |kind| changes.add_media(kind, Direction::SendOnly, Some("greenroom".to_owned()), None, None);
+    let mut add =
+        |kind| changes.add_media(kind, Direction::SendOnly, Some("greenroom".to_owned()), None, None);
     let (audio, video) = (add(MediaKind::Audio), add(MediaKind::Video));
-    let (offer, pending) =
-        changes.apply().ok_or_else(|| TargetFailure::Local { detail: "no offer could be made".to_owned() })?;
+    let (offer, pending) = changes
+        .apply()
+        .ok_or_else(|| TargetFailure::Local { detail: "no offer could be made".to_owned() })?;
     Ok((Offered { peer, pending, audio, video, clock }, offer.to_sdp_string()))
 }
 
@@ -103,6 +105,9 @@ fn config() -> RtcConfig {
         .enable_vp8(true)
         .set_rtp_mode(true)
         .enable_raw_packets(true)
+        // Round trips follow from them, one each. Seldom both at once: of those that came in one packet Janus only notes one.
+        .set_rtcp_report_interval_audio(std::time::Duration::from_millis(430))
+        .set_rtcp_report_interval_video(std::time::Duration::from_millis(610))
         .set_stats_interval(Some(std::time::Duration::from_millis(250)))
         .enable_bwe(Some(Estimate::bps(rate)))
 }
@@ -194,7 +199,8 @@ fn agreed(rtc: &Rtc, mid: Mid) -> Option<Agreed> {
     }
     let wanted = |codec: Codec| matches!(codec, Codec::Opus | Codec::Vp8);
     let params = rtc.codec_config().params().iter();
-    let own = params.filter(|params| wanted(params.spec().codec) && media.remote_pts().contains(&params.pt()));
+    let own =
+        params.filter(|params| wanted(params.spec().codec) && media.remote_pts().contains(&params.pt()));
     let of_kind = own.filter(|params| params.spec().codec.is_audio() == (media.kind() == MediaKind::Audio));
     let params = of_kind.last().copied()?;
     let clock = if params.spec().codec.is_audio() { AUDIO_CLOCK } else { VIDEO_CLOCK };
@@ -206,7 +212,7 @@ struct Run {
     peer: Peer,
     feedback: Feedback,
     clock: Clock,
-    events: Vec<Event>,
+    events: Vec<(Micros, Event)>,
     ice: Option<Micros>,
     keys: Option<Micros>,
     lost: Option<String>,
@@ -242,10 +248,14 @@ impl Run {
                     });
                 }
                 (Ok(()), Some(_)) if late => {
-                    return Err(TargetFailure::MediaKeys { detail: "no handshake (DTLS) came to its end".to_owned() });
+                    return Err(TargetFailure::MediaKeys {
+                        detail: "no handshake (DTLS) came to its end".to_owned(),
+                    });
                 }
                 (Ok(()), Some(_)) if self.lost.is_some() => {
-                    return Err(TargetFailure::MediaKeys { detail: "the server broke off the handshake (DTLS)".to_owned() });
+                    return Err(TargetFailure::MediaKeys {
+                        detail: "the server broke off the handshake (DTLS)".to_owned(),
+                    });
                 }
                 (Ok(()), _) => {}
                 (Err(PeerError::Session(error)), Some(_)) => {
@@ -291,10 +301,11 @@ impl Run {
 
     async fn turn(&mut self, until: Micros) -> Result<(), PeerError> {
         let turned = self.peer.turn(until, &mut self.events).await;
-        let now = self.clock.now();
-        for event in std::mem::take(&mut self.events) {
+        for (now, event) in std::mem::take(&mut self.events) {
             match event {
-                Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
+                Event::IceConnectionStateChange(
+                    IceConnectionState::Connected | IceConnectionState::Completed,
+                ) => {
                     self.ice.get_or_insert(now);
                 }
                 Event::IceConnectionStateChange(IceConnectionState::Disconnected) if self.ice.is_some() => {
@@ -411,13 +422,16 @@ impl Schedule {
         let audio_due = self.audio.as_ref().and_then(|(_, sent)| {
             (*sent < self.sending.count).then(|| self.start + self.sending.interval * i64::from(*sent))
         });
-        if let (Some(due), Some((track, sent))) = (audio_due, &mut self.audio) && due <= now {
+        if let (Some(due), Some((track, sent))) = (audio_due, &mut self.audio)
+            && due <= now
+        {
             let time = sent.wrapping_mul(ticks(self.sending.interval, AUDIO_CLOCK));
             *sent += 1;
             return Next::Packet(track.packet(time, false, media::opus_silence(AUDIO_BYTES)));
         }
         self.begin_picture(now, ends, estimate);
-        if let (Some((due, ..)), Some((track, _))) = (self.picture.last(), &mut self.video) && *due <= now
+        if let (Some((due, ..)), Some((track, _))) = (self.picture.last(), &mut self.video)
+            && *due <= now
             && let Some((_, time, marker, payload)) = self.picture.pop()
         {
             return Next::Packet(track.packet(time, marker, payload));
@@ -440,7 +454,9 @@ impl Schedule {
     /// Cuts the next picture into packets once it is due and the last one has left. It is smaller where the estimated rate is less than
     /// planned, as an encoder would make it.
     fn begin_picture(&mut self, now: Micros, ends: Micros, estimate: Option<Bitrate>) {
-        let Some(due) = self.picture_at(ends).filter(|due| *due <= now && self.picture.is_empty()) else { return };
+        let Some(due) = self.picture_at(ends).filter(|due| *due <= now && self.picture.is_empty()) else {
+            return;
+        };
         let Some((_, sent)) = &mut self.video else { return };
         let left = estimate.map_or(VIDEO_RATE.bps(), |rate| rate.bps().saturating_sub(AUDIO_RATE) * 9 / 10);
         let bytes = media::picture_bytes(Bitrate::from_bps(left.min(VIDEO_RATE.bps())));
