@@ -293,6 +293,7 @@ impl Relay {
 }
 
 /// What happens on the way.
+#[derive(Clone, Copy)]
 struct Way {
     share: f64,
     seed: u64,

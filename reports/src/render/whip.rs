@@ -11,7 +11,7 @@ pub(super) fn whip(whip: &WhipDetails) -> Vec<Row> {
         rows.insert(0, once("It ended before its time", "session", Cell::bare(words::prose(how))));
     }
     rows.extend(transport(whip));
-    rows.push(once("The way that media took", "ICE pair (RFC 8445)", cell(&whip.pair, |it| pair(it))));
+    rows.push(once("The way that media took", "ICE pair (RFC 8445)", cell(&whip.pair, pair)));
     rows.push(once("Round trip of that way, median", "STUN checks (RFC 7675)", p50(&whip.pair_rtt_ms)));
     rows.extend(steps(whip));
     rows.extend(whip.redirects.iter().map(|redirect| {
@@ -62,7 +62,7 @@ fn stream(stream: &WhipStream) -> Vec<Row> {
         let counted = row(what, exact, Cell::bare(number::count(n)));
         if n > 0 { counted } else { counted.full() }
     };
-    vec![
+    let mut rows = vec![
         row(": round trip, median", "by receiver reports (RFC 3550 section 6.4.1)", p50(&stream.rtt_ms)),
         row(": round trip, min and max", "the same, minimum and maximum", extremes(&stream.rtt_ms)).full(),
         row(" lost", "as the server counts: cumulative, not which (RFC 3550 A.3)", share(&stream.loss_ratio)),
@@ -76,8 +76,11 @@ fn stream(stream: &WhipStream) -> Vec<Row> {
         row(": receiver reports", "RTCP RR about it", Cell::bare(number::count(stream.reports))).full(),
         count(": packets asked for again", "NACK (RFC 4585)", stream.nacked_packets),
         count(": packets repeated or padding", "RTX (RFC 4588)", stream.repairs),
-        count(": pictures asked for", "PLI (RFC 4585), FIR (RFC 5104)", stream.plis + stream.firs),
-    ]
+    ];
+    if stream.media == WhipMedia::Video {
+        rows.push(count(": pictures asked for", "PLI (RFC 4585), FIR (RFC 5104)", stream.plis + stream.firs));
+    }
+    rows
 }
 
 /// What the server said of all streams together.

@@ -197,13 +197,12 @@ fn agreed(rtc: &Rtc, mid: Mid) -> Option<Agreed> {
     if media.disabled() || media.stopped() || !media.direction().is_sending() {
         return None;
     }
-    let wanted = |codec: Codec| matches!(codec, Codec::Opus | Codec::Vp8);
-    let params = rtc.codec_config().params().iter();
-    let own =
-        params.filter(|params| wanted(params.spec().codec) && media.remote_pts().contains(&params.pt()));
-    let of_kind = own.filter(|params| params.spec().codec.is_audio() == (media.kind() == MediaKind::Audio));
-    let params = of_kind.last().copied()?;
-    let clock = if params.spec().codec.is_audio() { AUDIO_CLOCK } else { VIDEO_CLOCK };
+    let is_audio = media.kind() == MediaKind::Audio;
+    let wanted = if is_audio { Codec::Opus } else { Codec::Vp8 };
+    let mut own = rtc.codec_config().params().iter();
+    let params =
+        own.find(|params| params.spec().codec == wanted && media.remote_pts().contains(&params.pt()))?;
+    let clock = if is_audio { AUDIO_CLOCK } else { VIDEO_CLOCK };
     Some(Agreed { pt: params.pt(), codec: params.spec().codec, clock })
 }
 
