@@ -434,7 +434,11 @@ fn whoever_speaks_no_http_is_told() {
         let _ = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.9\r\n");
     });
     assert_eq!(publish(&format!("whip:http://{garbage}/")).failure(), "wrong_protocol");
-    assert_eq!(publish(&format!("whip:https://{garbage}/")).failure(), "wrong_protocol");
+    let no_tls = tcp_server(|mut stream| {
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4_096]);
+        let _ = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.9\r\n");
+    });
+    assert_eq!(publish(&format!("whip:https://{no_tls}/")).failure(), "wrong_protocol");
     let silent = tcp_server(|mut stream| {
         read_request(&mut stream);
         // Takes the request and says nothing until whoever asks goes.
