@@ -236,6 +236,14 @@ pub enum PlanError {
         /// The duration.
         most: Micros,
     },
+    /// What is sent there has a pace of its own.
+    #[error(
+        "--interval is not for {kind}: media are sent at the pace of a call, 50 packets of sound a second"
+    )]
+    Paced {
+        /// What it is.
+        kind: &'static str,
+    },
     /// A rate is out of bounds.
     #[error("the rate {0} is out of bounds: choose from {SLOWEST} to {FASTEST}")]
     Rate(Bitrate),

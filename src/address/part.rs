@@ -18,6 +18,11 @@ pub enum Part {
         /// What its certificate is expected to be.
         expected: Option<Expected>,
     },
+    /// A web service of this computer without encryption.
+    Plain {
+        /// Its path, `/` where none was written.
+        path: String,
+    },
     /// A question to name servers; the host is the name asked for.
     Question(Question),
 }
@@ -122,6 +127,33 @@ fn types(query: &str) -> Option<Vec<RecordType>> {
         }
     }
     Some(types)
+}
+
+/// The port of a web service without encryption.
+pub(super) const HTTP_PORT: u16 = 80;
+
+/// Takes `https://` or `http://` off what stands behind `whip:`, and says whether it is the latter.
+pub(super) fn web(rest: &str) -> Result<(&str, bool), TargetUrlError> {
+    match rest.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((rest, false)),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((rest, true)),
+        Some(_) => Err(TargetUrlError::Plain { form: OtherKind::Whip.form() }),
+        None => Ok((rest, false)),
+    }
+}
+
+/// A web service without encryption: of this computer alone, and without a certificate of which something could be expected.
+pub(super) fn plain(host: &Host, path: &str, is_expected: bool) -> Result<Part, TargetUrlError> {
+    let form = OtherKind::Whip.form();
+    let is_here = match host {
+        Host::Address(address) => address.is_loopback(),
+        Host::Name(name) => name == "localhost",
+    };
+    match (is_here, is_expected) {
+        (false, _) => Err(TargetUrlError::Plain { form }),
+        (true, true) => Err(TargetUrlError::Behind { form }),
+        (true, false) => Ok(Part::Plain { path: self::path(path)? }),
+    }
 }
 
 /// Reads what stands behind `#`.

@@ -51,11 +51,13 @@ pub enum OtherKind {
     Quic,
     /// A host that answers ICMP echo.
     Icmp,
+    /// A WebRTC server that media are published to by WHIP.
+    Whip,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -66,6 +68,7 @@ impl OtherKind {
         Self::Wss,
         Self::Quic,
         Self::Icmp,
+        Self::Whip,
     ];
 
     /// Its name in URLs and reports.
@@ -81,6 +84,7 @@ impl OtherKind {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Icmp => "icmp",
+            Self::Whip => "whip",
         }
     }
 
@@ -90,7 +94,7 @@ impl OtherKind {
             Self::Stun => Some(3478),
             Self::Stamp => Some(862),
             Self::Dns => Some(53),
-            Self::Tls | Self::Https | Self::Wss | Self::Quic => Some(443),
+            Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
             // Echo knows no ports.
@@ -111,17 +115,18 @@ impl OtherKind {
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
+            Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
         }
     }
 
     /// Whether it shows a certificate, of which something may be expected.
     pub(super) const fn has_certificate(self) -> bool {
-        matches!(self, Self::Tls | Self::Https | Self::Wss | Self::Quic)
+        matches!(self, Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip)
     }
 
     /// Whether its URL has a path.
     pub(super) const fn has_path(self) -> bool {
-        matches!(self, Self::Https | Self::Wss)
+        matches!(self, Self::Https | Self::Wss | Self::Whip)
     }
 }
 
@@ -160,6 +165,14 @@ pub enum TargetUrlError {
     NoName {
         /// As given.
         what: String,
+        /// How it is written.
+        form: &'static str,
+    },
+    /// Media over an unencrypted connection to another computer.
+    #[error(
+        "media and tokens only go over https: write {form}. Without encryption only this computer itself can be measured"
+    )]
+    Plain {
         /// How it is written.
         form: &'static str,
     },
@@ -232,6 +245,10 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
     if kind == OtherKind::Dns {
         return part::question(rest).map(TargetUrl::Other);
     }
+    let (rest, is_plain) = match kind {
+        OtherKind::Whip => part::web(rest)?,
+        _ => (rest, false),
+    };
     let (rest, expected) = match rest.split_once('#') {
         Some((rest, fragment)) if kind.has_certificate() => (rest, Some(part::expected(fragment)?)),
         Some(_) => return Err(TargetUrlError::Behind { form: kind.form() }),
@@ -249,8 +266,10 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
     if kind == OtherKind::Icmp && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
-    let port = port.or(kind.default_port()).ok_or(TargetUrlError::NoPort { form: kind.form() })?;
+    let usual = if is_plain { Some(part::HTTP_PORT) } else { kind.default_port() };
+    let port = port.or(usual).ok_or(TargetUrlError::NoPort { form: kind.form() })?;
     let part = match kind.has_certificate() {
+        true if is_plain => part::plain(&host, path, expected.is_some())?,
         true => Part::Service { path: part::path(path)?, expected },
         false => Part::None,
     };
@@ -269,13 +288,17 @@ impl fmt::Display for OtherUrl {
         if let Part::Question(question) = &self.part {
             return question.write(f, &self.host, self.port);
         }
-        let slashes = if self.kind.has_path() { "//" } else { "" };
-        write!(f, "{}:{slashes}{}", self.kind.scheme(), self.host)?;
-        if self.kind.default_port() != Some(self.port) {
+        let (behind, usual) = match (self.kind, &self.part) {
+            (_, Part::Plain { .. }) => ("http://", Some(part::HTTP_PORT)),
+            (OtherKind::Whip, _) => ("https://", self.kind.default_port()),
+            (kind, _) => (if kind.has_path() { "//" } else { "" }, kind.default_port()),
+        };
+        write!(f, "{}:{behind}{}", self.kind.scheme(), self.host)?;
+        if usual != Some(self.port) {
             write!(f, ":{}", self.port)?;
         }
         match &self.part {
-            Part::Service { path, .. } if path != "/" => f.write_str(path),
+            Part::Service { path, .. } | Part::Plain { path } if path != "/" => f.write_str(path),
             _ => Ok(()),
         }
     }
@@ -320,6 +343,11 @@ mod tests {
             ("wss://[::1]/chat", "wss://[::1]/chat"),
             ("ntp:192.0.2.1", "ntp:192.0.2.1"),
             ("quic:probe.example:7443", "quic:probe.example:7443"),
+            ("whip:https://Probe.Example/live/a", "whip:https://probe.example/live/a"),
+            ("WHIP://probe.example:8443/a#issuer=b", "whip:https://probe.example:8443/a"),
+            ("whip:probe.example/a", "whip:https://probe.example/a"),
+            ("whip:http://127.0.0.1:8080/a", "whip:http://127.0.0.1:8080/a"),
+            ("whip:http://localhost", "whip:http://localhost"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),
@@ -331,7 +359,9 @@ mod tests {
             let url = parse(text).unwrap();
             assert!(matches!(url, TargetUrl::Other(_)), "{text}");
             assert_eq!(url.to_string(), shown, "{text}");
-            assert_eq!(parse(shown).unwrap(), url, "what is shown can be read again");
+            if !text.contains('#') {
+                assert_eq!(parse(shown).unwrap(), url, "what is shown can be read again");
+            }
         }
         for text in [
             "probe.example",
@@ -386,6 +416,23 @@ mod tests {
         }
         for text in ["https://a/b c", "https://a/%zz", "https://a/\u{7f}"] {
             assert_eq!(parse(text), Err(TargetUrlError::Path), "{text}");
+        }
+    }
+
+    #[test]
+    fn media_only_leave_this_computer_encrypted() {
+        for text in ["whip:http://probe.example/a", "whip:http://192.0.2.1/a", "whip:HTTP://[2001:db8::1]/a"]
+        {
+            let error = parse(text).unwrap_err();
+            assert!(matches!(error, TargetUrlError::Plain { .. }), "{text}: {error}");
+        }
+        assert!(matches!(parse("whip:ftp://probe.example/a"), Err(TargetUrlError::Plain { .. })));
+        for text in ["whip:http://[::1]/a", "whip:http://127.1.2.3/a"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        assert!(matches!(parse("whip:http://[::1]/a#issuer=x"), Err(TargetUrlError::Behind { .. })));
+        for text in ["whip:https://user:hunter2@a/b", "whip:https://a/b?token=hunter2"] {
+            assert_eq!(parse(text), Err(UrlError::Secret.into()));
         }
     }
 

@@ -121,7 +121,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
-    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST
+    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 
@@ -147,6 +147,11 @@ pub(crate) struct MeasureArgs {
     /// [default: 20ms for STAMP, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) interval: Option<Micros>,
+
+    /// File with the token of a WHIP server (- for standard input); or set GREENROOM_WHIP_TOKEN. It is only sent to a server that
+    /// proved who it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) whip_token_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -316,8 +321,10 @@ Examples:
   greenroom measure tls:probe.example#issuer=NAME                  the certificate, and who should vouch for it
   greenroom measure tcp:probe.example:5061                         also wss://HOST/PATH, quic:HOST
   greenroom measure ntp:time.example                               how far this computer's clock is off
+  greenroom measure whip:https://sfu.example/whip/room --whip-token-file FILE
+                                                                   sound and picture to a WebRTC server
 
-These carry no media: there and back are measured together, with 20 packets a second at most.
+But for whip: these carry no media: there and back are measured together, with 20 packets a second at most.
 
 Nothing is judged.
 

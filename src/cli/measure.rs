@@ -11,6 +11,7 @@ use super::exit::{CliError, Exit};
 use super::settings;
 use super::targets::Named;
 use super::values::TrafficItem;
+use crate::address::OtherKind;
 use crate::check::{Also, Beside, probe_all};
 use crate::plan::{self, ChosenMedia, ProbePlan, ProbeRequest, Traffic};
 
@@ -22,6 +23,7 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     if args.interval.is_some() && named.others.is_empty() {
         return Err(CliError::Usage("--interval is for targets that are no Greenroom endpoint".to_owned()));
     }
+    refuse_idle_token(&named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
@@ -55,6 +57,7 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
             "{flag} is for Greenroom endpoints alone, which {are} {verb} not"
         )));
     }
+    refuse_idle_token(named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
@@ -70,6 +73,15 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
     Ok(exit_of(&report, interrupted))
 }
 
+/// A token that nobody would be shown.
+fn refuse_idle_token(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
+    let idle = !named.others.iter().any(|target| target.kind == OtherKind::Whip);
+    if args.whip_token_file.is_some() && idle {
+        return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
+    }
+    Ok(())
+}
+
 /// How each of them is asked.
 fn plans(named: &Named, args: &MeasureArgs, interface: Option<&String>) -> Result<Vec<ProbePlan>, CliError> {
     let plans = named.others.iter().map(|target| {
@@ -78,6 +90,12 @@ fn plans(named: &Named, args: &MeasureArgs, interface: Option<&String>) -> Resul
             duration: args.duration,
             interval: args.interval,
             interface: interface.cloned(),
+            token: match target.kind {
+                OtherKind::Whip => {
+                    settings::whip_token(args.whip_token_file.as_deref(), &settings::process_env)?
+                }
+                _ => None,
+            },
         };
         plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))
     });
@@ -88,6 +106,10 @@ fn announcement(plans: &[ProbePlan]) -> String {
     let longest = plans.iter().map(ProbePlan::longest).max().unwrap_or_default();
     let seconds = (longest.get() + 999_999) / 1_000_000;
     match plans {
+        [plan] if plan.target.kind == OtherKind::Whip => format!(
+            "Publishing silence and a still picture to {}, about 0.7 Mbit/s. This takes up to {seconds} s once they flow.",
+            plan.target
+        ),
         [plan] => {
             let ms = plan.interval.as_ms();
             format!(

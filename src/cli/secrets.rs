@@ -17,7 +17,8 @@ pub(crate) fn refuse_in(args: &[OsString]) -> Result<(), CliError> {
         None => Ok(()),
         Some(index) => Err(CliError::Usage(format!(
             "argument {} is a URL that carries a user name, password or token, which everybody on this computer can \
-             read in the process list. Put the secret in a file and name it with --token-file, or set GREENROOM_TOKEN",
+             read in the process list. Put the secret in a file and name it with --token-file, or set GREENROOM_TOKEN \
+             (for whip: --whip-token-file, GREENROOM_WHIP_TOKEN)",
             index + 1
         ))),
     }

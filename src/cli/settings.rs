@@ -233,6 +233,22 @@ fn load_token(source: TokenSource) -> Result<Token, CliError> {
     }
 }
 
+/// The token for a server that media are published to: of a file, else of the environment.
+///
+/// # Errors
+///
+/// [`CliError`] when the file cannot be read or is empty, or the variable is no text.
+pub(crate) fn whip_token(file: Option<&Path>, env: Env<'_>) -> Result<Option<Token>, CliError> {
+    if let Some(path) = file {
+        return load_token(TokenSource::File(path.to_owned())).map(Some);
+    }
+    let Some(value) = env("GREENROOM_WHIP_TOKEN") else { return Ok(None) };
+    let text = value
+        .into_string()
+        .map_err(|_| CliError::Usage("GREENROOM_WHIP_TOKEN is not valid text (UTF-8)".to_owned()))?;
+    Ok(Token::new(text.trim()))
+}
+
 /// A base directory (XDG Base Directory Specification: a relative one counts as unset).
 fn base_dir(env: Env<'_>, variable: &str, below_home: &str) -> Option<PathBuf> {
     env(variable)

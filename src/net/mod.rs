@@ -17,5 +17,6 @@ pub mod tls;
 pub mod trust;
 pub mod tunnel;
 pub mod udp;
+pub mod webrtc;
 pub mod witness;
 pub mod ws;

@@ -7,7 +7,7 @@ use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
 use super::{LONGEST, Plan, PlanError, SHORTEST};
-use crate::address::{OtherKind, OtherUrl};
+use crate::address::{OtherKind, OtherUrl, Token};
 
 /// What is wanted of a run against something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct ProbeRequest {
     pub interval: Option<Micros>,
     /// Name or address of the network interface to send from. `None`: the system chooses.
     pub interface: Option<String>,
+    /// What opens a server that media are published to.
+    pub token: Option<Token>,
 }
 
 /// What a run against something else is going to do.
@@ -37,12 +39,15 @@ pub struct ProbePlan {
     pub give_up: Micros,
     /// Name or address of the network interface to send from.
     pub interface: Option<String>,
+    /// What opens a server that media are published to.
+    pub token: Option<Token>,
 }
 
 impl ProbePlan {
     /// Whether it sends as much as a call does, so that nothing else is measured at the same time.
     pub const fn sends_media(&self) -> bool {
         match self.target.kind {
+            OtherKind::Whip => true,
             OtherKind::Stun
             | OtherKind::Stamp
             | OtherKind::Dns
@@ -75,6 +80,8 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic => Micros::from_millis(500),
         // Less than the least that servers allow (RFC 5905 section 14, RFC 8633 section 3.1: minpoll), who tolerate a few.
         OtherKind::Ntp => Micros::from_secs(2),
+        // A server that takes media is there for them: one packet of sound.
+        OtherKind::Whip => Micros::from_millis(20),
         // 250 a second: a reflector is there to be measured with.
         OtherKind::Stamp => Micros::from_millis(4),
     }
@@ -87,7 +94,7 @@ const fn usual_interval(kind: OtherKind) -> Micros {
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
-        OtherKind::Stamp => Micros::from_millis(20),
+        OtherKind::Stamp | OtherKind::Whip => Micros::from_millis(20),
     }
 }
 
@@ -99,6 +106,9 @@ const fn usual_interval(kind: OtherKind) -> Micros {
 pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
     if !(SHORTEST..=LONGEST).contains(&request.duration) {
         return Err(PlanError::Duration);
+    }
+    if request.target.kind == OtherKind::Whip && request.interval.is_some() {
+        return Err(PlanError::Paced { kind: request.target.kind.scheme() });
     }
     let least = least_interval(request.target.kind);
     let interval = request.interval.unwrap_or(usual_interval(request.target.kind));
@@ -118,6 +128,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         patience: PATIENCE,
         give_up: GIVE_UP,
         interface: request.interface.clone(),
+        token: request.token.clone(),
     })
 }
 
@@ -138,6 +149,7 @@ pub fn plan_beside(plan: &Plan, target: &OtherUrl) -> Result<ProbePlan, PlanErro
         duration: duration.clamp(SHORTEST, LONGEST),
         interval: None,
         interface: plan.against.interface.clone(),
+        token: None,
     })
 }
 
@@ -163,7 +175,7 @@ mod tests {
     fn request_to(url: &str, interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
         let Ok(TargetUrl::Other(target)) = url.parse() else { panic!("a target") };
         let interval = interval_ms.map(Micros::from_millis);
-        ProbeRequest { target, duration, interval, interface: None }
+        ProbeRequest { target, duration, interval, interface: None, token: None }
     }
 
     #[test]
@@ -171,7 +183,9 @@ mod tests {
         let plan = plan_probe(&request(None, Micros::from_secs(10))).expect("within bounds");
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
-        for kind in OtherKind::ALL.into_iter().filter(|kind| *kind != OtherKind::Stamp) {
+        for kind in
+            OtherKind::ALL.into_iter().filter(|kind| !matches!(kind, OtherKind::Stamp | OtherKind::Whip))
+        {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }
         for interval in [49, 1, 0, -50] {
@@ -206,6 +220,15 @@ mod tests {
         assert_eq!(plan(None).expect("as often as audio").count, 50);
         assert_eq!(plan(Some(4)).expect("the most").count, 250);
         assert!(matches!(plan(Some(3)), Err(PlanError::TooOften { .. })));
+    }
+
+    #[test]
+    fn media_have_their_own_pace() {
+        let plan = |ms| plan_probe(&request_to("whip:https://probe.example/a", ms, Micros::from_secs(10)));
+        assert_eq!(plan(None).expect("50 a second").count, 500);
+        for interval in [10, 20, 1_000] {
+            assert!(matches!(plan(Some(interval)), Err(PlanError::Paced { .. })), "{interval}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | [`plain`] | a sender of unauthenticated STAMP, for routers and other tools |
 //! | [`media`] | what a one-way stream sends and when |
 //! | [`half`] | puts the endpoint's log together from its chunks |
+//! | [`rtp`] | media over RTP (RFC 3550) for WebRTC servers, and what their reports say |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 //! | [`icmp`] | ICMP echo (RFC 792, RFC 4443) as questions |
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
@@ -32,6 +33,7 @@ pub mod media;
 pub mod ntp;
 pub mod plain;
 pub mod reflector;
+pub mod rtp;
 pub mod sender;
 pub mod stamp;
 pub mod stun;

@@ -235,7 +235,7 @@ async fn read_body(mut body: Incoming, answer: &mut Answer) -> Result<(), Target
 }
 
 /// Why there was no answer.
-fn refusal(error: &hyper::Error) -> TargetFailure {
+pub(super) fn refusal(error: &hyper::Error) -> TargetFailure {
     let detail = error.to_string();
     match () {
         () if error.is_parse() => TargetFailure::WrongProtocol { protocol: "HTTP".to_owned(), detail },

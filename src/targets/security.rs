@@ -3,7 +3,7 @@
 use greenroom_reports::schema::{Exact, Security, Value};
 use greenroom_reports::verdict::TargetFailure;
 
-use crate::address::{Expected, OtherUrl, Part};
+use crate::address::{Expected, Host, OtherUrl, Part};
 use crate::net::certificates::{self, Judged};
 use crate::net::clock::Clock;
 use crate::net::witness::{Agreed, HandshakeFailure};
@@ -51,6 +51,20 @@ fn expected(part: &Part, shown: &Agreed, judged: &Judged) -> (Option<String>, Va
             let own = shown.chain.first().map(|der| crate::address::Fingerprint::of(der));
             (Some(pin.to_string()), Value::exact(own == Some(*pin)))
         }
+    }
+}
+
+/// Whether what `host` showed proves who it is, so that a secret may be sent there: the certificate expected, else one that holds.
+pub(super) fn is_proven(shown: &Agreed, host: &Host, target: &OtherUrl, clock: Clock) -> bool {
+    let judged = certificates::judge(&shown.chain, &host.server_name(), clock.wall());
+    match &target.part {
+        Part::Service { expected: Some(Expected::Certificate(pin)), .. } => {
+            shown.chain.first().map(|der| crate::address::Fingerprint::of(der)) == Some(*pin)
+        }
+        Part::Service { expected: Some(Expected::Issuer(name)), .. } => {
+            judged.faults.is_empty() && certificates::is_issued_by(&judged.chain, name)
+        }
+        _ => judged.faults.is_empty(),
     }
 }
 

@@ -114,7 +114,7 @@ async fn open(
 
 fn url(target: &OtherUrl) -> String {
     let path = match &target.part {
-        Part::Service { path, .. } => path.as_str(),
+        Part::Service { path, .. } | Part::Plain { path } => path.as_str(),
         Part::None | Part::Question(_) => "/",
     };
     match target.port {

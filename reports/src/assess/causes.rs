@@ -106,6 +106,8 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         | TargetFailure::TlsUnverified { detail }
         | TargetFailure::TlsRefused { detail }
         | TargetFailure::Proxy { detail, .. }
+        | TargetFailure::UnusableAnswer { detail }
+        | TargetFailure::MediaKeys { detail }
         | TargetFailure::Refused { detail }
         | TargetFailure::Local { detail } => vec![detail.clone()],
         TargetFailure::Died => {

@@ -12,6 +12,7 @@ mod observed;
 mod placing;
 mod ranking;
 mod report;
+mod reported;
 mod services;
 mod uses;
 
@@ -148,10 +149,12 @@ impl<'a> Judged<'a> {
             None => {
                 let reason = match (&meta.failure, &meta.details) {
                     (Some(failure), _) => failure_sentence(failure, meta),
+                    (None, Some(Details::Whip(_))) => reported::NOT_TOLD.to_owned(),
                     (None, Some(_)) => NO_MEDIA.to_owned(),
                     (None, None) => "nothing was sent".to_owned(),
                 };
-                let target = figures::unmeasured(meta, &reason);
+                let mut target = figures::unmeasured(meta, &reason);
+                reported::fill(&mut target);
                 Self { target, observed: None, uses: BTreeMap::new(), causes: Vec::new() }
             }
         };

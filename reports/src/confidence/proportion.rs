@@ -16,6 +16,15 @@ pub fn wilson(hits: u64, n: u64, level: f64) -> Interval {
     Interval { low, high, n }
 }
 
+/// Wilson's score interval where the observations came in clumps: `effect` of them tell as much as one independent one would.
+pub fn wilson_scaled(hits: u64, n: u64, effect: f64, level: f64) -> Interval {
+    if n == 0 {
+        return Interval::UNKNOWN;
+    }
+    let (low, high) = wilson_real(real(hits.min(n)) / effect, real(n) / effect, level);
+    Interval { low, high, n }
+}
+
 /// Wilson's interval for counts that need not be whole (scaled by a design effect).
 pub(super) fn wilson_real(hits: f64, n: f64, level: f64) -> (f64, f64) {
     let z = Normal::standard().inverse_cdf(f64::midpoint(1.0, level));

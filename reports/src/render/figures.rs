@@ -4,8 +4,8 @@ use super::details;
 use super::number;
 use super::words;
 use crate::schema::{
-    Capacity, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter, StreamReport,
-    Target, Value, Verdict,
+    Capacity, Details, DirectionReport, Distribution, Estimate, Host, Reordering, SmoothedJitter,
+    StreamReport, Target, Value, Verdict,
 };
 
 /// One row: a name and what was found.
@@ -81,7 +81,9 @@ pub(super) fn samples(n: u64) -> String {
 pub(super) fn target_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
     let own = target.details.as_ref().map(details::rows).unwrap_or_default();
     // What carried no media has none of the figures of media: a page of "not tested" helps nobody.
-    if !own.is_empty() && target.up.counts.planned == 0 {
+    // Where a server reports of media, its words are all there is, and stand among its own.
+    let reported = matches!(target.details, Some(Details::Whip(_)));
+    if !own.is_empty() && (target.up.counts.planned == 0 || reported) {
         return own;
     }
     let mut rows = network_rows(&target.up, &target.down);

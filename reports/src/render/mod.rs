@@ -16,4 +16,5 @@ mod names;
 mod nearby;
 mod number;
 mod services;
+mod whip;
 mod words;

@@ -179,7 +179,7 @@ pub(super) fn tried(tried: &[AddressTried]) -> Vec<Row> {
 }
 
 /// What matters most of a certificate.
-fn verdict(security: &Security) -> Vec<Row> {
+pub(super) fn verdict(security: &Security) -> Vec<Row> {
     let verified = match (&security.verified, security.faults.as_slice()) {
         (Value::Measured(found), faults) if !found.value && !faults.is_empty() => {
             let all: Vec<String> = faults.iter().map(fault).collect();
@@ -247,7 +247,7 @@ fn date(at: jiff::Timestamp) -> String {
 }
 
 /// The rest of what was agreed on.
-fn security(security: &Security) -> Vec<Row> {
+pub(super) fn security(security: &Security) -> Vec<Row> {
     let mut rows = vec![
         once("Encryption", "version", text(&security.version)),
         once("Cipher", "cipher suite", text(&security.cipher)).full(),

@@ -14,6 +14,7 @@ mod services;
 mod target;
 mod value;
 mod verdict;
+mod whip;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,7 @@ pub use services::*;
 pub use target::*;
 pub use value::*;
 pub use verdict::*;
+pub use whip::*;
 
 use crate::verdict::Profile;
 

@@ -62,6 +62,38 @@ pub enum TargetFailure {
         /// What it said instead.
         detail: String,
     },
+    /// The web server asks who publishes (401, 403), and no token was given.
+    BearerRequired {
+        /// The status.
+        status: u16,
+    },
+    /// The web server does not take this token to publish (401, 403).
+    BearerRefused {
+        /// The status.
+        status: u16,
+    },
+    /// The web server does not take the media.
+    PublishRefused {
+        /// The status.
+        status: u16,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The answer to an offer of media leads nowhere.
+    UnusableAnswer {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Nothing came back from the addresses that the server named for media.
+    MediaUnreachable {
+        /// These addresses.
+        addresses: String,
+    },
+    /// The keys of the media were not agreed on, though packets got through.
+    MediaKeys {
+        /// What DTLS said.
+        detail: String,
+    },
     /// Answers come from another address than the one asked, which programs do not take.
     AnswersFromElsewhere {
         /// That address.
@@ -143,6 +175,12 @@ impl TargetFailure {
             Self::ProtocolVersion { .. } => "protocol_version",
             Self::NotThisKind { .. } => "not_this_kind",
             Self::WrongProtocol { .. } => "wrong_protocol",
+            Self::BearerRequired { .. } => "bearer_required",
+            Self::BearerRefused { .. } => "bearer_refused",
+            Self::PublishRefused { .. } => "publish_refused",
+            Self::UnusableAnswer { .. } => "unusable_answer",
+            Self::MediaUnreachable { .. } => "media_unreachable",
+            Self::MediaKeys { .. } => "media_keys",
             Self::AnswersFromElsewhere { .. } => "answers_from_elsewhere",
             Self::TlsUnverified { .. } => "tls_unverified",
             Self::Quota { .. } => "endpoint_full",
@@ -175,6 +213,10 @@ impl TargetFailure {
             | Self::WrongProtocol { .. }
             | Self::Quota { .. }
             | Self::TlsRefused { .. }
+            | Self::BearerRequired { .. }
+            | Self::BearerRefused { .. }
+            | Self::PublishRefused { .. }
+            | Self::UnusableAnswer { .. }
             | Self::Refused { .. } => Place::Service,
             Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } | Self::Proxy { .. } => Place::Relay,
             Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => Place::LocalNetwork,
@@ -185,6 +227,8 @@ impl TargetFailure {
             | Self::TlsUnverified { .. }
             | Self::Reset
             | Self::Mute { .. }
+            | Self::MediaUnreachable { .. }
+            | Self::MediaKeys { .. }
             | Self::NameServersSilent { .. }
             | Self::Died
             | Self::AddressChanged
@@ -207,13 +251,19 @@ impl TargetFailure {
             | Self::Reset
             | Self::Mute { .. }
             | Self::TlsRefused { .. }
+            | Self::MediaUnreachable { .. }
+            | Self::MediaKeys { .. }
             | Self::Proxy { .. }
             | Self::NoNameServer
             | Self::NameServersSilent { .. }
             | Self::NoIpv4
             | Self::NoIpv6
             | Self::NoNetwork => State::Blocked,
-            Self::TokenRequired
+            Self::BearerRequired { .. }
+            | Self::BearerRefused { .. }
+            | Self::PublishRefused { .. }
+            | Self::UnusableAnswer { .. }
+            | Self::TokenRequired
             | Self::WrongToken
             | Self::TokenWithheld
             | Self::ProtocolVersion { .. }

@@ -103,7 +103,7 @@ const UNKNOWN: Words = Words {
 };
 
 /// Code of a failure, a few words.
-const SHORT: [(&str, &str); 29] = [
+const SHORT: &[(&str, &str)] = &[
     ("unknown_host", "the endpoint's name was not found"),
     ("endpoint_refused", "nothing listens at the endpoint"),
     ("endpoint_unreachable", "the endpoint did not answer"),
@@ -116,6 +116,12 @@ const SHORT: [(&str, &str); 29] = [
     ("protocol_version", "the endpoint speaks another version"),
     ("not_this_kind", "no Greenroom endpoint answers there"),
     ("wrong_protocol", "something else answers there"),
+    ("bearer_required", "the server asks who publishes"),
+    ("bearer_refused", "the server does not accept the token"),
+    ("publish_refused", "the server does not take the media"),
+    ("unusable_answer", "the server's answer leads nowhere"),
+    ("media_unreachable", "media do not get through to the server"),
+    ("media_keys", "the media could not be encrypted"),
     ("answers_from_elsewhere", "answers come from another address"),
     ("tls_unverified", "the endpoint did not prove who it is"),
     ("endpoint_full", "the endpoint is busy"),
@@ -189,6 +195,32 @@ const TABLE: &[(&str, &str, &str)] = &[
         "wrong_protocol",
         "What answers at {host} does not speak {protocol}.",
         "Check the address and the port.",
+    ),
+    (
+        "bearer_required",
+        "{host} only lets those publish who have a token ({status}).",
+        "Put the token in a file and name it with --whip-token-file, or set GREENROOM_WHIP_TOKEN; whoever runs the server hands it out.",
+    ),
+    (
+        "bearer_refused",
+        "{host} does not accept this token ({status}).",
+        "Ask whoever runs the server for a token that may publish there; it may have ended, or be that of another stream.",
+    ),
+    ("publish_refused", "{host} does not take the media: it answers with status {status}.", "{advice}"),
+    (
+        "unusable_answer",
+        "{host} answers the offer of media with something that leads nowhere.",
+        "Check the address and the path; if they are right, show whoever runs the server: {detail}.",
+    ),
+    (
+        "media_unreachable",
+        "{host} takes the call, but nothing comes back from the addresses that it names for sound and picture ({addresses}).",
+        "Try another network or a phone hotspot, or ask the network's administrator to allow UDP; if it fails everywhere, the server names addresses that cannot be reached.",
+    ),
+    (
+        "media_keys",
+        "The encryption of sound and picture with {host} did not come about.",
+        "Show the details to whoever runs the server: {detail}.",
     ),
     (
         "answers_from_elsewhere",
