@@ -16,6 +16,7 @@ use super::progress::Live;
 use super::settings::{self, Settings};
 use super::targets::Named;
 use super::{block_on, history as history_view, output};
+use crate::address::OtherKind;
 use crate::check::{self, Also, Beside, Watch};
 #[cfg(feature = "audio")]
 use crate::devices::Clock;
@@ -24,7 +25,7 @@ use crate::devices::audio::choose::choose;
 use crate::devices::audio::native::NativeAudio;
 use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
-use crate::plan::{self, Against, EndpointUrl, Plan, Request, Traffic};
+use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Traffic};
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.targets)?;
@@ -55,10 +56,14 @@ pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
 
 /// What is measured beside the plan's own endpoint.
 fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
-    let others = named
-        .others
-        .iter()
-        .map(|target| plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string())));
+    let others = named.others.iter().map(|target| {
+        let planned = plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string()))?;
+        let token = match target.kind {
+            OtherKind::Whip => settings::whip_token(None, &settings::process_env)?,
+            _ => None,
+        };
+        Ok::<_, CliError>(ProbePlan { token, ..planned })
+    });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
 }
 
