@@ -322,7 +322,8 @@ fn what_cannot_be_asked_for_is_wrong_usage() {
         (&["measure", "stun:probe.example", "--traffic", "720p"], "--traffic is for Greenroom endpoints"),
         (&["measure", "stun:probe.example", "--interval", "10ms"], "every 50 ms at most"),
         (&["measure", "probe.example", "--interval", "50ms"], "no Greenroom endpoint"),
-        (&["check", "stun:probe.example"], "greenroom measure stun:probe.example"),
+        (&["check", "stun:user@probe.example"], "must not carry a secret"),
+        (&["check", "stun:probe.example", "--pick-best"], "needs two Greenroom endpoints"),
     ] {
         let output = greenroom(args).output().expect("the binary runs");
         let err = String::from_utf8_lossy(&output.stderr);
