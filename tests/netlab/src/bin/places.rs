@@ -10,7 +10,7 @@ use clap::Parser;
 use greenroom_netlab::places::{Blamed, Situation, all};
 use greenroom_netlab::scenario::Problem;
 use greenroom_netlab::verdicts::quick_check;
-use greenroom_reports::schema::Use;
+use greenroom_reports::schema::{Place, Use};
 
 /// Judges labelled situations in virtual time and prints Markdown: what was blamed in each, and the confusion matrix.
 #[derive(Parser)]
@@ -91,12 +91,12 @@ fn print_each(tallies: &[(&Situation, Tally)]) {
     println!("| situation | right | named right | what was blamed |\n|---|---|--:|---|");
     for (situation, tally) in tallies {
         let runs: u64 = tally.values().sum();
-        let right: Vec<_> = situation.place.iter().map(|place| place.name()).collect();
+        let right: Vec<_> = situation.right_ones().map(name).collect();
         let mut blamed: Vec<_> = tally.iter().collect();
         blamed.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
         let blamed: Vec<_> = blamed
             .iter()
-            .map(|(place, times)| format!("{} {}", place.name(), percent(**times, runs)))
+            .map(|(place, times)| format!("{} {}", name(**place), percent(**times, runs)))
             .collect();
         println!(
             "| `{}` | {} | {} | {} |",
@@ -113,11 +113,11 @@ fn print_each(tallies: &[(&Situation, Tally)]) {
 fn print_matrix(tallies: &[(&Situation, Tally)]) {
     let mut matrix: BTreeMap<Blamed, Tally> = BTreeMap::new();
     for (situation, tally) in tallies {
-        let Some(right) = situation.place.first() else { continue };
+        let Some(right) = situation.right_ones().next() else { continue };
         for (blamed, times) in tally {
             // What a label also allows counts as its first place.
-            let blamed = if situation.place.contains(blamed) { right } else { blamed };
-            *matrix.entry(*right).or_default().entry(*blamed).or_default() += times;
+            let blamed = if situation.allows(*blamed) { right } else { *blamed };
+            *matrix.entry(right).or_default().entry(blamed).or_default() += times;
         }
     }
     let columns: Vec<Blamed> = {
@@ -127,12 +127,27 @@ fn print_matrix(tallies: &[(&Situation, Tally)]) {
         all
     };
     println!("## Confusion matrix\n\nRows: the right place. Columns: the place blamed.\n");
-    let head: Vec<_> = columns.iter().map(|place| place.name()).collect();
+    let head: Vec<_> = columns.iter().copied().map(name).collect();
     println!("| | {} |\n|---|{}", head.join(" | "), "--:|".repeat(columns.len()));
     for (right, tally) in &matrix {
         let cells: Vec<String> =
             columns.iter().map(|place| tally.get(place).copied().unwrap_or(0).to_string()).collect();
-        println!("| **{}** | {} |", right.name(), cells.join(" | "));
+        println!("| **{}** | {} |", name(*right), cells.join(" | "));
+    }
+}
+
+/// For a table.
+const fn name(blamed: Blamed) -> &'static str {
+    match blamed {
+        None => "nothing",
+        Some(Place::Computer) => "computer",
+        Some(Place::Device) => "device",
+        Some(Place::LocalNetwork) => "local network",
+        Some(Place::Path) => "path",
+        Some(Place::Relay) => "relay",
+        Some(Place::Service) => "service",
+        Some(Place::Join) => "join",
+        Some(Place::Unknown) => "unknown",
     }
 }
 

@@ -3,7 +3,7 @@
 mod beside;
 mod router;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use greenroom::plan::Plan;
@@ -35,7 +35,11 @@ pub struct Situation {
     #[serde(default)]
     pub beside: Vec<Beside>,
     /// The right places.
-    pub place: Vec<Blamed>,
+    #[serde(default)]
+    pub place: Vec<Place>,
+    /// Whether it is right to blame nothing.
+    #[serde(default)]
+    pub nothing: bool,
 }
 
 const fn cable() -> LinkKind {
@@ -43,51 +47,11 @@ const fn cable() -> LinkKind {
 }
 
 /// What is blamed: a place, or nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "as in the report's schema")]
-pub enum Blamed {
-    None,
-    Computer,
-    Device,
-    LocalNetwork,
-    Path,
-    Relay,
-    Service,
-    Join,
-    Unknown,
-}
+pub type Blamed = Option<Place>;
 
-impl Blamed {
-    /// What a verdict blames: the place of its leading cause, or of the first thing worth knowing where nothing is wrong.
-    pub fn of(verdict: &Verdict) -> Self {
-        match verdict.place.or_else(|| verdict.causes.first().map(|note| note.place)) {
-            None => Self::None,
-            Some(Place::Computer) => Self::Computer,
-            Some(Place::Device) => Self::Device,
-            Some(Place::LocalNetwork) => Self::LocalNetwork,
-            Some(Place::Path) => Self::Path,
-            Some(Place::Relay) => Self::Relay,
-            Some(Place::Service) => Self::Service,
-            Some(Place::Join) => Self::Join,
-            Some(Place::Unknown) => Self::Unknown,
-        }
-    }
-
-    /// For a table.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "nothing",
-            Self::Computer => "computer",
-            Self::Device => "device",
-            Self::LocalNetwork => "local network",
-            Self::Path => "path",
-            Self::Relay => "relay",
-            Self::Service => "service",
-            Self::Join => "join",
-            Self::Unknown => "unknown",
-        }
-    }
+/// What a verdict blames: the place of its leading cause, or of the first thing worth knowing where nothing is wrong.
+pub fn blamed(verdict: &Verdict) -> Blamed {
+    verdict.place.or_else(|| verdict.causes.first().map(|note| note.place))
 }
 
 #[derive(Deserialize)]
@@ -148,16 +112,25 @@ impl Situation {
         plan: &Plan,
         seeds: impl IntoIterator<Item = u64>,
     ) -> Result<BTreeMap<Blamed, u64>, Problem> {
-        let mut blamed = BTreeMap::new();
+        let mut tally = BTreeMap::new();
         for seed in seeds {
-            *blamed.entry(Blamed::of(&self.judge(seed, plan)?)).or_default() += 1;
+            *tally.entry(blamed(&self.judge(seed, plan)?)).or_default() += 1;
         }
-        Ok(blamed)
+        Ok(tally)
+    }
+
+    /// Whether that is right to blame.
+    pub fn allows(&self, blamed: Blamed) -> bool {
+        blamed.map_or(self.nothing, |place| self.place.contains(&place))
+    }
+
+    /// What is right to blame, the first choice first.
+    pub fn right_ones(&self) -> impl Iterator<Item = Blamed> {
+        self.place.iter().copied().map(Some).chain(self.nothing.then_some(None))
     }
 
     /// How many of a tally name a right place.
     pub fn right(&self, tally: &BTreeMap<Blamed, u64>) -> u64 {
-        let right: BTreeSet<_> = self.place.iter().collect();
-        tally.iter().filter(|(blamed, _)| right.contains(blamed)).map(|(_, times)| times).sum()
+        tally.iter().filter(|(blamed, _)| self.allows(**blamed)).map(|(_, times)| times).sum()
     }
 }
