@@ -1,6 +1,6 @@
 //! What several endpoints tell together: one that answers clears what lies on the way to all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::causes::{of_failure, worded};
@@ -34,8 +34,8 @@ fn clock(judged: &mut [Judged<'_>]) {
 fn over_udp(judged: &Judged<'_>) -> Option<bool> {
     let transport = judged.target.state.measured().map(|reached| reached.transport.as_str());
     match (judged.target.kind.as_str(), transport) {
-        ("stun" | "stamp" | "quic", _) | ("greenroom" | "turn", Some("udp")) => Some(true),
-        ("tcp" | "tls" | "https" | "wss" | "turns", _) | ("greenroom" | "turn", Some(_)) => Some(false),
+        ("stun" | "stamp" | "quic", _) | ("greenroom" | "whip", Some("udp")) => Some(true),
+        ("tcp" | "tls" | "https" | "wss", _) | ("greenroom", Some(_)) => Some(false),
         _ => None,
     }
 }
@@ -44,21 +44,43 @@ fn answers(judged: &Judged<'_>) -> bool {
     judged.observed.is_some() || judged.was_asked_well()
 }
 
-/// Nothing came back over UDP from anybody, while TCP got through.
+/// Nothing came back over UDP from anybody, while TCP got through. One silent host may be down: it takes two, or one that answers over TCP.
 fn udp(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
     let answered = |udp: bool| {
         let mut those = judged.iter().filter(|it| answers(it) && over_udp(it) == Some(udp));
         those.next().map(|it| it.target.url.clone())
     };
     let (None, Some(works)) = (answered(true), answered(false)) else { return };
+    let hosts = |those: &dyn Fn(&Judged<'_>) -> bool| -> BTreeSet<String> {
+        judged.iter().filter(|it| those(it)).map(|it| name_of(&it.target.url).to_owned()).collect()
+    };
+    let silent = hosts(&is_silent_over_udp);
+    let over_tcp = hosts(&|it| answers(it) && over_udp(it) == Some(false));
+    if silent.len() < 2 && silent.is_disjoint(&over_tcp) {
+        return;
+    }
     let failure = TargetFailure::UdpBlocked { works: Some(works) };
     let uses: Vec<Use> = asked.iter().copied().collect();
     for it in judged.iter_mut() {
-        if it.target.failure == Some(TargetFailure::Silent) && over_udp(it) == Some(true) {
+        if is_silent_over_udp(it) {
             it.causes.retain(|cause| cause.code != TargetFailure::Silent.code());
             let host = host_of(&it.target.url);
             it.causes.push(of_failure(&failure, host, &uses, State::Blocked));
         }
+    }
+}
+
+fn is_silent_over_udp(judged: &Judged<'_>) -> bool {
+    judged.target.failure == Some(TargetFailure::Silent) && over_udp(judged) == Some(true)
+}
+
+/// A URL's host without its port.
+fn name_of(url: &str) -> &str {
+    let host = host_of(url);
+    match host.rsplit_once(':') {
+        // An IPv6 address stands in brackets, and has colons of its own.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
     }
 }
 
@@ -103,7 +125,7 @@ fn ipv6(judged: &mut [Judged<'_>]) {
             format!("nothing came back from {}", tried.address),
             format!("{} answered over IPv4", host_of(&it.target.url)),
         ];
-        let note = worded("ipv6_broken", std::collections::BTreeMap::new());
+        let note = worded("ipv6_broken", BTreeMap::new());
         it.causes.push(Cause { place: Place::LocalNetwork, evidence, ..note });
         return;
     }

@@ -240,7 +240,7 @@ impl<'a> Judged<'a> {
     /// Takes in what an endpoint told that the call needs and that carries no media.
     fn serve(&mut self, details: &Details, question: &Question<'_>) {
         let uses: Vec<Use> = question.asked.iter().copied().collect();
-        let causes = services::causes(details, host_of(&self.target.url), &uses);
+        let causes = services::causes(details, host_of(&self.target.url), &uses, question.profile);
         for cause in causes.iter().filter(|_| !uses.is_empty()) {
             let worsened = match cause.state {
                 State::Degraded => Judgement::DEGRADED,
@@ -435,6 +435,10 @@ fn without_cause(state: State, asked: &BTreeSet<Use>, in_process: bool, measured
         }
         State::NotTested if measured && asked.is_empty() => {
             "The network was measured; nothing was asked to be judged.".to_owned()
+        }
+        State::NotTested if measured => {
+            "What was named answers. Whether a call works, only an endpoint that carries media can tell."
+                .to_owned()
         }
         State::NotTested => "The network was not tested.".to_owned(),
         State::Inconclusive => "The check was too short to tell.".to_owned(),

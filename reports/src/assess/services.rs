@@ -15,10 +15,12 @@ use crate::schema::{
     WssDetails,
 };
 use crate::verdict::words::plain;
+use crate::verdict::{Band, Profile};
 
-/// What speaks against the endpoint at `host`, for the uses that need it.
-pub(super) fn causes(details: &Details, host: &str, uses: &[Use]) -> Vec<Cause> {
-    let told = Told { host, uses };
+/// What speaks against the endpoint at `host`, for the uses that need it; `profile` says what loss audio bears each way.
+pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Profile) -> Vec<Cause> {
+    let bearable = profile.uses.get(&Use::Audio).and_then(|audio| audio.loss_ratio.as_ref());
+    let told = Told { host, uses, bearable };
     let mut causes = match details {
         Details::Stun(stun) => told.stun(stun),
         Details::Dns(dns) => told.names(dns),
@@ -38,6 +40,8 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use]) -> Vec<Cause> 
 struct Told<'a> {
     host: &'a str,
     uses: &'a [Use],
+    /// What loss audio bears each way. `None`: the profile does not judge it.
+    bearable: Option<&'a Band>,
 }
 
 impl Told<'_> {
@@ -61,14 +65,13 @@ impl Told<'_> {
 
     /// Questions and answers lost, where each was sent once and nobody holds them back.
     fn round_trips(&self, round_trip: &RoundTrip) -> Option<Cause> {
-        let limits = limits();
         let both_ways = |one_way: f64| 1.0 - (1.0 - one_way) * (1.0 - one_way);
-        let (good, limit) =
-            (both_ways(limits.audio_loss_ratio.value), both_ways(limits.audio_loss_limit_ratio.value));
+        let band = self.bearable?;
+        let (good, limit) = (both_ways(band.good), band.limit.map(both_ways));
         let Estimate { value, low, high, n } = *round_trip.loss_ratio.measured()?;
         let low = low?;
         let state = match low {
-            _ if low > limit => State::Blocked,
+            _ if limit.is_some_and(|limit| low > limit) => State::Blocked,
             _ if low > good => State::Degraded,
             _ => return None,
         };
@@ -78,7 +81,7 @@ impl Told<'_> {
             metric: Some("round_trip.loss_ratio".to_owned()),
             measured: Some(value),
             good: Some(good),
-            limit: Some(limit),
+            limit,
             margin: Some(value / good),
             evidence: vec![format!(
                 "{} of {n} questions were answered ({} to {} % lost at 95 %)",
