@@ -9,7 +9,7 @@ mod traffic;
 
 pub use best::Candidate;
 pub use devices::Beside;
-pub use other::{probe, probe_all};
+pub use other::probe_all;
 pub use several::Also;
 
 use std::fmt;

@@ -2,11 +2,11 @@
 
 use futures_util::{StreamExt as _, stream};
 use greenroom_reports::schema::{Target, Value};
-use greenroom_reports::units::Micros;
+use greenroom_reports::units::{DataSize, Micros};
 use serde_json::{Value as Json, json};
 
 use super::Watch;
-use super::traffic;
+use super::traffic::{self, bytes_of};
 use crate::conduct;
 use crate::net::clock::Clock;
 use crate::plan::{Against, EndpointUrl, Plan, PlanError, Request, Traffic, plan};
@@ -29,6 +29,8 @@ pub struct Candidate {
     pub loss_ratio: Option<f64>,
     /// Why it could not be measured, in a sentence.
     pub failure: Option<String>,
+    /// Bytes sent and received at the IP layer.
+    pub spent: DataSize,
 }
 
 impl Candidate {
@@ -76,7 +78,8 @@ pub(super) async fn first(
         let target = measured.target.as_ref().and_then(|meta| {
             conduct::judge(plan, meta, measured.trace.as_ref(), true).targets.into_iter().next()
         });
-        candidate(endpoint, target.as_ref())
+        let spent = measured.trace.as_ref().map_or(DataSize::default(), |trace| bytes_of(&trace.here));
+        candidate(endpoint, target.as_ref(), spent)
     });
     let mut found: Vec<Candidate> = stream::iter(tried).buffered(SIDE_BY_SIDE).collect().await;
     found.sort_by(|a, b| {
@@ -86,7 +89,7 @@ pub(super) async fn first(
     Ok(found)
 }
 
-fn candidate(endpoint: &EndpointUrl, target: Option<&Target>) -> Candidate {
+fn candidate(endpoint: &EndpointUrl, target: Option<&Target>, spent: DataSize) -> Candidate {
     let failure = match target.map(|target| &target.state) {
         Some(Value::Measured(_)) => None,
         Some(Value::Failed { reason } | Value::NotTested { reason }) => Some(reason.clone()),
@@ -99,6 +102,7 @@ fn candidate(endpoint: &EndpointUrl, target: Option<&Target>) -> Candidate {
         rtt_p50_ms: target.and_then(|target| Some(target.rtt_ms.measured()?.p50)),
         loss_ratio: lost.filter_map(|way| Some(way.loss_ratio.measured()?.value)).reduce(f64::max),
         failure,
+        spent,
     }
 }
 
@@ -109,7 +113,7 @@ mod tests {
     fn of(r: Option<f64>, rtt_p50_ms: Option<f64>) -> Candidate {
         let endpoint = "probe.example".parse().expect("an endpoint");
         let failure = rtt_p50_ms.is_none().then(|| "silent".to_owned());
-        Candidate { endpoint, r, rtt_p50_ms, loss_ratio: None, failure }
+        Candidate { endpoint, r, rtt_p50_ms, loss_ratio: None, failure, spent: DataSize::default() }
     }
 
     #[test]

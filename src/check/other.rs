@@ -13,11 +13,6 @@ use crate::net::clock::Clock;
 use crate::plan::ProbePlan;
 use crate::{system, targets};
 
-/// Measures something that is no Greenroom endpoint and reports: see [`probe_all`].
-pub async fn probe(plan: &ProbePlan, watch: &Watch) -> Report {
-    probe_all(std::slice::from_ref(plan), watch).await
-}
-
 /// Measures what is no Greenroom endpoint, side by side where they do not disturb each other, and reports. Never fails: what went wrong
 /// stands in the report.
 ///

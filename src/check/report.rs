@@ -7,6 +7,7 @@ use greenroom_reports::schema::{
     AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
 use greenroom_reports::trace::{Trace, encoding};
+use greenroom_reports::units::DataSize;
 use serde_json::json;
 
 use super::best::Candidate;
@@ -41,7 +42,7 @@ pub(super) fn of(
         complete: at_cap,
         started: clock.started(),
         duration_ms: clock.now().as_ms(),
-        bytes_used: found.bytes().bytes(),
+        bytes_used: (found.bytes() + candidates.iter().map(|it| it.spent).sum::<DataSize>()).bytes(),
         labels: BTreeMap::new(),
         agent: AgentRef::default(),
         tool: tool(),

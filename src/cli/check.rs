@@ -112,7 +112,8 @@ fn announcement(plan: &Plan, also: &Also) -> String {
         }
         ([one], []) => format!("Measuring against {one}"),
         (several, []) if also.pick_best => {
-            format!("Looking for the best of {}, and measuring against it", series(several, "and"))
+            let several = series(several, "and");
+            format!("Looking for the best of {several} (a few seconds), then measuring against it")
         }
         (several, []) => format!("Measuring against {}, one after the other", series(several, "and")),
         (several, others) => {
@@ -264,7 +265,8 @@ fn picked_note(report: &Report) -> String {
     let Some(tried) = tried else { return String::new() };
     let mut text = String::from("  The best endpoint from here\n");
     for (place, candidate) in tried.iter().enumerate() {
-        let mark = if place == 0 { "→" } else { " " };
+        let picked = place == 0 && candidate["rtt_p50_ms"].is_number();
+        let mark = if picked { "→" } else { " " };
         let name = candidate["endpoint"].as_str().unwrap_or_default();
         let seen = match (candidate["rtt_p50_ms"].as_f64(), candidate["loss_ratio"].as_f64()) {
             (Some(rtt), Some(loss)) => format!("round trip {rtt:.1} ms, {:.1} % lost", loss * 100.0),
