@@ -17,3 +17,5 @@ mod nearby;
 mod number;
 mod services;
 mod words;
+
+pub use words::{clean, fault, mark, verdict};
