@@ -50,11 +50,6 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail)
     }
 
-    /// 403: it is known who asks, and they may not.
-    pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "This is not allowed", detail)
-    }
-
     /// 404: it is not there, or not for this tenant.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)

@@ -25,17 +25,6 @@ const MAX_SAMPLES: u64 = 100_000_000;
 /// Longest run: a day.
 const MAX_DURATION_MS: f64 = 86_400_000.0;
 
-/// What a sender's check link decides, whatever the report's own labels say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Landing {
-    /// The ticket.
-    pub ticket: Option<String>,
-    /// The site.
-    pub site: Option<String>,
-    /// The person.
-    pub person: Option<String>,
-}
-
 /// Reads a report from JSON text, of this version of the schema or the one before.
 ///
 /// # Errors
@@ -88,20 +77,14 @@ fn pointer(path: &Path) -> String {
 ///
 /// # Errors
 /// 422, naming each field that is not.
-pub fn record(
-    tenant: Tenant,
-    report: &Report,
-    raw: Vec<u8>,
-    landing: Landing,
-    received: Timestamp,
-) -> Result<Record, Problem> {
+pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp) -> Result<Record, Problem> {
     let faults = faults(report);
     if let Some(first) = faults.first() {
         let detail = format!("{} {}", first.pointer, first.detail);
         return Err(Problem::invalid(detail, faults));
     }
     let label = |name: &str| report.labels.get(name).filter(|value| !value.is_empty()).cloned();
-    let site = landing.site.or_else(|| label("site"));
+    let site = label("site");
     let adds = Contribution::of(report, site.as_deref()).map_err(|(name, error)| {
         Problem::field(format!("/sketches/{}", name.replace('~', "~0").replace('/', "~1")), error.to_string())
     })?;
@@ -124,8 +107,8 @@ pub fn record(
         cause: verdict.causes.first().map(|cause| cause.code.clone()),
         say: verdict.say.clone(),
         site,
-        person: landing.person.or_else(|| label("person")),
-        ticket: landing.ticket.or_else(|| label("ticket")),
+        person: label("person"),
+        ticket: label("ticket"),
         agent: report.agent.id.clone(),
         endpoint: rollup::endpoint(report),
         agreement: if report.trace.is_some() { Agreement::Pending } else { Agreement::NoSamples },
@@ -223,7 +206,7 @@ mod tests {
     use crate::testing::{self, GOLDEN};
 
     fn refused(report: &Report) -> Problem {
-        record(Tenant::FIRST, report, Vec::new(), Landing::default(), testing::start()).unwrap_err()
+        record(Tenant::FIRST, report, Vec::new(), testing::start()).unwrap_err()
     }
 
     #[test]
@@ -231,11 +214,11 @@ mod tests {
         let found = report(GOLDEN.as_bytes()).unwrap();
         let mut found = Report { id: testing::id(5), code: testing::report(5).code, ..found };
         found.labels.insert("person".into(), "Ada".into());
-        let landing = Landing { ticket: Some("T-1".into()), ..Landing::default() };
-        let kept = record(Tenant(3), &found, vec![1], landing, found.started).unwrap();
+        found.labels.insert("ticket".into(), "T-1".into());
+        let kept = record(Tenant(3), &found, vec![1], found.started).unwrap();
         assert_eq!(kept.tenant, Tenant(3));
         assert_eq!(kept.summary.person.as_deref(), Some("Ada"));
-        assert_eq!(kept.summary.ticket.as_deref(), Some("T-1"), "the link decides");
+        assert_eq!(kept.summary.ticket.as_deref(), Some("T-1"));
         assert_eq!(kept.summary.cause.as_deref(), Some("loss_up"));
     }
 
@@ -305,7 +288,7 @@ mod tests {
         let mut without = testing::report(1);
         without.trace = None;
         without.targets[0].state = Value::not_tested("no");
-        let kept = record(Tenant::FIRST, &without, Vec::new(), Landing::default(), testing::start()).unwrap();
+        let kept = record(Tenant::FIRST, &without, Vec::new(), testing::start()).unwrap();
         assert_eq!(kept.summary.agreement, Agreement::NoSamples);
     }
 }

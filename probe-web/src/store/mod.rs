@@ -80,12 +80,12 @@ pub trait ReportStore: Send + Sync {
     async fn notes(&self, tenant: Tenant, report: Uuid) -> Result<Vec<Note>>;
 
     /// Deletes the raw bytes of reports that were received before a point in time, clears what is personal in their headers
-    /// (person, agent, notes) and the audit's subjects, and deletes dead sessions and links. Roll-ups stay. Says how many reports
+    /// (person, agent, notes) and the audit's subjects, and deletes dead sessions. Roll-ups stay. Says how many reports
     /// were cleared.
     async fn retire(&self, before: Timestamp, now: Timestamp) -> Result<u64>;
 }
 
-/// Tenants, people, keys, sessions, links, and who looked at what.
+/// Tenants, people, keys, sessions, and who looked at what.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
     /// Makes a tenant.
@@ -138,21 +138,6 @@ pub trait AccountStore: Send + Sync {
 
     /// Revokes a key. False when the tenant has no such key in use.
     async fn revoke_key(&self, tenant: Tenant, id: &str, now: Timestamp) -> Result<bool>;
-
-    /// Adds a link.
-    async fn add_link(&self, link: &Link) -> Result<()>;
-
-    /// A link that is good now.
-    async fn link(&self, token: &TokenHash, now: Timestamp) -> Result<Option<Link>>;
-
-    /// Counts that a link was used; false when it has been used as often as it may.
-    async fn use_link(&self, token: &TokenHash, most: u32) -> Result<bool>;
-
-    /// A tenant's links, newest first: those of a report, or those that land on tickets.
-    async fn links(&self, tenant: Tenant, report: Option<Uuid>) -> Result<Vec<Link>>;
-
-    /// Revokes a link. False when the tenant has no such link in use.
-    async fn revoke_link(&self, tenant: Tenant, id: Uuid, now: Timestamp) -> Result<bool>;
 
     /// Writes down who did what.
     async fn audit(&self, entry: &AuditEntry) -> Result<()>;

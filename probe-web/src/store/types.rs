@@ -76,7 +76,7 @@ pub struct Summary {
     pub site: Option<String>,
     /// Label `person`. Personal.
     pub person: Option<String>,
-    /// Label `ticket`, or the ticket of the check link that it came by.
+    /// Label `ticket`.
     pub ticket: Option<String>,
     /// The fleet agent. Personal.
     pub agent: Option<String>,
@@ -269,8 +269,6 @@ impl fmt::Debug for TokenHash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees the fleet: sums and percentiles, nothing personal, no single report.
-    Viewer,
     /// Sees reports without what is personal.
     SupportNoPii,
     /// Sees reports, and looks people up.
@@ -281,13 +279,21 @@ pub enum Role {
 
 impl Role {
     /// All, least first.
-    pub const ALL: [Self; 4] = [Self::Viewer, Self::SupportNoPii, Self::Support, Self::Admin];
+    pub const ALL: [Self; 3] = [Self::SupportNoPii, Self::Support, Self::Admin];
 
-    /// Its name: `viewer`, `support_no_pii`, …
+    /// Its name: `support_no_pii`, …
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Viewer => "viewer",
             Self::SupportNoPii => "support_no_pii",
+            Self::Support => "support",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// What it may do, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::SupportNoPii => "support without personal data",
             Self::Support => "support",
             Self::Admin => "admin",
         }
@@ -296,11 +302,6 @@ impl Role {
     /// The role of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
-    /// Whether single reports may be seen.
-    pub const fn sees_reports(self) -> bool {
-        !matches!(self, Self::Viewer)
     }
 
     /// Whether what is personal may be seen.
@@ -351,32 +352,7 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
-/// What a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyScope {
-    /// Sending reports, and nothing else.
-    Upload,
-    /// Reading roll-ups for monitoring: `/metrics`.
-    Metrics,
-}
-
-impl KeyScope {
-    /// Its name: `upload`, `metrics`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Upload => "upload",
-            Self::Metrics => "metrics",
-        }
-    }
-
-    /// The scope of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Upload, Self::Metrics].into_iter().find(|scope| scope.name() == name)
-    }
-}
-
-/// A key of a tenant for programs.
+/// A key of a tenant: it lets programs send reports, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Whose.
@@ -387,56 +363,10 @@ pub struct ApiKey {
     pub name: String,
     /// Hash of the part that is.
     pub secret: TokenHash,
-    /// What it is for.
-    pub scope: KeyScope,
     /// Since when.
     pub created: Timestamp,
     /// Since when it is no longer good.
     pub revoked: Option<Timestamp>,
-}
-
-/// Where a link leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkTo {
-    /// One report, shown to whoever has the link.
-    Report {
-        /// Which.
-        report: Uuid,
-        /// Whether it is shown without what is personal.
-        redacted: bool,
-    },
-    /// A check whose report lands on a ticket.
-    Check {
-        /// Which ticket.
-        ticket: String,
-        /// At which site.
-        site: Option<String>,
-        /// Whose. Never shown to whoever has the link.
-        person: Option<String>,
-    },
-}
-
-/// A link that somebody gave away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Of which tenant.
-    pub tenant: Tenant,
-    /// Names it to those who may revoke it.
-    pub id: Uuid,
-    /// Hash of what the link holds.
-    pub token: TokenHash,
-    /// Where it leads.
-    pub to: LinkTo,
-    /// Who made it.
-    pub by: String,
-    /// When.
-    pub created: Timestamp,
-    /// When it ends.
-    pub expires: Timestamp,
-    /// When it was revoked.
-    pub revoked: Option<Timestamp>,
-    /// How often it was used.
-    pub used: u32,
 }
 
 /// Who did what.
@@ -446,7 +376,7 @@ pub struct AuditEntry {
     pub tenant: Tenant,
     /// When.
     pub at: Timestamp,
-    /// Who: a user's name, `key:ID`, `link:ID`, or `-`.
+    /// Who: a user's name.
     pub actor: String,
     /// What: `report.view`, `report.search`, `login`, …
     pub action: String,

@@ -1,4 +1,4 @@
-//! Tenants, people, keys, sessions, links and the audit log in SQLite.
+//! Tenants, people, keys, sessions and the audit log in SQLite.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::{SqliteStore, begin, broken, rows};
 use crate::store::{
-    AccountStore, ApiKey, AuditEntry, Link, LinkTo, NewUser, Result, Role, Session, StoreError, Tenant,
-    TokenHash, User,
+    AccountStore, ApiKey, AuditEntry, NewUser, Result, Role, Session, StoreError, Tenant, TokenHash, User,
 };
 
 #[async_trait]
@@ -163,18 +162,15 @@ impl AccountStore for SqliteStore {
 
     async fn add_key(&self, key: &ApiKey) -> Result<()> {
         let mut writer = self.writer().await;
-        sqlx::query(
-            "INSERT INTO api_key (tenant, id, name, secret, scope, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(key.tenant.0)
-        .bind(&key.id)
-        .bind(&key.name)
-        .bind(&key.secret.0[..])
-        .bind(key.scope.name())
-        .bind(key.created.as_millisecond())
-        .execute(&mut *writer)
-        .await
-        .map_err(broken)?;
+        sqlx::query("INSERT INTO api_key (tenant, id, name, secret, created_ms) VALUES (?, ?, ?, ?, ?)")
+            .bind(key.tenant.0)
+            .bind(&key.id)
+            .bind(&key.name)
+            .bind(&key.secret.0[..])
+            .bind(key.created.as_millisecond())
+            .execute(&mut *writer)
+            .await
+            .map_err(broken)?;
         Ok(())
     }
 
@@ -207,80 +203,6 @@ impl AccountStore for SqliteStore {
         .execute(&mut *writer)
         .await
         .map_err(broken)?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    async fn add_link(&self, link: &Link) -> Result<()> {
-        let (report, redacted, check) = match &link.to {
-            LinkTo::Report { report, redacted } => (Some(report.as_bytes().to_vec()), Some(*redacted), None),
-            LinkTo::Check { ticket, site, person } => (None, None, Some((ticket, site, person))),
-        };
-        let mut writer = self.writer().await;
-        sqlx::query(
-            "INSERT INTO link
-               (tenant, id, token, report, redacted, ticket, site, person, author, created_ms, expires_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(link.tenant.0)
-        .bind(&link.id.as_bytes()[..])
-        .bind(&link.token.0[..])
-        .bind(report)
-        .bind(redacted)
-        .bind(check.map(|(ticket, ..)| ticket))
-        .bind(check.and_then(|(_, site, _)| site.as_ref()))
-        .bind(check.and_then(|(.., person)| person.as_ref()))
-        .bind(&link.by)
-        .bind(link.created.as_millisecond())
-        .bind(link.expires.as_millisecond())
-        .execute(&mut *writer)
-        .await
-        .map_err(broken)?;
-        Ok(())
-    }
-
-    async fn link(&self, token: &TokenHash, now: Timestamp) -> Result<Option<Link>> {
-        let row = sqlx::query("SELECT * FROM link WHERE token = ? AND expires_ms > ? AND revoked_ms IS NULL")
-            .bind(&token.0[..])
-            .bind(now.as_millisecond())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(broken)?;
-        row.as_ref().map(rows::link).transpose()
-    }
-
-    async fn use_link(&self, token: &TokenHash, most: u32) -> Result<bool> {
-        let mut writer = self.writer().await;
-        let done = sqlx::query("UPDATE link SET used = used + 1 WHERE token = ? AND used < ?")
-            .bind(&token.0[..])
-            .bind(most)
-            .execute(&mut *writer)
-            .await
-            .map_err(broken)?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    async fn links(&self, tenant: Tenant, report: Option<Uuid>) -> Result<Vec<Link>> {
-        let found = sqlx::query(
-            "SELECT * FROM link WHERE tenant = ? AND report IS ? ORDER BY created_ms DESC, id LIMIT 200",
-        )
-        .bind(tenant.0)
-        .bind(report.map(|id| id.as_bytes().to_vec()))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(broken)?;
-        found.iter().map(rows::link).collect()
-    }
-
-    async fn revoke_link(&self, tenant: Tenant, id: Uuid, now: Timestamp) -> Result<bool> {
-        let mut writer = self.writer().await;
-        let done =
-            sqlx::query("UPDATE link SET revoked_ms = ? WHERE tenant = ? AND id = ? AND revoked_ms IS NULL")
-                .bind(now.as_millisecond())
-                .bind(tenant.0)
-                .bind(&id.as_bytes()[..])
-                .execute(&mut *writer)
-                .await
-                .map_err(broken)?;
         Ok(done.rows_affected() == 1)
     }
 

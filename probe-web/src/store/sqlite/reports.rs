@@ -219,7 +219,6 @@ impl ReportStore for SqliteStore {
         .rows_affected();
         for (statement, limit) in [
             ("UPDATE audit SET subject = '' WHERE at_ms < ? AND subject <> ''", midnight.as_millisecond()),
-            ("DELETE FROM link WHERE expires_ms < ?", midnight.as_millisecond()),
             ("DELETE FROM session WHERE expires_ms < ?", now.as_millisecond()),
             ("DELETE FROM report WHERE raw_day IS NULL AND received_ms < ?", ago(KEPT).as_millisecond()),
             ("DELETE FROM rollup WHERE resolution = 300 AND bucket < ?", ago(FINE_KEPT).as_second()),

@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use super::broken;
 use crate::store::{
-    ApiKey, AuditEntry, KeyScope, Link, LinkTo, Note, Result, Role, StoreError, Summary, Tenant, TokenHash,
-    User, from_name,
+    ApiKey, AuditEntry, Note, Result, Role, StoreError, Summary, Tenant, TokenHash, User, from_name,
 };
 
 fn get<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T>
@@ -103,32 +102,8 @@ pub(super) fn key(row: &SqliteRow) -> Result<ApiKey> {
         id: get(row, "id")?,
         name: get(row, "name")?,
         secret: hash(row, "secret")?,
-        scope: KeyScope::from_name(get(row, "scope")?).ok_or_else(|| damaged("scope"))?,
         created: time(row, "created_ms")?,
         revoked: time_or_none(row, "revoked_ms")?,
-    })
-}
-
-pub(super) fn link(row: &SqliteRow) -> Result<Link> {
-    let report: Option<&[u8]> = get(row, "report")?;
-    let to = match report {
-        Some(_) => LinkTo::Report { report: id(row, "report")?, redacted: get(row, "redacted")? },
-        None => LinkTo::Check {
-            ticket: get(row, "ticket")?,
-            site: get(row, "site")?,
-            person: get(row, "person")?,
-        },
-    };
-    Ok(Link {
-        tenant: tenant(row)?,
-        id: id(row, "id")?,
-        token: hash(row, "token")?,
-        to,
-        by: get(row, "author")?,
-        created: time(row, "created_ms")?,
-        expires: time(row, "expires_ms")?,
-        revoked: time_or_none(row, "revoked_ms")?,
-        used: get(row, "used")?,
     })
 }
 

@@ -101,30 +101,10 @@ CREATE TABLE api_key (
   id TEXT NOT NULL UNIQUE,
   name TEXT NOT NULL,
   secret BLOB NOT NULL,
-  scope TEXT NOT NULL,
   created_ms INTEGER NOT NULL,
   revoked_ms INTEGER,
   PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
--- Leads to a report (`report`, `redacted`) or lands a check on a ticket (`ticket`, `site`, `person`).
-CREATE TABLE link (
-  tenant INTEGER NOT NULL,
-  id BLOB NOT NULL,
-  token BLOB NOT NULL UNIQUE,
-  report BLOB,
-  redacted INTEGER,
-  ticket TEXT,
-  site TEXT,
-  person TEXT,
-  author TEXT NOT NULL,
-  created_ms INTEGER NOT NULL,
-  expires_ms INTEGER NOT NULL,
-  revoked_ms INTEGER,
-  used INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (tenant, id)
-) WITHOUT ROWID;
-CREATE INDEX link_report ON link (tenant, report);
-
 CREATE TABLE audit (
   tenant INTEGER NOT NULL,
   number INTEGER NOT NULL,
