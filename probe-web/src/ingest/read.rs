@@ -212,7 +212,9 @@ mod tests {
     #[test]
     fn a_good_report_is_read_and_summed_up() {
         let found = report(GOLDEN.as_bytes()).unwrap();
-        let mut found = Report { id: testing::id(5), code: testing::report(5).code, ..found };
+        // The golden file is for renderers: its histogram and samples stand for any.
+        let other = testing::report(5);
+        let mut found = Report { id: other.id, code: other.code, sketches: other.sketches, ..found };
         found.labels.insert("person".into(), "Ada".into());
         found.labels.insert("ticket".into(), "T-1".into());
         let kept = record(Tenant(3), &found, vec![1], found.started).unwrap();
