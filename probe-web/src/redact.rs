@@ -83,12 +83,12 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         report.agent.id = Some("laptop-ada".into());
-        report.environment.network.insert("address".into(), "192.0.2.7".into());
+        report.environment.network.insert("address".into(), "203.0.113.9".into());
         report.settings.asked.insert("interface".into(), "wlan-ada".into());
         report.verdict.causes[0].evidence.push("microphone: Headset of Ada Lovelace".into());
         let shown = redact(report.clone()).unwrap();
         let text = serde_json::to_string(&shown).unwrap();
-        for personal in ["Ada", "laptop-ada", "192.0.2.7", "T-1", "wlan"] {
+        for personal in ["Ada", "laptop-ada", "203.0.113.9", "T-1", "wlan"] {
             assert!(!text.contains(personal), "{personal}");
         }
         assert_eq!(shown.labels["site"], "Lyon");
