@@ -1,4 +1,5 @@
 //! The whole application, asked as browsers, programs and attackers ask it.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[path = "../src/testing.rs"]
 mod testing;
@@ -129,6 +130,9 @@ const SAID: &str = "of what you send is lost on the way";
 
 const PASSWORD: &str = "correct horse battery";
 
+/// A name, a body, its packing, the status that is expected and the field that is named.
+type Refused = (&'static str, Vec<u8>, Option<&'static str>, u16, Option<&'static str>);
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -174,7 +178,7 @@ async fn what_is_no_report_is_refused_in_words_that_name_the_field() {
     let many = serde_json::to_vec(&many).unwrap();
     let bomb = gzip(&vec![b' '; 64 << 20]);
     let zstd_bomb = zstd::bulk::compress(&vec![b' '; 64 << 20], 19).unwrap();
-    let cases: Vec<(&str, Vec<u8>, Option<&str>, u16, Option<&str>)> = vec![
+    let cases: Vec<Refused> = vec![
         ("nothing", Vec::new(), None, 400, None),
         ("no JSON", b"hello".to_vec(), None, 400, None),
         ("cut off", good.as_bytes()[..good.len() / 2].to_vec(), None, 400, None),

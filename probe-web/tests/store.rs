@@ -1,4 +1,5 @@
 //! What every store must do, run against each backend.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 #[path = "../src/testing.rs"]
 mod testing;

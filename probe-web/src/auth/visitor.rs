@@ -28,6 +28,7 @@ impl Visitor {
     ///
     /// # Errors
     /// A page that says that they may not.
+    #[expect(clippy::result_large_err, reason = "it is the answer, made once and sent")]
     pub fn must(&self, may: fn(Role) -> bool) -> Result<(), Response> {
         if may(self.role) { Ok(()) } else { Err(forbidden()) }
     }

@@ -46,8 +46,11 @@ pub(crate) enum Place {
     Account,
 }
 
+/// A place, what it is called, where it is, and who may go there.
+type MenuItem = (Place, &'static str, &'static str, fn(Role) -> bool);
+
 impl Place {
-    const MENU: [(Self, &'static str, &'static str, fn(Role) -> bool); 4] = [
+    const MENU: [MenuItem; 4] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Users, "Users", "/users", Role::manages),
         (Self::Keys, "Keys", "/keys", Role::manages),
