@@ -113,11 +113,11 @@ fn ipv6(judged: &mut [Judged<'_>]) {
 ///
 /// `of` are the causes of each endpoint that has samples.
 pub(super) fn compare(of: &mut [(String, Vec<Cause>)]) {
-    let seen: Vec<(String, Vec<(Symptom, Option<crate::schema::FaultDirection>)>)> = of
+    let seen: Vec<(String, Vec<Symptom>)> = of
         .iter()
         .map(|(url, causes)| {
             let found = causes.iter().filter(|cause| cause.state != State::Ready);
-            (url.clone(), found.map(|cause| (Symptom::of(cause), cause.direction)).collect())
+            (url.clone(), found.map(Symptom::of).collect())
         })
         .collect();
     for (at, (_, causes)) in of.iter_mut().enumerate() {
@@ -128,7 +128,7 @@ pub(super) fn compare(of: &mut [(String, Vec<Cause>)]) {
             }
             let others = seen.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, seen)| seen);
             let (with, without): (Vec<_>, Vec<_>) =
-                others.partition(|(_, found)| found.iter().any(|(known, _)| known.is_like(symptom)));
+                others.partition(|(_, found)| found.iter().any(|known| known.is_like(symptom)));
             if with.is_empty()
                 && let Some((fine, _)) = without.first()
             {
