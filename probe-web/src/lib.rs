@@ -1,10 +1,19 @@
-//! The dashboard and the pre-session check page, as one [`axum::Router`].
+//! The dashboard: reports kept, found and shown, as one [`axum::Router`].
+//!
+//! [`ingest`] lets reports in, [`store`] keeps them, [`pages`] and the routes show them to whom [`auth`] lets in. What a report says
+//! and how it looks comes from `greenroom-reports` alone.
 
-use axum::Router;
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod ingest;
+mod pages;
+pub mod problem;
+mod redact;
+pub mod rollup;
+mod routes;
+pub mod store;
+#[cfg(test)]
+mod testing;
 
-/// Builds the web application.
-///
-/// It has no routes of its own yet: the binary merges the endpoint's health routes into it.
-pub fn app() -> Router {
-    Router::new()
-}
+pub use app::{AppState, Config, app};

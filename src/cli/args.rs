@@ -10,8 +10,11 @@ use greenroom_reports::units::{DataSize, Micros};
 use super::devices::DevicesArgs;
 use super::exit::CliError;
 use super::respond::RespondArgs;
+#[cfg(feature = "web")]
+use super::serve::ServeArgs;
 use super::settings::{Layer, TokenSource};
 use super::values::{self, TrafficItem, Ways};
+use crate::net::upload::UploadUrl;
 
 /// Will this call work, and if not, whose fault is it?
 #[derive(Debug, Parser)]
@@ -51,6 +54,10 @@ pub(crate) enum Command {
     /// Be the endpoint that others check against
     #[command(after_help = RESPOND_EXAMPLES)]
     Respond(RespondArgs),
+    /// Keep reports and show them to whom you let in
+    #[cfg(feature = "web")]
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
     /// Test microphone, speaker, camera and this computer
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(DevicesArgs),
@@ -111,6 +118,18 @@ pub(crate) struct CheckArgs {
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+
+    /// Say whose report this is, for whoever looks it up: site, person, ticket. Can be given more than once
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label, help_heading = "Report")]
+    pub(crate) labels: Vec<(String, String)>,
+
+    /// Send the report to this greenroom serve: https://HOST[:PORT][#sha256=FINGERPRINT]
+    #[arg(long, value_name = "URL", help_heading = "Report")]
+    pub(crate) upload: Option<UploadUrl>,
+
+    /// File with the key to send it with (- for standard input)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
+    pub(crate) key_file: Option<PathBuf>,
 
     /// Do not remember this result
     #[arg(long)]
@@ -264,6 +283,9 @@ impl CheckArgs {
             mode,
             profile: self.profile.clone(),
             history_keep: self.no_history.then_some(0),
+            labels: self.labels.iter().cloned().collect(),
+            upload: self.upload.clone(),
+            upload_key: self.key_file.clone().map(TokenSource::File),
             ..self.network.layer()?
         })
     }
@@ -274,6 +296,7 @@ Examples:
   greenroom check probe.example            will a call work from here?
   greenroom check probe.example --deep     the same, more thoroughly
   greenroom respond                        be the endpoint that others check against
+  greenroom serve                          keep reports and show them
   greenroom report show call.json          show a saved report
 
 Exit codes:
@@ -293,20 +316,24 @@ Examples:
   greenroom check probe.example --devices none           the network alone
   greenroom check probe.example tls:app.example          and what else the call needs
   greenroom check eu.example us.example --pick-best      which of them to use
+  greenroom check probe.example --upload https://greenroom.example --key-file key --label ticket=T-1
 
 Settings also come from the environment:
   GREENROOM_ENDPOINT, GREENROOM_FOR, GREENROOM_MODE, GREENROOM_PROFILE, GREENROOM_INTERFACE,
   GREENROOM_MAX_BYTES, GREENROOM_TOKEN, GREENROOM_TOKEN_FILE, GREENROOM_HISTORY, GREENROOM_CONFIG,
-  GREENROOM_DEVICES
+  GREENROOM_DEVICES, GREENROOM_UPLOAD, GREENROOM_UPLOAD_KEY, GREENROOM_UPLOAD_KEY_FILE
 and from the config file:
   endpoint = \"greenroom://probe.example\"
   for = [\"audio\", \"720p\"]
   [history]
   keep = 500                                             0 keeps none
+  [labels]
+  site = \"Lyon\"
 
 Exit codes:
   0 ready, 1 degraded, 2 blocked or permission denied, 3 inconclusive,
-  69 the endpoint turned us away, 130 interrupted (with what was measured)";
+  69 the endpoint turned us away, 73 the report could not be written or sent,
+  130 interrupted (with what was measured)";
 
 const MEASURE_EXAMPLES: &str = "\
 Examples:
@@ -345,6 +372,21 @@ SIGTERM and Ctrl-C let open sessions end for up to 5 seconds; a second one stops
 Exit codes:
   0 stopped, 64 wrong usage, 66 a file is missing or not what it should be,
   69 an address or port cannot be had";
+
+#[cfg(feature = "web")]
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  greenroom serve                                            for this computer alone
+  greenroom serve --listen 192.0.2.1:443 --tls-cert chain.pem --tls-key key.pem
+  greenroom serve --base-url https://greenroom.example       behind a proxy on this computer
+  greenroom check probe.example --upload https://greenroom.example --key-file key
+
+As long as there is no admin, each start makes a link for the first one.
+SIGTERM and Ctrl-C let open requests end for up to 5 seconds; a second one stops at once.
+
+Exit codes:
+  0 stopped, 64 wrong usage, 66 a file is missing or not what it should be,
+  69 the address or the data is in use, 73 the data cannot be written";
 
 const DEVICES_EXAMPLES: &str = "\
 Examples:

@@ -25,13 +25,15 @@ use crate::devices::audio::choose::choose;
 use crate::devices::audio::native::NativeAudio;
 use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
-use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Traffic};
+use crate::net::upload::{self, UploadUrl};
+use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Token, Traffic};
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
     args.output.check_writable()?;
+    let upload = upload_of(args, &settings)?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
@@ -40,10 +42,45 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let beside = beside(&settings);
     announce(&plan, &also, global);
     announce_devices(&beside, global);
-    let (report, interrupted) = watched_run(plan, also, beside, global)?;
+    let (mut report, interrupted) = watched_run(plan, also, beside, global)?;
+    report.labels.extend(settings.labels.clone());
     let notes = picked_note(&report) + &remember(&report, &settings);
-    args.output.write(&report, &notes, global)?;
+    let written = args.output.write(&report, &notes, global);
+    if let Some((url, key)) = upload.filter(|_| !interrupted) {
+        send(&report, &url, &key, global)?;
+    }
+    written?;
     Ok(exit_of(&report, interrupted))
+}
+
+/// Where the report is to be sent and with which key; both are known before anything is measured.
+fn upload_of(args: &CheckArgs, settings: &Settings) -> Result<Option<(UploadUrl, Token)>, CliError> {
+    let Some(url) = settings.upload.clone() else {
+        return match args.key_file {
+            Some(_) => Err(CliError::Usage("--key-file needs --upload URL, to know where to".to_owned())),
+            None => Ok(None),
+        };
+    };
+    let Some(key) = settings.upload_key.clone() else {
+        return Err(CliError::Usage(format!(
+            "{url} takes reports with a key alone: give --key-file FILE, or set GREENROOM_UPLOAD_KEY"
+        )));
+    };
+    Ok(Some((url, settings::load_token(key)?)))
+}
+
+/// Sends a report, and says how it is found there.
+fn send(report: &Report, url: &UploadUrl, key: &Token, global: &Global) -> Result<(), CliError> {
+    let json = serde_json::to_vec(report)
+        .map_err(|error| CliError::Internal(format!("a report is no JSON: {error}")))?;
+    let kept = block_on(upload::upload(url, key, &json))?
+        .map_err(|error| CliError::Upload { to: url.to_string(), problem: error.to_string() })?;
+    if !global.quiet {
+        // Without standard error nobody reads it.
+        let _ = writeln!(io::stderr(), "Sent to {url}. Say {} to whoever helps you.", report.code);
+        tracing::debug!(page = kept.url, "sent");
+    }
+    Ok(())
 }
 
 /// Who names what to measure means that and no other endpoint.

@@ -63,6 +63,14 @@ pub(crate) enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// A report could not be sent.
+    #[error("the report was not sent to {to}: {problem}")]
+    Upload {
+        /// Where to.
+        to: String,
+        /// Why not.
+        problem: String,
+    },
     /// A bug.
     #[error("internal error: {0}; please report this")]
     Internal(String),
@@ -85,7 +93,7 @@ impl CliError {
             Self::Usage(_) => Exit::Usage,
             Self::Input { .. } => Exit::NoInput,
             Self::Unavailable(_) => Exit::Unavailable,
-            Self::Output { .. } => Exit::CannotWrite,
+            Self::Output { .. } | Self::Upload { .. } => Exit::CannotWrite,
             Self::Internal(_) => Exit::Internal,
         }
     }

@@ -12,7 +12,10 @@ mod progress;
 mod report;
 mod respond;
 mod secrets;
+#[cfg(feature = "web")]
+mod serve;
 mod settings;
+mod signals;
 mod targets;
 pub mod values;
 
@@ -69,6 +72,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Measure(args) => measure::run(args, &cli.global),
         Command::Respond(args) => respond::run(args, &cli.global),
+        #[cfg(feature = "web")]
+        Command::Serve(args) => serve::run(args, &cli.global),
         Command::Devices(args) => devices::run(args, &cli.global),
         Command::Report(command) => report::run(command, &cli.global),
         Command::History(args) => history::run(args, &cli.global),

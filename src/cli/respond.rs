@@ -15,6 +15,7 @@ use greenroom_reports::units::Bitrate;
 
 use super::args::Global;
 use super::exit::{CliError, Exit};
+use super::signals::Signals;
 use super::{block_on, output, values};
 use crate::address::{DEFAULT_PORT, Host, SCHEME};
 use crate::endpoint::{self, Config, Running, StartError};
@@ -291,7 +292,7 @@ impl RespondArgs {
 
 /// Warns when others on this computer can read a file that holds secrets.
 #[cfg(unix)]
-fn warn_if_shared(path: &Path) {
+pub(super) fn warn_if_shared(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     // What cannot be read is reported where it is read.
     if fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o077 != 0) {
@@ -300,7 +301,7 @@ fn warn_if_shared(path: &Path) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_shared(_: &Path) {}
+pub(super) fn warn_if_shared(_: &Path) {}
 
 /// The addresses that others give to `greenroom check`, pinned to the certificate, best first.
 fn urls(args: &RespondArgs, running: &Running) -> Vec<String> {
@@ -414,44 +415,6 @@ fn stampers(rx: StampSource, tx: StampSource) -> String {
         format!("{}, both ways", name(rx))
     } else {
         format!("{} on arrival, {} on departure", name(rx), name(tx))
-    }
-}
-
-/// Ctrl-C, and where there is one, SIGTERM.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    #[cfg(not(unix))]
-    fn listen() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Waits for the next of them.
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        // Without a handler the system ends the program by itself.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings, resolved once: command line over environment over config file over default.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -16,6 +16,7 @@ use super::exit::CliError;
 use super::values;
 use crate::address::{TargetUrl, TargetUrlError};
 use crate::history;
+use crate::net::upload::{UploadUrl, UploadUrlError};
 use crate::plan::{EndpointUrl, Token};
 
 /// What the commands that measure run with.
@@ -30,6 +31,12 @@ pub(crate) struct Settings {
     pub(crate) interface: Option<String>,
     pub(crate) token: Option<Token>,
     pub(crate) max_bytes: Option<DataSize>,
+    /// Whose report it is.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Where the report is sent.
+    pub(crate) upload: Option<UploadUrl>,
+    /// What it is sent with; read when it is needed.
+    pub(crate) upload_key: Option<TokenSource>,
     /// Past results to keep; 0 keeps none.
     pub(crate) history_keep: usize,
     /// Where past results are kept. `None` where the system names no place for them.
@@ -47,6 +54,9 @@ pub(crate) struct Layer {
     pub(crate) interface: Option<String>,
     pub(crate) token: Option<TokenSource>,
     pub(crate) max_bytes: Option<DataSize>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) upload: Option<UploadUrl>,
+    pub(crate) upload_key: Option<TokenSource>,
     pub(crate) history_keep: Option<usize>,
 }
 
@@ -82,6 +92,9 @@ pub(crate) fn resolve(flags: Layer, config: Option<&Path>, env: Env<'_>) -> Resu
         interface: merged.interface,
         token: merged.token.map(load_token).transpose()?,
         max_bytes: merged.max_bytes,
+        labels: merged.labels,
+        upload: merged.upload,
+        upload_key: merged.upload_key,
         history_keep: merged.history_keep.unwrap_or(history::KEEP),
         history_file: history_file(env),
     })
@@ -90,6 +103,12 @@ pub(crate) fn resolve(flags: Layer, config: Option<&Path>, env: Env<'_>) -> Resu
 /// Where past results are kept: `$XDG_STATE_HOME/greenroom/history.jsonl`.
 pub(crate) fn history_file(env: Env<'_>) -> Option<PathBuf> {
     base_dir(env, "XDG_STATE_HOME", ".local/state").map(|dir| dir.join("greenroom/history.jsonl"))
+}
+
+/// Where `greenroom serve` keeps its data: `$XDG_DATA_HOME/greenroom/serve`.
+#[cfg(feature = "web")]
+pub(crate) fn serve_dir(env: Env<'_>) -> Option<PathBuf> {
+    base_dir(env, "XDG_DATA_HOME", ".local/share").map(|dir| dir.join("greenroom/serve"))
 }
 
 impl Layer {
@@ -104,6 +123,9 @@ impl Layer {
             interface: self.interface.or(next.interface),
             token: self.token.or(next.token),
             max_bytes: self.max_bytes.or(next.max_bytes),
+            labels: next.labels.into_iter().chain(self.labels).collect(),
+            upload: self.upload.or(next.upload),
+            upload_key: self.upload_key.or(next.upload_key),
             history_keep: self.history_keep.or(next.history_keep),
         }
     }
@@ -124,9 +146,11 @@ fn from_env(env: Env<'_>) -> Result<Layer, CliError> {
     ) -> Result<Option<T>, CliError> {
         text.map(|t| parse(&t).map_err(|why| CliError::Usage(format!("{name}: {why}")))).transpose()
     }
-    let token = match text("GREENROOM_TOKEN")?.as_deref().and_then(|text| Token::new(text.trim())) {
-        Some(token) => Some(TokenSource::Given(token)),
-        None => env("GREENROOM_TOKEN_FILE").map(|path| TokenSource::File(path.into())),
+    let secret = |given: &'static str, file: &str| -> Result<Option<TokenSource>, CliError> {
+        Ok(match text(given)?.as_deref().and_then(|text| Token::new(text.trim())) {
+            Some(token) => Some(TokenSource::Given(token)),
+            None => env(file).map(|path| TokenSource::File(path.into())),
+        })
     };
     Ok(Layer {
         endpoint: read("GREENROOM_ENDPOINT", text("GREENROOM_ENDPOINT")?, endpoint)?,
@@ -135,7 +159,10 @@ fn from_env(env: Env<'_>) -> Result<Layer, CliError> {
         mode: read("GREENROOM_MODE", text("GREENROOM_MODE")?, mode)?,
         profile: text("GREENROOM_PROFILE")?,
         interface: text("GREENROOM_INTERFACE")?,
-        token,
+        token: secret("GREENROOM_TOKEN", "GREENROOM_TOKEN_FILE")?,
+        labels: BTreeMap::new(),
+        upload: read("GREENROOM_UPLOAD", text("GREENROOM_UPLOAD")?, upload_url)?,
+        upload_key: secret("GREENROOM_UPLOAD_KEY", "GREENROOM_UPLOAD_KEY_FILE")?,
         max_bytes: read("GREENROOM_MAX_BYTES", text("GREENROOM_MAX_BYTES")?, values::size)?,
         history_keep: read("GREENROOM_HISTORY", text("GREENROOM_HISTORY")?, history_keep)?,
     })
@@ -158,6 +185,11 @@ struct ConfigFile {
     token_file: Option<PathBuf>,
     #[serde(deserialize_with = "parsed_size")]
     max_bytes: Option<DataSize>,
+    #[serde(deserialize_with = "parsed_upload")]
+    upload: Option<UploadUrl>,
+    upload_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "parsed_labels")]
+    labels: BTreeMap<String, String>,
     history: HistoryTable,
 }
 
@@ -190,6 +222,9 @@ fn from_file(named: Option<&Path>, env: Env<'_>) -> Result<Layer, CliError> {
         // A relative path in a file is relative to that file, not to wherever the command was started.
         token: file.token_file.map(|path| TokenSource::File(dir.join(path))),
         max_bytes: file.max_bytes,
+        labels: file.labels,
+        upload: file.upload,
+        upload_key: file.upload_key_file.map(|path| TokenSource::File(dir.join(path))),
         history_keep: file.history.keep,
     })
 }
@@ -218,7 +253,7 @@ fn load_profile(name_or_file: &str) -> Result<Profile, CliError> {
     Profile::parse(&text).map_err(|error| CliError::input(path, &error))
 }
 
-fn load_token(source: TokenSource) -> Result<Token, CliError> {
+pub(crate) fn load_token(source: TokenSource) -> Result<Token, CliError> {
     match source {
         TokenSource::Given(token) => Ok(token),
         TokenSource::File(path) => {
@@ -271,6 +306,10 @@ pub(crate) fn endpoint(text: &str) -> Result<EndpointUrl, String> {
     }
 }
 
+fn upload_url(text: &str) -> Result<UploadUrl, String> {
+    text.parse().map_err(|error: UploadUrlError| error.to_string())
+}
+
 fn mode(text: &str) -> Result<Mode, String> {
     match text {
         "quick" => Ok(Mode::Quick),
@@ -289,6 +328,20 @@ fn history_keep(text: &str) -> Result<usize, String> {
 fn parsed_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EndpointUrl>, D::Error> {
     let text = String::deserialize(deserializer)?;
     endpoint(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn parsed_upload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UploadUrl>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    upload_url(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn parsed_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels = BTreeMap::<String, String>::deserialize(deserializer)?;
+    labels
+        .into_iter()
+        .map(|(name, value)| values::label_of(&name, &value))
+        .collect::<Result<_, _>>()
+        .map_err(de::Error::custom)
 }
 
 fn parsed_devices<'de, D: Deserializer<'de>>(

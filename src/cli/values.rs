@@ -181,6 +181,32 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     whole.checked_mul(factor)?.checked_add(fraction_value.checked_mul(factor)? / places)
 }
 
+/// Reads `NAME=VALUE`, as `ticket=T-1`.
+///
+/// # Errors
+///
+/// When it is none, or holds what no report may.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, as ticket=T-1")?;
+    label_of(name.trim(), value.trim())
+}
+
+/// A label, if a report may have it.
+///
+/// # Errors
+///
+/// When it may not.
+pub(super) fn label_of(name: &str, value: &str) -> Result<(String, String), String> {
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(known) {
+        return Err(format!("`{}` is no name for a label: a to z, 0 to 9 and _", name.escape_debug()));
+    }
+    if value.is_empty() || value.chars().count() > 256 || value.chars().any(char::is_control) {
+        return Err(format!("{name}: a label has 1 to 256 characters, none of them control characters"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{StartError, Stats};
+use crate::net::tcp;
 
 /// `GET /healthz` and `GET /metrics` (Prometheus).
 pub fn http(stats: Arc<Stats>) -> Router {
@@ -29,7 +30,7 @@ pub(super) fn listen(
     tasks: &TaskTracker,
 ) -> Result<SocketAddr, StartError> {
     let failed = |source| StartError::Health { address, source };
-    let listener = super::bind_tcp(address).map_err(failed)?;
+    let listener = tcp::listen(address).map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
     tasks.spawn(async move {
         let serving = axum::serve(listener, http(stats)).with_graceful_shutdown(stop.cancelled_owned());

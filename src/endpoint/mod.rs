@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use greenroom_reports::trace::ClockInfo;
 use ring::rand::{SecureRandom, SystemRandom};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,7 +37,7 @@ use crate::net::clock::Clock;
 use crate::net::identity::IdentityError;
 use crate::net::pacing::{Driver, DriverOptions};
 use crate::net::udp::{self, OpenError, StampMode, StampSources, UdpOptions};
-use crate::net::{quic, tls};
+use crate::net::{quic, tcp, tls};
 use crate::proto::admission::Admission;
 use crate::proto::control;
 use crate::proto::reflector::{Reflector, ReflectorConfig};
@@ -49,8 +48,6 @@ use session::{Shared, Transport};
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Records that a session may log between two chunks: what fits into one control frame.
 const LOG_CAP: usize = 16_000;
-/// TCP connections that may wait to be taken.
-const TCP_BACKLOG: i32 = 1_024;
 /// How often counters are copied from the reflector.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -265,23 +262,9 @@ fn bind_control(
     let endpoint = quic::listen(SocketAddr::new(ip, port), server)
         .map_err(|source| listen_error(ip, port, "UDP", source))?;
     let port = endpoint.local_addr().map_err(|source| listen_error(ip, port, "UDP", source))?.port();
-    let tcp = bind_tcp(SocketAddr::new(ip, port)).map_err(|source| listen_error(ip, port, "TCP", source))?;
+    let tcp =
+        tcp::listen(SocketAddr::new(ip, port)).map_err(|source| listen_error(ip, port, "TCP", source))?;
     Ok((endpoint, tcp))
-}
-
-/// Listens on TCP. As with UDP, an IPv6 address carries IPv6 alone, so that `0.0.0.0` and `::` can stand side by side.
-fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A port in use a moment ago would else stay taken for a minute. Windows means another thing by it.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(TCP_BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
 }
 
 fn listen_error(ip: IpAddr, port: u16, protocol: &'static str, source: std::io::Error) -> StartError {

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use greenroom_reports::units::{DataSize, Micros};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::tls::tcp_socket;
 use super::udp::Interface;
@@ -31,6 +32,28 @@ pub struct KernelView {
     pub rtt: Micros,
     /// Packets that were sent again so far: of a fresh connection, its SYNs.
     pub sent_again: u32,
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Listens on an address. `[::]` carries IPv6 alone.
+///
+/// # Errors
+///
+/// When the address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port in use a moment ago would else stay taken for a minute. Windows means another thing by it.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Why there is no connection.

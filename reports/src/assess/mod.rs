@@ -19,7 +19,7 @@ mod uses;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use devices::{Equipment, uses_of, with_devices};
-pub use report::{Agreement, Frame, RecomputeError, assemble, recompute};
+pub use report::{Agreement, Frame, RecomputeError, assemble, recompute, short_code};
 
 use self::causes::UseContext;
 use self::observed::Observed;

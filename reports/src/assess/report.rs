@@ -262,7 +262,7 @@ fn differences(at: &str, a: &serde_json::Value, b: &serde_json::Value, found: &m
 
 /// A short name from the id's last 40 bits (random in a UUIDv7): `K7Q4-M2XP` in Crockford's base 32, which has no letters that
 /// look like digits.
-fn short_code(id: Uuid) -> String {
+pub fn short_code(id: Uuid) -> String {
     const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let bits = id.as_u128();
     let letter = |place: u32| {

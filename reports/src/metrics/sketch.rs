@@ -90,11 +90,21 @@ impl Sketch {
         i64::try_from(self.0.value_at_quantile(quantile.share())).ok().map(Micros::new)
     }
 
+    /// How many durations are at most this long, to 1 %: of those that share a bucket with it, all are counted.
+    pub fn count_up_to(&self, most: Micros) -> u64 {
+        u64::try_from(most.get()).map_or(0, |most| self.0.count_between(0, most))
+    }
+
     /// Writes HdrHistogram V2, uncompressed, in base64.
     pub fn encode(&self) -> String {
+        STANDARD.encode(self.to_bytes())
+    }
+
+    /// Writes HdrHistogram V2, uncompressed.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         V2Serializer::new().serialize(&self.0, &mut bytes).expect("writing to a Vec cannot fail");
-        STANDARD.encode(bytes)
+        bytes
     }
 
     /// Reads what anybody may have written.
@@ -106,8 +116,19 @@ impl Sketch {
             return Err(SketchError::Layout("length"));
         }
         let bytes = STANDARD.decode(text).map_err(|error| SketchError::Base64(error.to_string()))?;
-        check_counters(check_header(&bytes)?)?;
-        let read = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice());
+        Self::from_bytes(&bytes)
+    }
+
+    /// Reads what [`Self::to_bytes`] or anybody else wrote.
+    ///
+    /// # Errors
+    /// When it is not of this layout (looked at before anything is allocated for it), or damaged.
+    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, SketchError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(SketchError::Layout("length"));
+        }
+        check_counters(check_header(bytes)?)?;
+        let read = Deserializer::new().deserialize::<u64, _>(&mut bytes);
         let histogram = read.map_err(|error| SketchError::Damaged(error.to_string()))?;
         Ok(Self(histogram))
     }

@@ -18,3 +18,5 @@ mod number;
 mod services;
 mod whip;
 mod words;
+
+pub use words::{clean, fault, mark, verdict};

@@ -22,7 +22,7 @@ pub(super) fn state(state: State) -> &'static str {
 }
 
 /// A verdict's word: what the intervals did not decide is likely, not certain.
-pub(super) fn verdict(found: State, certain: bool) -> String {
+pub fn verdict(found: State, certain: bool) -> String {
     let leaning = matches!(found, State::Ready | State::Degraded | State::Blocked) && !certain;
     format!("{}{}", if leaning { "likely " } else { "" }, state(found))
 }
@@ -71,7 +71,7 @@ pub(super) fn broken_off(target: &Target) -> Option<String> {
 }
 
 /// A state's mark: told apart by shape, never by color alone.
-pub(super) fn mark(state: State) -> &'static str {
+pub fn mark(state: State) -> &'static str {
     match state {
         State::Ready => "✓",
         State::Degraded => "▲",
@@ -117,7 +117,7 @@ pub(super) fn direction(direction: FaultDirection) -> &'static str {
 }
 
 /// Place and direction of a fault: `Network path, sending`.
-pub(super) fn fault(where_: Place, way: Option<FaultDirection>) -> String {
+pub fn fault(where_: Place, way: Option<FaultDirection>) -> String {
     match way {
         Some(way) => format!("{}, {}", place(where_), direction(way)),
         None => place(where_).to_owned(),
@@ -233,7 +233,7 @@ fn duration(ms: f64) -> String {
 
 /// Replaces characters that a terminal or a browser would obey instead of showing (control characters, and those that
 /// turn the direction of text around), so that a label cannot forge what stands beside it.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

@@ -13,7 +13,8 @@ use super::figures::{self, Cell, Found, Row};
 use super::words;
 use crate::schema::{Cause, Report, State, Target, Value, Verdict};
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet of a report, for a page that shows a [`fragment`].
+pub const STYLE: &str = include_str!("style.css");
 
 /// What the file may do: use its own style sheet, by the SHA-256 of [`STYLE`] (a test compares), and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'sha256-a3HG86okYt0hYvSIY364eRBhH2D0aRq8e4tDoaV2Qb0='; base-uri 'none'; form-action 'none'";
@@ -38,17 +39,27 @@ pub fn render(report: &Report) -> String {
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body { main {
-                (headline(report))
-                (uses(verdict))
-                (causes(verdict))
-                @for target in &report.targets { (self::target(target, &report.verdict)) }
-                (surroundings(report))
-                footer { (words::provenance(report).join(" · ")) br; "Report " (report.id.to_string()) }
-            } }
+            body { main { (body(report)) } }
         }
     };
     page.into_string()
+}
+
+/// Renders what a report says as a piece of HTML, for a page of its own style and policy: [`STYLE`] goes with it, and nothing in
+/// it needs a script, an inline style or the network.
+pub fn fragment(report: &Report) -> String {
+    body(report).into_string()
+}
+
+fn body(report: &Report) -> Markup {
+    html! {
+        (headline(report))
+        (uses(&report.verdict))
+        (causes(&report.verdict))
+        @for target in &report.targets { (self::target(target, &report.verdict)) }
+        (surroundings(report))
+        footer { (words::provenance(report).join(" · ")) br; "Report " (report.id.to_string()) }
+    }
 }
 
 fn headline(report: &Report) -> Markup {
@@ -232,7 +243,8 @@ fn state(state: State, certain: bool) -> Markup {
     }
 }
 
-fn class(state: State) -> &'static str {
+/// The class that [`STYLE`] colors a state by.
+pub const fn class(state: State) -> &'static str {
     match state {
         State::Ready => "ready",
         State::Degraded => "degraded",

@@ -1,0 +1,95 @@
+//! Keys that computers send reports with, for admins.
+
+use axum::extract::{Form, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::AppState;
+use crate::auth::key;
+use crate::auth::visitor::Visitor;
+use crate::ingest::read::is_plain;
+use crate::pages::{self, Paged, Place, notice, shown_once, text, time};
+use crate::store::Role;
+
+/// Most characters of a key's name.
+const NAME: usize = 64;
+
+/// All keys, and a form for one more.
+pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor) -> Paged {
+    visitor.must(Role::manages)?;
+    show(&state, &visitor, &html! {}).await
+}
+
+/// A key to be made.
+#[derive(Deserialize)]
+pub(crate) struct Added {
+    name: String,
+}
+
+/// Makes a key and shows it, once.
+pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(form): Form<Added>) -> Paged {
+    visitor.must(Role::manages)?;
+    let name = form.name.trim();
+    if name.is_empty() || !is_plain(name, NAME) {
+        let words = format!("A key's name has 1 to {NAME} characters.");
+        let page = show(&state, &visitor, &notice(&words, true)).await?;
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
+    let (shown, kept) = key::mint(visitor.tenant(), name.to_owned(), state.clock.now());
+    state.store.add_key(&kept).await?;
+    visitor.audit(&state, "key.add", format!("{} ({name})", kept.id)).await?;
+    let told = html! {
+        (shown_once("The new key.", &shown))
+        p { "Put it into a file that only its user can read, and name the file:" }
+        pre { "greenroom check HOST --upload " (state.config.base_url) " --key-file FILE" }
+    };
+    show(&state, &visitor, &told).await
+}
+
+/// Makes a key worthless.
+pub(crate) async fn revoke(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>) -> Paged {
+    visitor.must(Role::manages)?;
+    if !state.store.revoke_key(visitor.tenant(), &id, state.clock.now()).await? {
+        return Ok(pages::not_found());
+    }
+    visitor.audit(&state, "key.revoke", id).await?;
+    Ok(Redirect::to("/keys").into_response())
+}
+
+async fn show(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
+    let keys = state.store.keys(visitor.tenant()).await?;
+    let body = html! {
+        h1 { "Keys" }
+        p { "A key lets computers send their reports here, and nothing else." }
+        (told)
+        @if keys.is_empty() {
+            p class="empty" { "No key yet. Make one below, and computers can send their reports." }
+        } @else {
+            table class="list" {
+                thead { tr { th { "Name" } th { "Begins with" } th { "Since" } th { "Good" } } }
+                tbody { @for key in &keys { tr {
+                    th scope="row" { (text(Some(&key.name))) }
+                    td data-name="Begins with" { code { "gr_" (key.id) } }
+                    td class="when" data-name="Since" { (time(key.created)) }
+                    td data-name="Good" {
+                        @match key.revoked {
+                            Some(at) => { "revoked " (time(at)) }
+                            None => {
+                                form method="post" action={ "/keys/" (key.id) "/revoke" } {
+                                    button aria-label={ "Revoke " (key.name) } { "Revoke" }
+                                }
+                            }
+                        }
+                    }
+                } } }
+            }
+        }
+        form class="row" method="post" action="/keys" {
+            label { "Name of a new key" input name="name" maxlength=(NAME) placeholder="laptops in Lyon" autocomplete="off" required; }
+            button class="main" { "Make" }
+        }
+    };
+    Ok(pages::page(visitor, Place::Keys, "Keys", &body))
+}

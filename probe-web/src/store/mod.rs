@@ -1,0 +1,157 @@
+//! Where reports, roll-ups, people and links are kept.
+//!
+//! A [`Store`] is what the routes know; [`sqlite`] is the default one. Every key begins with the tenant, so that a look-up with
+//! another tenant's id finds nothing. A report counts once, whatever is sent twice, because its id, its header, its raw bytes and
+//! what it adds to the roll-ups become visible by one commit.
+
+pub mod sqlite;
+mod types;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use types::*;
+
+/// Why the store did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, is full or is read-only; the same request may succeed later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored is damaged.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// What is to be stored clashes with something that is there: a user's name.
+    #[error("{0} is taken")]
+    Taken(&'static str),
+    /// Another process has it open.
+    #[error("{0} is in use by another greenroom serve; stop that one, or give this one another --data")]
+    InUse(String),
+    /// It was written by a later version.
+    #[error("{0} was written by a newer greenroom, or its history was changed ({1}); use that version")]
+    Newer(String, String),
+}
+
+/// Result of a store's work.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Reports and what follows from them.
+#[async_trait]
+pub trait ReportStore: Send + Sync {
+    /// Keeps reports. When it returns, all of them are durable; an id that was there before (or earlier in the batch) is a
+    /// [`Outcome::Duplicate`] and adds to nothing. All or nothing: after an error none was kept that was not kept before.
+    async fn ingest(&self, batch: Vec<Record>) -> Result<Vec<Outcome>>;
+
+    /// One report's header.
+    async fn summary(&self, tenant: Tenant, id: Uuid) -> Result<Option<Summary>>;
+
+    /// One report's JSON as it was sent. `None` when there is none, or no longer.
+    async fn raw(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>>;
+
+    /// Reports that match, latest start first, from behind the cursor.
+    async fn list(
+        &self,
+        tenant: Tenant,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<Summary>>;
+
+    /// Reports whose figures have not been computed again yet, of all tenants, oldest first.
+    async fn unchecked(&self, limit: u32) -> Result<Vec<(Tenant, Uuid)>>;
+
+    /// Marks what computing a report's figures again gave.
+    async fn set_agreement(
+        &self,
+        tenant: Tenant,
+        id: Uuid,
+        agreement: Agreement,
+        differs: &[String],
+    ) -> Result<()>;
+
+    /// The roll-ups of a stretch of time.
+    async fn rollups(&self, tenant: Tenant, query: &RollupQuery) -> Result<Rollups>;
+
+    /// Adds a note to a report.
+    async fn add_note(&self, tenant: Tenant, report: Uuid, note: &Note) -> Result<()>;
+
+    /// A report's notes, oldest first.
+    async fn notes(&self, tenant: Tenant, report: Uuid) -> Result<Vec<Note>>;
+
+    /// Deletes the raw bytes of reports that were received before a point in time, clears what is personal in their headers
+    /// (person, agent, notes) and the audit's subjects, and deletes dead sessions. Roll-ups stay. Says how many reports
+    /// were cleared.
+    async fn retire(&self, before: Timestamp, now: Timestamp) -> Result<u64>;
+}
+
+/// Tenants, people, keys, sessions, and who looked at what.
+#[async_trait]
+pub trait AccountStore: Send + Sync {
+    /// Makes a tenant.
+    async fn add_tenant(&self, name: &str, now: Timestamp) -> Result<Tenant>;
+
+    /// Adds a user.
+    async fn add_user(&self, user: &NewUser) -> Result<()>;
+
+    /// A user with the password's hash, by name (names are unique over all tenants: one form lets everybody in).
+    async fn user_by_name(&self, name: &str) -> Result<Option<(User, String)>>;
+
+    /// All users of a tenant.
+    async fn users(&self, tenant: Tenant) -> Result<Vec<User>>;
+
+    /// Whether anybody can administrate at all.
+    async fn has_admin(&self) -> Result<bool>;
+
+    /// Changes a user's role; `None` shuts them out. Ends their sessions.
+    async fn set_role(&self, tenant: Tenant, user: Uuid, role: Option<Role>) -> Result<bool>;
+
+    /// Changes a user's password. Ends their sessions.
+    async fn set_password(&self, tenant: Tenant, user: Uuid, hash: &str) -> Result<bool>;
+
+    /// Keeps the one link that makes the first admin, in place of the one before.
+    async fn set_bootstrap(&self, token: &TokenHash, expires: Timestamp) -> Result<()>;
+
+    /// Whether that link is good now.
+    async fn bootstrap_is_good(&self, token: &TokenHash, now: Timestamp) -> Result<bool>;
+
+    /// Uses the link up and adds the admin, both or neither. False when the link is not good.
+    async fn use_bootstrap(&self, token: &TokenHash, now: Timestamp, admin: &NewUser) -> Result<bool>;
+
+    /// Begins a session.
+    async fn add_session(&self, session: &Session) -> Result<()>;
+
+    /// Whose session it is, if it has not ended and the user may still come in.
+    async fn session_user(&self, token: &TokenHash, now: Timestamp) -> Result<Option<User>>;
+
+    /// Ends a session.
+    async fn end_session(&self, token: &TokenHash) -> Result<()>;
+
+    /// Adds a key.
+    async fn add_key(&self, key: &ApiKey) -> Result<()>;
+
+    /// A key by the public part of it, revoked ones too.
+    async fn key(&self, id: &str) -> Result<Option<ApiKey>>;
+
+    /// All keys of a tenant.
+    async fn keys(&self, tenant: Tenant) -> Result<Vec<ApiKey>>;
+
+    /// Revokes a key. False when the tenant has no such key in use.
+    async fn revoke_key(&self, tenant: Tenant, id: &str, now: Timestamp) -> Result<bool>;
+
+    /// Writes down who did what.
+    async fn audit(&self, entry: &AuditEntry) -> Result<()>;
+
+    /// The latest entries, newest first; those before a point in time.
+    async fn audit_log(
+        &self,
+        tenant: Tenant,
+        before: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>>;
+}
+
+/// All of it.
+pub trait Store: ReportStore + AccountStore {}
+
+impl<T: ReportStore + AccountStore> Store for T {}

@@ -1,0 +1,176 @@
+//! The default store: one SQLite file (WAL, `synchronous=FULL`) and a file of raw reports a day.
+//!
+//! One connection writes, so that no transaction ever waits for a lock that it cannot get; a few others read. Raw bytes are synced
+//! before the commit that names them: whoever sees a header finds its report.
+
+mod accounts;
+mod raw;
+mod reports;
+mod rows;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Connection as _, Sqlite, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
+
+use self::raw::DayFiles;
+use super::{Result, StoreError};
+
+/// Connections that read.
+const READERS: u32 = 4;
+
+/// Versions of the schema, in order. What was released is never changed; a change is a new one.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "begin", include_str!("migrations/1_begin.sql"))];
+
+/// A store in a folder.
+pub struct SqliteStore {
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    files: DayFiles,
+    /// Held while the store is open.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the store in a folder, or begins one; brings an older one up to date.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, another process has it open, or a newer version wrote it.
+    pub async fn open(folder: &Path) -> Result<Self> {
+        let cannot = |what: &str, error: &dyn std::fmt::Display| {
+            StoreError::Unavailable(format!("{}: {what}: {error}", folder.display()))
+        };
+        make_private(folder).map_err(|error| cannot("cannot make the folder", &error))?;
+        let lock = take_lock(folder)?;
+        let files = DayFiles::open(folder.join("raw"))
+            .map_err(|error| cannot("cannot make its folder raw", &error))?;
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join("greenroom.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let mut writer = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| cannot("cannot open greenroom.db", &error))?;
+        migrate(&mut writer, MIGRATIONS).await.map_err(|error| match error {
+            MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
+                StoreError::Newer(folder.display().to_string(), error.to_string())
+            }
+            error => cannot("cannot bring greenroom.db up to date", &error),
+        })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(|error| cannot("cannot open greenroom.db to read", &error))?;
+        Ok(Self { writer: Mutex::new(writer), readers, files, _lock: lock })
+    }
+
+    /// Closes it, so that the last of the write-ahead log is in the file.
+    pub async fn close(self) -> Result<()> {
+        self.readers.close().await;
+        self.writer.into_inner().close().await.map_err(broken)
+    }
+
+    async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+}
+
+/// Begins a transaction that writes. It has the lock from its start: one that got it half way could fail there.
+async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>> {
+    connection.begin_with("BEGIN IMMEDIATE").await.map_err(broken)
+}
+
+async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &[(i64, &'static str, &'static str)],
+) -> std::result::Result<(), MigrateError> {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
+        .run_direct(None, connection, false)
+        .await
+}
+
+/// A database that cannot do its work now.
+fn broken(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged(error.to_string()),
+        error => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// What it holds is for its owner alone.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn take_lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let unavailable = |error: &dyn std::fmt::Display| {
+        StoreError::Unavailable(format!("cannot open {}: {error}", path.display()))
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unavailable(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn two_processes_do_not_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = SqliteStore::open(folder.path()).await.unwrap();
+        assert!(matches!(SqliteStore::open(folder.path()).await, Err(StoreError::InUse(_))));
+        first.close().await.unwrap();
+        SqliteStore::open(folder.path()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_later_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let later = [MIGRATIONS, &[(9_999, "later", "CREATE TABLE later (x INTEGER)")]].concat();
+        migrate(&mut *store.writer().await, &later).await.unwrap();
+        store.close().await.unwrap();
+        let Err(StoreError::Newer(..)) = SqliteStore::open(folder.path()).await else { panic!("opened it") };
+    }
+
+    #[tokio::test]
+    async fn it_is_durable_by_its_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        let mut writer = store.writer().await;
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *writer).await.unwrap();
+        let synchronous: i64 =
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *writer).await.unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+    }
+}

@@ -1,0 +1,273 @@
+//! `greenroom serve`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use greenroom_web::clock::Clock;
+use greenroom_web::store::StoreError;
+use greenroom_web::store::sqlite::SqliteStore;
+use greenroom_web::{AppState, Config};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::args::Global;
+use super::exit::{CliError, Exit};
+use super::respond::warn_if_shared;
+use super::signals::Signals;
+use super::{block_on, output, settings};
+use crate::net::identity::{IdentityError, ServerIdentity};
+use crate::net::{http_server, tcp, tls};
+
+/// How long open requests may take to end once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// File in the data folder that holds the link for the first admin.
+const ADMIN_LINK: &str = "admin-link";
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Listen on this address; beyond this computer only with --tls-cert, or with --plain-http behind a proxy
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", help_heading = "Where")]
+    listen: SocketAddr,
+
+    /// How others reach it, for links: https://greenroom.example [default: the address it listens on]
+    #[arg(long, value_name = "URL", value_parser = base_url, help_heading = "Where")]
+    base_url: Option<String>,
+
+    /// Folder for everything that is kept [default: ~/.local/share/greenroom/serve]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What is kept")]
+    data: Option<PathBuf>,
+
+    /// Days until reports and what is personal are deleted; sums stay
+    #[arg(long, value_name = "COUNT", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=3650), help_heading = "What is kept")]
+    keep_days: u16,
+
+    /// Certificate chain in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "TLS")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "TLS")]
+    tls_key: Option<PathBuf>,
+
+    /// Serve others without TLS: passwords and reports can be read on the way, unless a proxy in front adds it
+    #[arg(long, conflicts_with = "tls_cert", help_heading = "TLS")]
+    plain_http: bool,
+}
+
+/// Reads how others reach the server.
+fn base_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let host = host.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
+    if host.is_empty() || !host.chars().all(plain) {
+        return Err("write https://HOST[:PORT], without a path".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
+    let tls = args.tls()?;
+    args.allow_address(tls.is_some())?;
+    let data = args.data()?;
+    block_on(async {
+        // Before anything listens: whoever stops it early is heard too.
+        let mut signals = Signals::listen()
+            .map_err(|error| CliError::Internal(format!("cannot listen for signals: {error}")))?;
+        let listener = tcp::listen(args.listen).map_err(|error| args.listen_error(&error))?;
+        let at = listener
+            .local_addr()
+            .map_err(|error| CliError::Internal(format!("the listener has no address: {error}")))?;
+        let config = args.config(at, tls.is_some());
+        let store = SqliteStore::open(&data).await.map_err(|error| store_error(&data, error))?;
+        let state = AppState::start(config, Arc::new(store), Clock::system());
+        let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
+        keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
+        output::to_stdout(&announcement(&state, &data, link.as_deref(), global))?;
+        let stop = CancellationToken::new();
+        let app = greenroom_web::app(state.clone());
+        let serving = http_server::serve(listener, tls, app, stop.clone(), GRACE);
+        let stopping = async {
+            signals.next().await;
+            stop.cancel();
+            signals.next().await;
+        };
+        tokio::select! {
+            () = async { serving.await; state.stop().await } => {}
+            // Whoever asks twice is in a hurry. What was acknowledged is durable.
+            () = stopping => {}
+        }
+        Ok(Exit::Ready)
+    })?
+}
+
+impl ServeArgs {
+    fn tls(&self) -> Result<Option<TlsAcceptor>, CliError> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        warn_if_shared(key);
+        let acceptor = ServerIdentity::from_files(certificate, key)
+            .and_then(|identity| tls::acceptor(&identity, &[b"http/1.1"]));
+        acceptor.map(Some).map_err(|error| match error {
+            IdentityError::Read { path, source } => CliError::input(&path, &source),
+            IdentityError::Pem { path, wanted, source } => {
+                CliError::Input { path, problem: format!("it holds no {wanted} in PEM ({source})") }
+            }
+            other => CliError::input(certificate, &other),
+        })
+    }
+
+    /// What others reach over a network is not served in the clear by accident.
+    fn allow_address(&self, has_tls: bool) -> Result<(), CliError> {
+        let ip = self.listen.ip();
+        if !ip.is_loopback() && !has_tls && !self.plain_http {
+            return Err(CliError::Usage(format!(
+                "on {ip} others could read passwords and reports on the way: give --tls-cert and --tls-key, or --plain-http if \
+                 a proxy in front of it adds TLS"
+            )));
+        }
+        if ip.is_unspecified() && self.base_url.is_none() {
+            return Err(CliError::Usage(format!(
+                "say with --base-url how others reach it: {ip} is every address of this computer"
+            )));
+        }
+        if has_tls && self.base_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+            return Err(CliError::Usage("with --tls-cert, --base-url begins with https://".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Result<PathBuf, CliError> {
+        self.data.clone().or_else(|| settings::serve_dir(&settings::process_env)).ok_or_else(|| {
+            CliError::Usage("say with --data where to keep reports: this user has no home".to_owned())
+        })
+    }
+
+    fn config(&self, at: SocketAddr, has_tls: bool) -> Config {
+        let scheme = if has_tls { "https" } else { "http" };
+        let base_url = self.base_url.clone().unwrap_or_else(|| format!("{scheme}://{at}"));
+        Config { secure: base_url.starts_with("https://"), base_url, keep_days: self.keep_days }
+    }
+
+    fn listen_error(&self, error: &io::Error) -> CliError {
+        let at = self.listen;
+        CliError::Unavailable(match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("{at} is in use by another program; --listen ADDR:PORT takes another one")
+            }
+            io::ErrorKind::AddrNotAvailable => format!("{at} is no address of this computer"),
+            _ => format!("cannot listen on {at}: {error}"),
+        })
+    }
+}
+
+fn store_error(data: &Path, error: StoreError) -> CliError {
+    match error {
+        StoreError::InUse(_) => CliError::Unavailable(error.to_string()),
+        StoreError::Newer(..) | StoreError::Damaged(_) => CliError::input(data, &error),
+        StoreError::Unavailable(_) | StoreError::Taken(_) => CliError::output(data, io::Error::other(error)),
+    }
+}
+
+/// Writes the link for the first admin into a file for this user alone; without one, an old file goes.
+fn keep_link(path: &Path, link: Option<&str>) -> Result<(), CliError> {
+    // Not written over: its permissions would stay what they are.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(CliError::output(path, error)),
+        _ => {}
+    }
+    let Some(link) = link else { return Ok(()) };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| writeln!(file, "{link}"));
+    written.map_err(|error| CliError::output(path, error))
+}
+
+/// Says where it is and how to come in. The link is a secret: it is shown to a person, not to a log.
+fn announcement(state: &AppState, data: &Path, link: Option<&str>, global: &Global) -> String {
+    let config = &state.config;
+    if global.quiet {
+        return format!("{}\n", config.base_url);
+    }
+    let mut text = format!("Dashboard   {}\n", config.base_url);
+    text += &format!("Data        {}; reports are kept for {} days\n", data.display(), config.keep_days);
+    if let Some(link) = link {
+        let file = data.join(ADMIN_LINK);
+        text += &match io::stdout().is_terminal() {
+            true => format!(
+                "First admin {link}\n            good once, for 15 minutes; also in {}\n",
+                file.display()
+            ),
+            false => {
+                format!("First admin the link stands in {}: good once, for 15 minutes\n", file.display())
+            }
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn args(line: &str) -> ServeArgs {
+        Line::try_parse_from(["serve"].into_iter().chain(line.split_whitespace())).expect("valid").args
+    }
+
+    #[test]
+    fn beyond_this_computer_it_takes_tls_or_words() {
+        for line in ["", "--listen [::1]:8080", "--listen 192.0.2.1:80 --plain-http"] {
+            assert!(args(line).allow_address(false).is_ok(), "{line}");
+        }
+        let refused = args("--listen 192.0.2.1:80").allow_address(false).expect_err("in the clear");
+        assert!(refused.to_string().contains("--plain-http"), "{refused}");
+        assert!(args("--listen 192.0.2.1:443").allow_address(true).is_ok());
+        assert!(args("--listen 0.0.0.0:443").allow_address(true).is_err(), "what would links begin with?");
+        assert!(args("--listen 0.0.0.0:443 --base-url https://x.example").allow_address(true).is_ok());
+        assert!(args("--base-url http://x.example").allow_address(true).is_err());
+    }
+
+    #[test]
+    fn links_begin_with_what_is_given_or_where_it_listens() {
+        let at = "127.0.0.1:8080".parse().expect("an address");
+        let here = args("").config(at, false);
+        assert_eq!((here.base_url.as_str(), here.secure), ("http://127.0.0.1:8080", false));
+        let behind_a_proxy = args("--base-url https://x.example/").config(at, false);
+        assert_eq!((behind_a_proxy.base_url.as_str(), behind_a_proxy.secure), ("https://x.example", true));
+        for wrong in ["x.example", "https://x.example/app", "https://u@x.example", "https://"] {
+            assert!(base_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_link_is_for_this_user_alone_and_goes_when_it_is_spent() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(ADMIN_LINK);
+        fs::write(&path, "old").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+        keep_link(&path, Some("http://x/first/y")).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "http://x/first/y\n");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        keep_link(&path, None).expect("removed");
+        assert!(!path.exists());
+    }
+}

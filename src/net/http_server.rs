@@ -1,0 +1,132 @@
+//! Serves HTTP/1.1 over TCP or TLS. Connections are bounded in number, and in the time that a handshake or a request's head may take.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once; who comes then waits in the system's queue.
+const CONNECTIONS: usize = 512;
+
+/// How long a TLS handshake, and a request's head, may take. A connection without a request is closed after as long.
+const HEAD: Duration = Duration::from_secs(15);
+
+/// How long to wait when the system has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `app` until stopped; then open requests may end for as long as `grace`.
+///
+/// With an acceptor it is HTTPS.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let (tls, app, watcher) = (tls.clone(), app.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    connection(stream, tls, app, watcher).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests had not ended after {} s", grace.as_secs());
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Only delay would be lost with it.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, permit))
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, watcher: Watcher) {
+    let Some(tls) = tls else { return requests(stream, app, watcher).await };
+    match tokio::time::timeout(HEAD, tls.accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, app, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn requests<S>(stream: S, app: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::net::tcp;
+
+    #[tokio::test]
+    async fn open_requests_end_before_it_does() {
+        let listener = tcp::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (arrived, go_on) = (CancellationToken::new(), CancellationToken::new());
+        let answer = {
+            let (arrived, go_on) = (arrived.clone(), go_on.clone());
+            move || async move {
+                arrived.cancel();
+                go_on.cancelled().await;
+                "done"
+            }
+        };
+        let app = Router::new().route("/", get(answer));
+        let serving = tokio::spawn(serve(listener, None, app, stop.clone(), Duration::from_secs(60)));
+        let mut client = TcpStream::connect(at).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        arrived.cancelled().await;
+        stop.cancel();
+        go_on.cancel();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("done"), "{answer}");
+        serving.await.unwrap();
+        assert!(TcpStream::connect(at).await.is_err(), "it listens no more");
+    }
+}
