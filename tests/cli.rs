@@ -165,7 +165,9 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn help_is_what_a_person_can_use() {
     let home = Home::new();
-    for command in ["", "check", "measure", "respond", "report", "history", "completions", "man"] {
+    for command in
+        ["", "check", "diagnose", "measure", "respond", "serve", "report", "history", "completions", "man"]
+    {
         let ran = home.run(command.split(' ').filter(|c| !c.is_empty()).chain(["--help"]));
         let name = if command.is_empty() { "root" } else { command };
         insta::assert_snapshot!(format!("help_{name}"), ran.out);

@@ -8,7 +8,7 @@ use std::process::Command;
 /// Direct arrows between the root package's modules. A module may also use whatever lies below what it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["check", "endpoint", "agent", "devices", "join", "history"]),
+    ("cli", &["bundle", "check", "endpoint", "agent", "devices", "join", "history"]),
     ("agent", &["check", "net"]),
     ("check", &["conduct", "plan", "targets", "devices", "join", "endpoint"]),
     ("join", &["net", "targets"]),
@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &["address"]),
     ("devices", &["system"]),
     ("address", &[]),
+    ("bundle", &[]),
     ("system", &[]),
 ];
 
@@ -162,21 +163,26 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }
 
-/// Every `.rs` file below `folder`.
+/// Every `.rs` file below `folder`, of which there is one at least.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let files = all_rust_files(folder);
+    assert!(!files.is_empty(), "{} holds no source", folder.display());
+    files
+}
+
+fn all_rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries =
         std::fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.expect("a folder can be listed to its end").path();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            files.extend(all_rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
     files.sort();
-    assert!(!files.is_empty(), "{} holds no source", folder.display());
     files
 }
 

@@ -11,6 +11,7 @@ pub mod merge;
 pub mod metrics;
 pub mod playout;
 pub mod quality;
+pub mod redact;
 pub mod render;
 pub mod schema;
 pub mod signals;

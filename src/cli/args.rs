@@ -8,6 +8,7 @@ use greenroom_reports::schema::{Mode, Use};
 use greenroom_reports::units::{DataSize, Micros};
 
 use super::devices::DevicesArgs;
+use super::diagnose::DiagnoseArgs;
 use super::exit::CliError;
 use super::respond::RespondArgs;
 #[cfg(feature = "web")]
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Check whether a call will work, and say why not
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Find out what is wrong, and put it in one file for whoever helps you
+    #[command(after_help = DIAGNOSE_EXAMPLES)]
+    Diagnose(DiagnoseArgs),
     /// Measure the network with traffic of your choice
     #[command(after_help = MEASURE_EXAMPLES)]
     Measure(MeasureArgs),
@@ -209,7 +213,7 @@ pub(crate) struct OutputArgs {
 pub(crate) enum ReportCommand {
     /// Show a report as text, or as a web page
     Show {
-        /// Report to show (- for standard input)
+        /// Report to show, or file of a support run (- for standard input)
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         #[command(flatten)]
@@ -295,6 +299,7 @@ const ROOT_EXAMPLES: &str = "\
 Examples:
   greenroom check probe.example            will a call work from here?
   greenroom check probe.example --deep     the same, more thoroughly
+  greenroom diagnose probe.example         all that support needs, in one file
   greenroom respond                        be the endpoint that others check against
   greenroom serve                          keep reports and show them
   greenroom report show call.json          show a saved report
@@ -334,6 +339,20 @@ Exit codes:
   0 ready, 1 degraded, 2 blocked or permission denied, 3 inconclusive,
   69 the endpoint turned us away, 73 the report could not be written or sent,
   130 interrupted (with what was measured)";
+
+const DIAGNOSE_EXAMPLES: &str = "\
+Examples:
+  greenroom diagnose probe.example                          network and devices, in under a minute
+  greenroom diagnose probe.example tls:app.example          and what else the call needs
+  greenroom diagnose --ticket https://greenroom.example/c/…  and send it to who asked for it
+  greenroom diagnose --redact check.json                    hide what is personal in a report
+  greenroom report show greenroom-K7Q4-M2XP.greenroom.zip   what is in it
+
+The file is an archive with the report for people and programs and when each packet was sent and
+received. Whole addresses and the names of devices are hidden unless you say --full. Sound, pictures,
+passwords and tokens are never in it. A link for --ticket lets a few reports in and shows nothing.
+
+Exit codes: as of greenroom check";
 
 const MEASURE_EXAMPLES: &str = "\
 Examples:

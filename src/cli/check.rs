@@ -33,7 +33,7 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
     args.output.check_writable()?;
-    let upload = upload_of(args, &settings)?;
+    let upload = upload_of(args.key_file.is_some(), &settings)?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
@@ -54,11 +54,14 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
 }
 
 /// Where the report is to be sent and with which key; both are known before anything is measured.
-fn upload_of(args: &CheckArgs, settings: &Settings) -> Result<Option<(UploadUrl, Token)>, CliError> {
+pub(super) fn upload_of(
+    key_given: bool,
+    settings: &Settings,
+) -> Result<Option<(UploadUrl, Token)>, CliError> {
     let Some(url) = settings.upload.clone() else {
-        return match args.key_file {
-            Some(_) => Err(CliError::Usage("--key-file needs --upload URL, to know where to".to_owned())),
-            None => Ok(None),
+        return match key_given {
+            true => Err(CliError::Usage("--key-file needs --upload URL, to know where to".to_owned())),
+            false => Ok(None),
         };
     };
     let Some(key) = settings.upload_key.clone() else {
@@ -70,7 +73,7 @@ fn upload_of(args: &CheckArgs, settings: &Settings) -> Result<Option<(UploadUrl,
 }
 
 /// Sends a report, and says how it is found there.
-fn send(report: &Report, url: &UploadUrl, key: &Token, global: &Global) -> Result<(), CliError> {
+pub(super) fn send(report: &Report, url: &UploadUrl, key: &Token, global: &Global) -> Result<(), CliError> {
     let json = serde_json::to_vec(report)
         .map_err(|error| CliError::Internal(format!("a report is no JSON: {error}")))?;
     let kept = block_on(upload::upload(url, key, &json))?
@@ -92,7 +95,7 @@ pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
 }
 
 /// What is measured beside the plan's own endpoint.
-fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
+pub(super) fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
     let others = named.others.iter().map(|target| {
         let planned = plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string()))?;
         let token = match target.kind {
@@ -181,7 +184,7 @@ fn whole_seconds(time: Micros) -> i64 {
 }
 
 /// The devices that are tested beside the network.
-fn beside(settings: &Settings) -> Beside {
+pub(super) fn beside(settings: &Settings) -> Beside {
     Beside {
         kinds: settings.devices.clone().unwrap_or_else(|| BTreeSet::from(DeviceKind::ALL)),
         by_name: settings.devices.clone().unwrap_or_default(),
@@ -341,7 +344,7 @@ fn remember(report: &Report, settings: &Settings) -> String {
 }
 
 /// What a check ends with: its verdict, unless it was interrupted or the endpoint turned it away.
-fn exit_of(report: &Report, interrupted: bool) -> Exit {
+pub(super) fn exit_of(report: &Report, interrupted: bool) -> Exit {
     if interrupted {
         return Exit::Interrupted;
     }

@@ -2,6 +2,7 @@
 
 mod args;
 mod devices;
+mod diagnose;
 mod exit;
 mod history;
 mod logging;
@@ -70,6 +71,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     logging::start(&cli.global);
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Diagnose(args) => diagnose::run(args, &cli.global),
         Command::Measure(args) => measure::run(args, &cli.global),
         Command::Respond(args) => respond::run(args, &cli.global),
         #[cfg(feature = "web")]

@@ -15,6 +15,7 @@ use super::args::{Global, ReportCommand};
 use super::exit::{CliError, Exit};
 use super::history::state_name as name;
 use super::output;
+use crate::bundle;
 
 pub(super) fn run(command: &ReportCommand, global: &Global) -> Result<Exit, CliError> {
     match command {
@@ -89,7 +90,8 @@ fn distribution_name(name: &str) -> &str {
 /// Greatest report that is read: far above what any run writes, far below what would hurt.
 const MAX_REPORT_BYTES: u64 = 64 << 20;
 
-fn read(path: &Path) -> Result<Report, CliError> {
+/// Reads a report, or the one in a support file.
+pub(super) fn read(path: &Path) -> Result<Report, CliError> {
     let text = read_text(path)?;
     schema::read(&text).map_err(|error| CliError::input(path, &error))
 }
@@ -128,16 +130,19 @@ fn agreement(report: &Report) -> (String, bool) {
 
 fn read_text(path: &Path) -> Result<String, CliError> {
     use io::Read as _;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let limit = MAX_REPORT_BYTES + 1;
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_string(&mut text)
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
-        fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+        fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     read.map_err(|error| CliError::input(path, &error))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_REPORT_BYTES {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_REPORT_BYTES {
         return Err(CliError::input(path, &"it is larger than 64 MiB, which no report is"));
     }
-    Ok(text)
+    if bundle::is_archive(&bytes) {
+        return bundle::report_json(&bytes).map_err(|error| CliError::input(path, &error));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::input(path, &"it is no text (UTF-8), so no report"))
 }

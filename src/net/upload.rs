@@ -113,6 +113,47 @@ impl UploadUrl {
     }
 }
 
+/// A link that support gave to one person: `https://HOST[:PORT]/c/gc_…[#sha256=FINGERPRINT]`. It lets a few reports in, onto a ticket,
+/// and shows nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketLink {
+    /// Where reports are sent.
+    pub server: UploadUrl,
+    /// What lets them in.
+    pub token: Token,
+}
+
+/// How the secret of such a link begins.
+const LINK_TOKEN: &str = "gc_";
+
+/// Why a text is no such link. The message does not repeat it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TicketLinkError {
+    /// It leads elsewhere.
+    #[error("this is no link to send a report with; copy all of it: https://HOST/c/gc_…")]
+    Stranger,
+    /// Its server cannot be sent to.
+    #[error(transparent)]
+    Server(#[from] UploadUrlError),
+}
+
+impl FromStr for TicketLink {
+    type Err = TicketLinkError;
+
+    fn from_str(text: &str) -> Result<Self, TicketLinkError> {
+        let (server, rest) = text.split_once("/c/").ok_or(TicketLinkError::Stranger)?;
+        let (secret, fragment) = rest.split_once('#').map_or((rest, None), |(s, f)| (s, Some(f)));
+        let is_secret = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let token = Some(secret)
+            .filter(|secret| secret.strip_prefix(LINK_TOKEN).is_some_and(|rest| !rest.is_empty()))
+            .filter(|secret| secret.chars().all(is_secret))
+            .and_then(Token::new)
+            .ok_or(TicketLinkError::Stranger)?;
+        let server = fragment.map_or_else(|| server.to_owned(), |fragment| format!("{server}#{fragment}"));
+        Ok(Self { server: server.parse()?, token })
+    }
+}
+
 /// What the server says of a report that it keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Kept {
@@ -310,6 +351,29 @@ mod tests {
         assert_eq!(error("ftp://greenroom.example"), UploadUrlError::Scheme);
         assert_eq!(error("https://greenroom.example/app"), UploadUrlError::Path);
         assert_eq!(error("https://key@greenroom.example"), UploadUrlError::Url(UrlError::Secret));
+    }
+
+    #[test]
+    fn links_of_support_are_read_and_never_repeated() {
+        let link: TicketLink = "https://greenroom.example:8443/c/gc_a-B_9".parse().unwrap();
+        assert_eq!(link.server.to_string(), "https://greenroom.example:8443");
+        assert_eq!(link.token.expose(), "gc_a-B_9");
+        assert!(!format!("{link:?}").contains("gc_a"));
+        let pinned = format!("https://x.example/c/gc_1#sha256={}", "0f".repeat(32));
+        assert_eq!(pinned.parse::<TicketLink>().unwrap().token.expose(), "gc_1");
+        for text in [
+            "https://greenroom.example/c/",
+            "https://greenroom.example/c/gc_",
+            "https://greenroom.example/c/gr_hunter2",
+            "https://greenroom.example/c/gc_hunter2/more",
+            "https://greenroom.example/s/gc_hunter2",
+            "gc_hunter2",
+            "http://greenroom.example/c/gc_hunter2",
+            "",
+        ] {
+            let error = text.parse::<TicketLink>().unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::metrics::round_trip::Exchange;
-use greenroom_reports::schema::{Details, GatewayDetails, LinkDetails, LinkKind, RoundTrip, Value};
+use greenroom_reports::schema::{
+    Details, Exact, GatewayDetails, LinkDetails, LinkKind, RoundTrip, Value, WifiDetails,
+};
 use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::{DataSize, Micros};
 use greenroom_reports::verdict::TargetFailure;
@@ -14,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{asking, find, icmp};
 use crate::address::Host;
 use crate::net::clock::Clock;
-use crate::net::route::{self, Link, Route};
+use crate::net::route::{self, Link, Route, Wifi};
 use crate::net::udp::Interface;
 use crate::proto::asking::AskerConfig;
 
@@ -131,6 +133,25 @@ fn link_details(route: &Route, link: Option<Link>) -> LinkDetails {
         kind: link.as_ref().map_or(LinkKind::Unknown, |link| link.kind),
         mtu_bytes: told(link.as_ref().and_then(|link| link.mtu), "the system does not tell"),
         speed_mbps: told(link.and_then(|link| link.speed_mbps), "only a cable has one"),
+        wifi: route::wifi(route.index).map(wifi_details),
+    }
+}
+
+fn wifi_details(wifi: Wifi) -> WifiDetails {
+    fn told<T>(value: Option<T>) -> Value<Exact<T>> {
+        value.map_or_else(|| Value::not_tested("the system does not tell"), Value::exact)
+    }
+    let mbps = |kbps: u32| f64::from(kbps) / 1_000.0;
+    WifiDetails {
+        ssid: wifi.ssid,
+        frequency_mhz: told(wifi.frequency_mhz),
+        width_mhz: told(wifi.width_mhz),
+        signal_dbm: told(wifi.signal_dbm.map(i16::from)),
+        tx_rate_mbps: told(wifi.tx_rate_kbps.map(mbps)),
+        rx_rate_mbps: told(wifi.rx_rate_kbps.map(mbps)),
+        tx_packets: told(wifi.tx_packets),
+        tx_retries: told(wifi.tx_retries),
+        tx_failed: told(wifi.tx_failed),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Devices on a real kernel: Debian's, under QEMU, with cameras and sound cards made of software. The program under test runs
+//! Devices on a real kernel: Debian's, under QEMU, with cameras, sound cards and radios made of software. The program under test runs
 //! inside, as people run it; its results come back over a serial port.
 //!
 //! One boot per test; the scenarios of a boot are listed in its guest script. What a machine needs for this is installed by
@@ -11,3 +11,4 @@ mod feed;
 mod machine;
 #[cfg(feature = "audio")]
 mod sound;
+mod wifi;

@@ -7,7 +7,7 @@
 use super::ranking::Symptom;
 use crate::schema::{
     Cause, DirectionReport, Estimate, FaultDirection, GatewayDetails, LinkKind, Place, RoundTrip, Target,
-    Value,
+    Value, WifiDetails,
 };
 
 /// From this share of the whole way's trouble on it is the local network's, below it is not.
@@ -22,6 +22,8 @@ const ENOUGH: u64 = 20;
 const FEW: u64 = 5;
 /// A round trip that rises by less under load does not wait in a queue.
 const QUEUE_MS: f64 = 20.0;
+/// Below this, voice over Wi-Fi suffers: the edge of a cell that Cisco's design guide for voice over wireless LAN plans with.
+const WEAK_DBM: i16 = -67;
 
 /// Places each cause on the way from here to the endpoint within or beyond the local network, as far as the router's answers tell.
 pub(super) fn place(causes: &mut [Cause], endpoint: Option<&Target>, gateway: Option<&GatewayDetails>) {
@@ -29,6 +31,19 @@ pub(super) fn place(causes: &mut [Cause], endpoint: Option<&Target>, gateway: Op
     for cause in causes.iter_mut().filter(|cause| cause.place == Place::Path) {
         let Some(found) = found(cause, endpoint, gateway) else { continue };
         found.enter(cause, gateway.link.kind);
+        if cause.place == Place::LocalNetwork {
+            tell_signal(cause, gateway.link.wifi.as_ref());
+        }
+    }
+}
+
+/// Says how well the Wi-Fi is heard, where a cause is in the local network.
+fn tell_signal(cause: &mut Cause, wifi: Option<&WifiDetails>) {
+    let Some(dbm) = wifi.and_then(|wifi| wifi.signal_dbm.fact()) else { return };
+    if *dbm < WEAK_DBM {
+        cause.evidence.push(format!("your Wi-Fi is weak here: {dbm} dBm, calls need {WEAK_DBM} dBm or more"));
+    } else {
+        cause.ruled_out.push(format!("a weak Wi-Fi signal: {dbm} dBm"));
     }
 }
 
@@ -282,6 +297,33 @@ mod tests {
             fix: Some("as before".to_owned()),
             ..super::super::causes::worded("loss_up", std::collections::BTreeMap::new())
         }
+    }
+
+    #[test]
+    fn a_weak_wifi_speaks_for_it_and_a_strong_one_against() {
+        let told = |dbm: Option<i16>| {
+            let signal_dbm = dbm.map_or_else(|| Value::not_tested("the system does not tell"), Value::exact);
+            let nothing = || Value::not_tested("the system does not tell");
+            let wifi = WifiDetails {
+                ssid: None,
+                frequency_mhz: Value::not_tested("the system does not tell"),
+                width_mhz: nothing(),
+                signal_dbm,
+                tx_rate_mbps: Value::not_tested("the system does not tell"),
+                rx_rate_mbps: Value::not_tested("the system does not tell"),
+                tx_packets: nothing(),
+                tx_retries: nothing(),
+                tx_failed: nothing(),
+            };
+            let mut cause = cause();
+            tell_signal(&mut cause, Some(&wifi));
+            (cause.evidence, cause.ruled_out)
+        };
+        let (weak, _) = told(Some(-82));
+        assert_eq!(weak, ["your Wi-Fi is weak here: -82 dBm, calls need -67 dBm or more"]);
+        let (_, strong) = told(Some(-50));
+        assert_eq!(strong, ["a weak Wi-Fi signal: -50 dBm"]);
+        assert_eq!(told(None), (vec![], vec![]));
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn assemble(frame: Frame, assessment: Assessment) -> Report {
         trace,
         further_traces,
         sketches,
+        redaction: None,
     }
 }
 

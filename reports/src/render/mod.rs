@@ -4,6 +4,7 @@
 //! here, and what was not measured is shown with its reason.
 
 pub mod comparison;
+pub mod csv;
 pub mod html;
 pub mod json;
 pub mod machine;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::number;
 use crate::schema::{
-    Cause, FaultDirection, Identity, Place, Report, State, Target, Timestamps, Use, UseVerdict, Value,
+    Cause, FaultDirection, Identity, Place, Redaction, Report, State, Target, Timestamps, Use, UseVerdict,
+    Value,
 };
 use crate::trace::StampSource;
 
@@ -216,14 +217,21 @@ pub(super) fn metric_value(path: &str, value: f64) -> String {
 /// What a run was made with and when, in one line's worth of parts.
 pub(super) fn provenance(report: &Report) -> Vec<String> {
     let glued = |text: String| text.replace(' ', &number::GLUE.to_string());
-    vec![
+    let redacted = report.redaction.map(|redaction| {
+        glued(match redaction {
+            Redaction::Support => "whole addresses and device names hidden".to_owned(),
+            Redaction::Person => "personal data hidden".to_owned(),
+        })
+    });
+    let facts = [
         clean(&report.code).into_owned(),
         glued(report.started.strftime("%b %-d, %Y %H:%M UTC").to_string()),
         glued(format!("took {}", duration(report.duration_ms))),
         glued(format!("used {}", number::size(report.bytes_used))),
         glued(format!("profile {}/{}", clean(&report.profile.name), report.profile.version)),
         glued(format!("{} {}", clean(&report.tool.name), clean(&report.tool.version))),
-    ]
+    ];
+    facts.into_iter().chain(redacted).collect()
 }
 
 /// A run's length: `5.3 s`.

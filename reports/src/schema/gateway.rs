@@ -46,6 +46,33 @@ pub struct LinkDetails {
     pub mtu_bytes: Value<Exact<u32>>,
     /// What a cable is connected at.
     pub speed_mbps: Value<Exact<u32>>,
+    /// The Wi-Fi that it is connected to, as the kernel knew it during the run. `None`: it is none, or the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wifi: Option<WifiDetails>,
+}
+
+/// A connection to a Wi-Fi (nl80211).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WifiDetails {
+    /// Its name, as it was chosen by whoever runs it. Personal: it is hidden before a report is given away.
+    pub ssid: Option<String>,
+    /// Center of its primary channel: about 2,400, 5,000 or 6,000.
+    pub frequency_mhz: Value<Exact<u32>>,
+    /// How wide its channel is.
+    pub width_mhz: Value<Exact<u32>>,
+    /// How strong it is heard here, on average; 0 would be one milliwatt, so that it is negative.
+    pub signal_dbm: Value<Exact<i16>>,
+    /// The rate that packets were last sent at, on the air; about half of it carries data.
+    pub tx_rate_mbps: Value<Exact<f64>>,
+    /// The rate that packets were last received at.
+    pub rx_rate_mbps: Value<Exact<f64>>,
+    /// Packets sent since it was joined.
+    pub tx_packets: Value<Exact<u32>>,
+    /// Times that a packet had to be sent again.
+    pub tx_retries: Value<Exact<u32>>,
+    /// Packets that were given up.
+    pub tx_failed: Value<Exact<u32>>,
 }
 
 /// What kind of interface one is.

@@ -91,6 +91,19 @@ pub struct Report {
     pub further_traces: Vec<FurtherTrace>,
     /// Mergeable histograms of the first endpoint that has samples, by metric name, each `hdr:us:1:60000000:2` in base64.
     pub sketches: BTreeMap<String, String>,
+    /// What was taken out before it was given away; `None` of a whole report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
+}
+
+/// What was taken out of a report before it was given away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Redaction {
+    /// Whole addresses, names of devices and of the Wi-Fi ([`crate::redact::for_support`]).
+    Support,
+    /// That, and whoever it was ([`crate::redact::without_person`]).
+    Person,
 }
 
 /// What kind of run a report is of.

@@ -483,6 +483,7 @@ fn base() -> Report {
         trace: None,
         further_traces: Vec::new(),
         sketches: BTreeMap::new(),
+        redaction: None,
     }
 }
 

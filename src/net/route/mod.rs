@@ -4,6 +4,8 @@
 mod link;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod wifi;
 
 use std::net::IpAddr;
 
@@ -31,6 +33,29 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// What a wired one is connected at, in Mbit/s.
     pub speed_mbps: Option<u32>,
+}
+
+/// A connection to a Wi-Fi. What the system does not tell is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wifi {
+    /// Its name, where that is text.
+    pub ssid: Option<String>,
+    /// Center of its primary channel.
+    pub frequency_mhz: Option<u32>,
+    /// Width of its channel.
+    pub width_mhz: Option<u32>,
+    /// How strong it is heard here.
+    pub signal_dbm: Option<i8>,
+    /// The rate that packets were last sent at.
+    pub tx_rate_kbps: Option<u32>,
+    /// The rate that packets were last received at.
+    pub rx_rate_kbps: Option<u32>,
+    /// Packets sent since it was joined.
+    pub tx_packets: Option<u32>,
+    /// Times that a packet had to be sent again.
+    pub tx_retries: Option<u32>,
+    /// Packets that were given up.
+    pub tx_failed: Option<u32>,
 }
 
 /// Why the way is not known.
@@ -69,6 +94,17 @@ pub fn link(interface: &str) -> Option<Link> {
     #[cfg(not(target_os = "linux"))]
     {
         let _ = interface;
+        None
+    }
+}
+
+/// The Wi-Fi that the interface with this number is connected to. `None`: it is no Wi-Fi, or the system does not tell.
+pub fn wifi(index: u32) -> Option<Wifi> {
+    #[cfg(target_os = "linux")]
+    return wifi::read(index);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = index;
         None
     }
 }

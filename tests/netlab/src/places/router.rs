@@ -73,6 +73,7 @@ impl Trouble {
             round_trip: RoundTrip::of(&exchanges, StampSource::Kernel),
             unasked: None,
             link: LinkDetails {
+                wifi: None,
                 interface: "net0".to_owned(),
                 kind: link,
                 mtu_bytes: Value::exact(1_500),

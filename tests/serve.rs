@@ -1,0 +1,256 @@
+//! `greenroom serve` as whoever runs one meets it: the first admin, a key, reports that come in and are found, and the file of a
+//! support run.
+#![cfg(all(unix, feature = "web"))]
+
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Respond, greenroom};
+
+/// A running server with its data. Killed when dropped.
+struct Serve {
+    child: Child,
+    at: SocketAddr,
+    data: PathBuf,
+}
+
+impl Serve {
+    fn on(data: &Path) -> Self {
+        let mut child = greenroom(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut told = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        while !told.contains("Data ") {
+            assert_ne!(stdout.read_line(&mut told).expect("UTF-8"), 0, "it ended early: {told}");
+        }
+        let url = told.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("an address");
+        Self { child, at: url.parse().expect("an address"), data: data.to_owned() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.at)
+    }
+
+    /// Asks for a page, and gives the whole answer.
+    fn ask(&self, method: &str, path: &str, cookie: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.at).expect("it listens");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {at}\r\nOrigin: http://{at}\r\nCookie: {cookie}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}",
+            at = self.at,
+            length = body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    /// Becomes the first admin; the cookie of the session.
+    fn first_admin(&self) -> String {
+        let link = fs::read_to_string(self.data.join("admin-link")).expect("the link is there");
+        let path = link.trim().strip_prefix(&self.url()).expect("a link to this server").to_owned();
+        let answer = self.ask("POST", &path, "", "name=ada&password=correct+horse+battery");
+        let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a session");
+        cookie.split(';').next().expect("a value").to_owned()
+    }
+
+    /// A key for sending reports, in a file.
+    fn key_file(&self, cookie: &str, folder: &Path) -> PathBuf {
+        let page = self.ask("POST", "/keys", cookie, "name=laptops");
+        let from = page.find("gr_").expect("the key is shown");
+        let key: String = page[from..]
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            .collect();
+        assert!(key.len() > 30, "{key}");
+        let file = folder.join("key");
+        fs::write(&file, key).expect("writable");
+        file
+    }
+
+    fn stop(mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        assert_eq!(self.child.wait().expect("a child").code(), Some(0));
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The code that the sender is told.
+fn code_told(output: &Output) -> String {
+    let err = text(&output.stderr);
+    let line = err.lines().find(|line| line.contains("Sent to")).unwrap_or_else(|| panic!("not sent: {err}"));
+    line.split_whitespace()
+        .find(|word| word.len() == 9 && word.as_bytes()[4] == b'-')
+        .expect("a code")
+        .to_owned()
+}
+
+#[test]
+fn a_report_is_sent_kept_and_found_also_after_a_new_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let endpoint = Respond::on("127.0.0.1:0", &[]);
+    let server = Serve::on(&folder.path().join("data"));
+    let mode = fs::metadata(&server.data).expect("there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "the data are for this user alone");
+    assert!(server.ask("GET", "/reports", "", "").starts_with("HTTP/1.1 303"), "strangers see nothing");
+    let cookie = server.first_admin();
+    assert!(
+        !server.data.join("admin-link").exists() || !server.ask("GET", "/first/x", "", "").contains("200 OK")
+    );
+    let key = server.key_file(&cookie, folder.path());
+    let sent = greenroom([
+        "check",
+        endpoint.url(),
+        "--label",
+        "ticket=T-77",
+        "--label",
+        "person=Ada L.",
+        "--no-history",
+    ])
+    .args(["--upload", &server.url(), "--key-file"])
+    .arg(&key)
+    .output()
+    .expect("the binary runs");
+    let code = code_told(&sent);
+    let verdict = text(&sent.stdout);
+    let page = server.ask("GET", &format!("/reports?q={code}"), &cookie, "");
+    assert!(page.contains(&code) || page.starts_with("HTTP/1.1 303"), "{page}");
+    server.stop();
+
+    let again = Serve::on(&folder.path().join("data"));
+    assert!(!again.data.join("admin-link").exists(), "there is an admin");
+    let found = again.ask("GET", &format!("/reports?q={code}"), &cookie, "");
+    let path = found.lines().find_map(|line| line.strip_prefix("location: ")).map_or_else(
+        || {
+            let from = found.find("/reports/").expect("a link to the report");
+            found[from..].split('"').next().expect("a path").to_owned()
+        },
+        str::to_owned,
+    );
+    let page = again.ask("GET", path.trim_start_matches(&again.url()), &cookie, "");
+    for words in [code.as_str(), "T-77", "Ada L."] {
+        assert!(page.contains(words), "`{words}` is not on the page");
+    }
+    let say = verdict.lines().map(str::trim).find(|line| !line.is_empty()).expect("a verdict");
+    assert!(!say.is_empty() && page.contains("Audio"), "{say}");
+}
+
+#[test]
+fn a_wrong_key_ends_with_73_and_the_verdict_is_told_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Serve::on(&folder.path().join("data"));
+    let key = folder.path().join("key");
+    fs::write(&key, "gr_000000000000_hunter2hunter2").expect("writable");
+    let sent = greenroom(["check", "--no-history", "--upload", &server.url(), "--key-file"])
+        .arg(&key)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(sent.status.code(), Some(73), "{}", text(&sent.stderr));
+    assert!(!sent.stdout.is_empty());
+    assert!(!(text(&sent.stdout) + &text(&sent.stderr)).contains("hunter2"));
+}
+
+#[test]
+fn a_support_run_is_one_file_without_what_is_personal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let endpoint = Respond::on("127.0.0.1:0", &[]);
+    let server = Serve::on(&folder.path().join("data"));
+    let cookie = server.first_admin();
+    let key = server.key_file(&cookie, folder.path());
+    let file = folder.path().join("run.greenroom.zip");
+    let ran = greenroom([
+        "diagnose",
+        endpoint.url(),
+        "--label",
+        "ticket=T-78",
+        "--upload",
+        &server.url(),
+        "--key-file",
+    ])
+    .arg(&key)
+    .arg("--file")
+    .arg(&file)
+    .output()
+    .expect("the binary runs");
+    let code = code_told(&ran);
+    let secret = fs::read_to_string(&key).expect("readable");
+    let packed = fs::read(&file).expect("it was written");
+    assert!(packed.starts_with(b"PK"));
+    let json = greenroom::bundle::report_json(&packed).expect("a support file");
+    assert!(
+        json.contains(&code) && json.contains("\"diagnose\"") && json.contains("\"redaction\": \"support\"")
+    );
+    assert!(!json.contains(secret.trim()));
+
+    let shown = greenroom(["report", "show"]).arg(&file).output().expect("the binary runs");
+    assert_eq!(shown.status.code(), Some(0));
+    assert!(
+        text(&shown.stdout).contains("whole addresses and device names hidden"),
+        "{}",
+        text(&shown.stdout)
+    );
+    let valid = greenroom(["report", "validate"]).arg(&file).output().expect("the binary runs");
+    assert_eq!(valid.status.code(), Some(0), "{}{}", text(&valid.stdout), text(&valid.stderr));
+    let found = server.ask("GET", &format!("/reports?q={code}"), &cookie, "");
+    assert!(found.contains("/reports/"), "{found}");
+}
+
+#[test]
+fn an_older_report_is_redacted_and_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let golden = include_str!("../reports/tests/golden/stun.json");
+    let report = folder.path().join("call.json");
+    fs::write(&report, golden).expect("writable");
+    let ran = greenroom(["diagnose", "--redact"])
+        .arg(&report)
+        .current_dir(folder.path())
+        .output()
+        .expect("the binary runs");
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    assert_eq!(fs::read_to_string(&report).expect("readable"), golden);
+    let written = fs::read_dir(folder.path())
+        .expect("a folder")
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name().to_string_lossy().ends_with(greenroom::bundle::SUFFIX))
+        .expect("the file has the report's code in its name");
+    let json =
+        greenroom::bundle::report_json(&fs::read(written.path()).expect("readable")).expect("a report");
+    assert!(golden.contains("192.0.2.7:3478") && !json.contains("192.0.2.7"));
+    assert!(json.contains("192.0.2.0:3478"));
+}
+
+#[test]
+fn a_link_that_is_none_is_refused_before_anything_is_measured_and_not_repeated() {
+    for link in ["https://greenroom.example/c/gr_hunter2", "http://greenroom.example/c/gc_hunter2", "hunter2"]
+    {
+        let ran =
+            greenroom(["diagnose", "host.invalid", "--ticket", link]).output().expect("the binary runs");
+        assert_eq!(ran.status.code(), Some(64), "{link}");
+        let said = text(&ran.stdout) + &text(&ran.stderr);
+        assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
+    }
+}
