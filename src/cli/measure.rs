@@ -9,7 +9,7 @@ use super::check;
 use super::exit::{CliError, Exit};
 use super::settings;
 use super::values::TrafficItem;
-use crate::address::{OtherUrl, TargetUrl, TargetUrlError};
+use crate::address::{Credentials, OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 use crate::check::{Beside, probe as run_probe};
 use crate::plan::{self, ChosenMedia, ProbePlan, ProbeRequest, Traffic};
 
@@ -60,12 +60,14 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
     }
     let settings =
         settings::resolve(args.network.layer(None)?, global.config.as_deref(), &settings::process_env)?;
+    let turn = turn_user(&target, args)?;
     args.output.check_writable()?;
     let request = ProbeRequest {
         target,
         duration: args.duration,
         interval: args.interval,
         interface: settings.interface,
+        turn,
     };
     let plan = plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))?;
     if !global.quiet {
@@ -77,6 +79,32 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
         check::watched(enough, global, async move |watch| run_probe(&plan, &watch).await)?;
     args.output.write(&report, "", global)?;
     Ok(exit_of(&report, interrupted))
+}
+
+/// Who this computer is to a TURN server, if it was said.
+fn turn_user(target: &OtherUrl, args: &MeasureArgs) -> Result<Option<Credentials>, CliError> {
+    let is_turn = matches!(target.kind, OtherKind::Turn | OtherKind::Turns);
+    match (&args.turn_user_file, is_turn) {
+        (Some(_), false) => {
+            Err(CliError::Usage(format!("--turn-user-file is for TURN servers, which {target} is not")))
+        }
+        (Some(path), true) => {
+            // The content is not repeated in any message.
+            let text = std::fs::read_to_string(path).map_err(|error| CliError::input(path, &error))?;
+            let mut lines = text.lines();
+            let (name, password) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            let wrong = "the first line must be the user name and the second the password";
+            Credentials::new(name.trim_end(), password.trim_end_matches('\r'))
+                .map(Some)
+                .ok_or_else(|| CliError::input(path, &wrong))
+        }
+        (None, true) => {
+            let given = |name| settings::process_env(name).and_then(|value| value.into_string().ok());
+            let user = given("GREENROOM_TURN_USERNAME").zip(given("GREENROOM_TURN_PASSWORD"));
+            Ok(user.and_then(|(name, password)| Credentials::new(name, password)))
+        }
+        (None, false) => Ok(None),
+    }
 }
 
 fn announcement(plan: &ProbePlan) -> String {

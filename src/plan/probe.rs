@@ -6,7 +6,7 @@
 use greenroom_reports::units::Micros;
 
 use super::{LONGEST, PlanError, SHORTEST};
-use crate::address::{OtherKind, OtherUrl};
+use crate::address::{Credentials, OtherKind, OtherUrl};
 
 /// What is wanted of a run against something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct ProbeRequest {
     pub interval: Option<Micros>,
     /// Name or address of the network interface to send from. `None`: the system chooses.
     pub interface: Option<String>,
+    /// Who this computer is to a TURN server. `None`: nobody.
+    pub turn: Option<Credentials>,
 }
 
 /// What a run against something else is going to do.
@@ -36,6 +38,8 @@ pub struct ProbePlan {
     pub give_up: Micros,
     /// Name or address of the network interface to send from.
     pub interface: Option<String>,
+    /// Who this computer is to a TURN server. Without it nothing is relayed.
+    pub turn: Option<Credentials>,
 }
 
 impl ProbePlan {
@@ -60,13 +64,17 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         OtherKind::Ntp => Micros::from_secs(2),
         // 250 a second: a reflector is there to be measured with.
         OtherKind::Stamp => Micros::from_millis(4),
+        // As often as audio is sent, and only by who has a user name there: nobody else gets an address.
+        OtherKind::Turn | OtherKind::Turns => Micros::from_millis(20),
     }
 }
 
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Turn | OtherKind::Turns => {
+            least_interval(kind)
+        }
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
@@ -101,6 +109,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         patience: PATIENCE,
         give_up: GIVE_UP,
         interface: request.interface.clone(),
+        turn: request.turn.clone(),
     })
 }
 
@@ -121,7 +130,7 @@ mod tests {
     fn request_to(url: &str, interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
         let Ok(TargetUrl::Other(target)) = url.parse() else { panic!("a target") };
         let interval = interval_ms.map(Micros::from_millis);
-        ProbeRequest { target, duration, interval, interface: None }
+        ProbeRequest { target, duration, interval, interface: None, turn: None }
     }
 
     #[test]
@@ -129,7 +138,9 @@ mod tests {
         let plan = plan_probe(&request(None, Micros::from_secs(10))).expect("within bounds");
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
-        for kind in OtherKind::ALL.into_iter().filter(|kind| *kind != OtherKind::Stamp) {
+        // Reflectors are there to be measured with, and a relay only serves those whom it knows.
+        let consent = [OtherKind::Stamp, OtherKind::Turn, OtherKind::Turns];
+        for kind in OtherKind::ALL.into_iter().filter(|kind| !consent.contains(kind)) {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }
         for interval in [49, 1, 0, -50] {

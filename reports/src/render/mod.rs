@@ -15,5 +15,6 @@ mod figures;
 mod names;
 mod nearby;
 mod number;
+mod relay;
 mod services;
 mod words;

@@ -8,7 +8,7 @@ use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
 };
-use super::{GatewayDetails, IcmpDetails};
+use super::{GatewayDetails, IcmpDetails, TurnDetails};
 use crate::confidence::LEVEL;
 use crate::confidence::loss;
 use crate::metrics::round_trip::{Exchange, RoundTrips};
@@ -38,6 +38,8 @@ pub enum Details {
     Quic(QuicDetails),
     /// A host that answers echo requests.
     Icmp(IcmpDetails),
+    /// A TURN server.
+    Turn(Box<TurnDetails>),
     /// The first router on the way to an endpoint.
     Gateway(Box<GatewayDetails>),
 }
@@ -60,6 +62,7 @@ impl Details {
             Self::Quic(quic) => Some(&quic.round_trip),
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
+            Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
         }
     }
 
@@ -70,6 +73,7 @@ impl Details {
             Self::Https(https) => Some(&https.security),
             Self::Wss(wss) => Some(&wss.security),
             Self::Quic(quic) => Some(&quic.security),
+            Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
             Self::Icmp(_) | Self::Gateway(_) => None,
         }
