@@ -14,7 +14,7 @@ use super::args::{CheckArgs, Global};
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
-use super::targets::Named;
+use super::targets::{Named, refuse_idle_turn_user};
 use super::{block_on, history as history_view, output};
 use crate::address::OtherKind;
 use crate::check::{self, Also, Beside, Watch};
@@ -31,12 +31,13 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
+    refuse_idle_turn_user(&named, args.turn_user_file.as_deref())?;
     args.output.check_writable()?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
     }
-    let also = Also { pick_best: args.pick_best, ..also(&plan, &named)? };
+    let also = Also { pick_best: args.pick_best, ..also(&plan, &named, args)? };
     let beside = beside(&settings);
     announce(&plan, &also, global);
     announce_devices(&beside, global);
@@ -55,14 +56,15 @@ pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
 }
 
 /// What is measured beside the plan's own endpoint.
-fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
+fn also(plan: &Plan, named: &Named, args: &CheckArgs) -> Result<Also, CliError> {
     let others = named.others.iter().map(|target| {
         let planned = plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string()))?;
         let token = match target.kind {
             OtherKind::Whip => settings::whip_token(None, &settings::process_env)?,
             _ => None,
         };
-        Ok::<_, CliError>(ProbePlan { token, ..planned })
+        let turn = settings::turn_user(target, args.turn_user_file.as_deref())?;
+        Ok::<_, CliError>(ProbePlan { token, turn, ..planned })
     });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
 }
