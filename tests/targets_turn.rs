@@ -87,9 +87,13 @@ fn audio_goes_through_coturn_over_udp_tcp_and_tls_side_by_side() {
     assert_eq!(way(&found, "tls")["security"]["verified"]["value"], true);
     // One table, a column a way.
     let port = coturn.at.port();
-    let head = found.shown().lines().find(|line| line.contains(&format!("UDP, port {port}"))).map(str::to_owned);
+    let head =
+        found.shown().lines().find(|line| line.contains(&format!("UDP, port {port}"))).map(str::to_owned);
     let head = head.unwrap_or_else(|| panic!("no table: {}", found.shown()));
-    assert!(head.contains(&format!("TCP, port {port}")) && head.contains(&format!("TLS, port {port}")), "{head}");
+    assert!(
+        head.contains(&format!("TCP, port {port}")) && head.contains(&format!("TLS, port {port}")),
+        "{head}"
+    );
 }
 
 #[test]
@@ -161,8 +165,7 @@ fn a_certificate_that_ended_is_a_finding_and_blocks_a_call() {
         authority.certificate(&["127.0.0.1"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     let coturn = Coturn::start(Some(&expired), &["--allow-loopback-peers"]);
     let url = format!("turns:{}", coturn.at);
-    let found =
-        measured(command(&url, &coturn, Some(PASSWORD)).env("SSL_CERT_FILE", authority.file()));
+    let found = measured(command(&url, &coturn, Some(PASSWORD)).env("SSL_CERT_FILE", authority.file()));
     let tls = way(&found, "tls");
     works(tls);
     assert_eq!(tls["security"]["faults"][0]["code"], "expired", "{tls}");
@@ -269,7 +272,12 @@ fn garbage_is_named() {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         until_it_ends(stream);
     });
-    for url in [format!("turn:{at}?transport=udp"), format!("turn:{tcp}?transport=tcp")] {
+    let mail = tcp_server(|mut stream| {
+        let _ = stream.write_all(b"220 mail.example ESMTP\r\n");
+        until_it_ends(stream);
+    });
+    let over = [(at, "udp"), (tcp, "tcp"), (mail, "tcp")];
+    for url in over.map(|(at, transport)| format!("turn:{at}?transport={transport}")) {
         let found = measured(&mut for_a_second(&url));
         assert_eq!((found.failure(), found.code), ("wrong_protocol", Some(69)), "{url}: {found:?}");
     }

@@ -178,7 +178,7 @@ async fn through(
         Ok::<_, TargetFailure>(End { link, client, allocation })
     };
     // A user may have one address alone: it is its own peer then.
-    let mut b = unless(stop, second).await?.ok();
+    let mut b = unless(stop, second).await.flatten().ok();
     way.relayed_by = Value::exact(if b.is_some() { "pair" } else { "self" }.to_owned());
     let result = audio(way, &mut a, b.as_mut(), plan, clock, stop).await;
     for end in [Some(&mut a), b.as_mut()].into_iter().flatten() {
@@ -322,7 +322,9 @@ fn reason(why: Why) -> TargetFailure {
         Refusal::NoCredentials => return TargetFailure::RelayUserRequired,
         Refusal::WrongCredentials => return TargetFailure::RelayUserRefused,
         Refusal::Forbidden => return refused(&refusal.to_string()),
-        Refusal::Quota => "End other calls of this user, or ask whoever runs the relay to allow more.".to_owned(),
+        Refusal::Quota => {
+            "End other calls of this user, or ask whoever runs the relay to allow more.".to_owned()
+        }
         Refusal::Full => "Ask whoever runs the relay for more relay ports.".to_owned(),
         Refusal::Elsewhere(Some(other)) => format!("Measure turn:{other} instead."),
         _ => "Ask whoever runs the relay why.".to_owned(),

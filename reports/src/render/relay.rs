@@ -25,9 +25,7 @@ const FIGURES: [Figure; 19] = [
         relayed(way, |audio| p50(&audio.rtt_ms))
     }),
     ("Audio, round trip, p95", "the same, p95", false, |way| relayed(way, |audio| p95(&audio.rtt_ms))),
-    ("Audio lost, there or back", "loss_ratio", false, |way| {
-        relayed(way, |audio| share(&audio.loss_ratio))
-    }),
+    ("Audio lost, there or back", "loss_ratio", false, |way| relayed(way, |audio| share(&audio.loss_ratio))),
     ("Audio, delay variation, p95", "PDV (RFC 5481) of the round trip, p95", false, |way| {
         relayed(way, |audio| p95(&audio.pdv_ms))
     }),
@@ -78,7 +76,8 @@ fn row(turn: &TurnDetails, &(name, exact, full_only, of): &Figure) -> Option<Row
     let cells: Vec<Option<Cell>> = cells.collect();
     cells.iter().any(Option::is_some).then(|| {
         let ways = turn.transports.iter().zip(cells);
-        let ways = ways.map(|(way, cell)| (head(way), cell.unwrap_or_else(|| Cell::bare(NOTHING.to_owned()))));
+        let ways =
+            ways.map(|(way, cell)| (head(way), cell.unwrap_or_else(|| Cell::bare(NOTHING.to_owned()))));
         Row { name: name.to_owned(), exact, found: Found::PerWay(ways.collect()), full_only }
     })
 }

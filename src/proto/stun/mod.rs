@@ -17,7 +17,7 @@ use ring::hmac;
 pub const PORT: u16 = 3478;
 
 /// What tells STUN from anything else (section 5).
-const MAGIC_COOKIE: u32 = 0x2112_A442;
+pub(super) const MAGIC_COOKIE: u32 = 0x2112_A442;
 const HEADER: usize = 20;
 /// XORed into FINGERPRINT (section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;

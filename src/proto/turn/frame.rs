@@ -1,5 +1,8 @@
 //! Channel data (RFC 8656 section 12), and where messages begin and end in a stream.
 
+use super::FIRST_CHANNEL;
+use crate::proto::stun::MAGIC_COOKIE;
+
 /// The longest piece that a stream may hold: the longest STUN message and channel data both fit.
 const LONGEST: usize = 20 + 0xFFFF + 3;
 
@@ -42,7 +45,7 @@ pub fn write_channel_data(channel: u16, data: &[u8], padded: bool) -> Vec<u8> {
     octets
 }
 
-/// Cuts a stream into its pieces.
+/// Cuts a stream into its pieces. Of channels only [`FIRST_CHANNEL`] is known: `HTTP` would be one, too.
 #[derive(Debug, Default)]
 pub struct Deframer(Vec<u8>);
 
@@ -60,9 +63,10 @@ impl Deframer {
     pub fn pop(&mut self) -> Result<Option<Piece>, NotTurn> {
         let Some([b0, b1, l0, l1]) = self.0.first_chunk::<4>() else { return Ok(None) };
         let (kind, length) = (u16::from_be_bytes([*b0, *b1]), usize::from(u16::from_be_bytes([*l0, *l1])));
+        let mut cookie = self.0.iter().skip(4).zip(MAGIC_COOKIE.to_be_bytes());
         let (stun, whole) = match kind {
-            0..0x4000 if length % 4 == 0 => (true, 20 + length),
-            0x4000..0x5000 => (false, (4 + length).next_multiple_of(4)),
+            0..0x4000 if length % 4 == 0 && cookie.all(|(a, b)| *a == b) => (true, 20 + length),
+            FIRST_CHANNEL => (false, (4 + length).next_multiple_of(4)),
             _ => return Err(NotTurn),
         };
         if whole > LONGEST {

@@ -109,8 +109,11 @@ fn a_stream_is_cut_where_its_pieces_end() {
         pieces.extend(deframer.pop().unwrap());
     }
     assert_eq!(pieces, [Piece::Data(FIRST_CHANNEL, b"hello".to_vec()), Piece::Stun(request)]);
-    deframer.push(b"HTTP/1.1 400 Bad Request");
-    assert_eq!(deframer.pop(), Err(NotTurn));
+    for foreign in ["HTTP/1.1 400 Bad Request", "220 mail.example ESMTP", "SSH-2.0"] {
+        let mut deframer = Deframer::default();
+        deframer.push(foreign.as_bytes());
+        assert_eq!(deframer.pop(), Err(NotTurn), "{foreign}");
+    }
 }
 
 proptest! {

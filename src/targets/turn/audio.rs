@@ -102,12 +102,12 @@ pub(super) async fn relay(
     let start = clock.now();
     let due =
         |number: usize| start + plan.interval * i64::try_from(number).unwrap_or(i64::MAX / 1_000_000_000);
-    let mut next = 0;
+    let (mut next, mut ends) = (0, start + plan.patience);
     loop {
         if next >= count && there.is_whole() && (b.is_none() || back.is_whole()) {
             return false;
         }
-        let wake = if next < count { due(next) } else { due(count.saturating_sub(1)) + plan.patience };
+        let wake = if next < count { due(next) } else { ends };
         tokio::select! {
             biased;
             () = stop.cancelled() => return true,
@@ -136,6 +136,8 @@ pub(super) async fn relay(
                     return false;
                 }
                 next += 1;
+                // Later than it was due, perhaps: the last packet has its whole time, too.
+                ends = clock.now() + plan.patience;
             }
         }
     }

@@ -13,7 +13,8 @@ pub(super) fn rows(page: &mut Page, rows: &[Row]) {
     let per_direction = rows.iter().any(|row| matches!(row.found, Found::PerDirection(..)));
     let columns = Columns::fit(page.width, rows);
     if let Some(ways) = rows.iter().find_map(ways).filter(|_| columns.side_by_side) {
-        let heads: Vec<_> = ways.iter().map(|(head, _)| vec![Line::new().with(Look::Quiet, head.as_str())]).collect();
+        let heads: Vec<_> =
+            ways.iter().map(|(head, _)| vec![Line::new().with(Look::Quiet, head.as_str())]).collect();
         beside(page, &columns, "", &heads);
     }
     if per_direction && columns.side_by_side {
