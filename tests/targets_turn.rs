@@ -87,13 +87,9 @@ fn audio_goes_through_coturn_over_udp_tcp_and_tls_side_by_side() {
     assert_eq!(way(&found, "tls")["security"]["verified"]["value"], true);
     // One table, a column a way.
     let port = coturn.at.port();
-    let head =
-        found.shown().lines().find(|line| line.contains(&format!("UDP, port {port}"))).map(str::to_owned);
+    let head = found.shown().lines().find(|line| line.contains(&format!("UDP {port}"))).map(str::to_owned);
     let head = head.unwrap_or_else(|| panic!("no table: {}", found.shown()));
-    assert!(
-        head.contains(&format!("TCP, port {port}")) && head.contains(&format!("TLS, port {port}")),
-        "{head}"
-    );
+    assert!(head.contains(&format!("TCP {port}")) && head.contains(&format!("TLS {port}")), "{head}");
 }
 
 #[test]
@@ -172,6 +168,16 @@ fn a_certificate_that_ended_is_a_finding_and_blocks_a_call() {
     let checked = check(&[&url], &coturn, PASSWORD, Some(&authority));
     assert_eq!(checked.code, Some(2), "{checked:?}");
     assert!(causes(&checked).contains(&"certificate_expired"), "{checked:?}");
+    // Where UDP works, the call does not depend on it.
+    let beside = check(&[&format!("turn:{}", coturn.at)], &coturn, PASSWORD, Some(&authority));
+    let states: Vec<&Value> = beside.report["verdict"]["causes"].as_array().map_or(Vec::new(), |causes| {
+        causes
+            .iter()
+            .filter(|cause| cause["code"] == "certificate_expired")
+            .map(|cause| &cause["state"])
+            .collect()
+    });
+    assert_eq!(states, ["ready"], "{beside:?}");
 }
 
 /// Checks these with a quick check of audio.

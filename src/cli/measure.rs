@@ -111,12 +111,12 @@ fn announcement(plans: &[ProbePlan]) -> String {
             "Publishing silence and a still picture to {}, about 0.7 Mbit/s. This takes up to {seconds} s once they flow.",
             plan.target
         ),
+        [plan] if plan.target.kind.is_relay() && plan.turn.is_some() => format!(
+            "Sending audio through {}, each way that there is. This takes up to {seconds} s once it answers.",
+            plan.target
+        ),
         [plan] if plan.target.kind.is_relay() => {
-            let what = match plan.turn {
-                Some(_) => "sending audio through it",
-                None => "to its first answer alone, since no user name was given",
-            };
-            format!("Asking {}, {what}. This takes up to {seconds} s once it answers.", plan.target)
+            format!("Asking {} for its first answer alone, since no user name was given.", plan.target)
         }
         [plan] => {
             let ms = plan.interval.as_ms();

@@ -4,7 +4,7 @@
 mod allocate;
 mod audio;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -51,15 +51,14 @@ pub async fn measure(
     let addresses = addresses_unless(stop, &plan.target.host, plan.target.port).await?;
     let mut failure = TargetFailure::NoNetwork;
     for server in addresses {
-        let each = |&(transport, port): &(&'static str, u16)| {
-            way(transport, SocketAddr::new(server.ip(), port), plan, clock, stop)
-        };
         let asked = transports(plan);
-        let mut ways = join_all(asked.iter().map(each)).await;
+        let mut ways = together(&asked, server.ip(), plan, clock, stop).await;
         // Whom few addresses are allowed to has them one way after the other.
         if ways.iter().any(|way| way.allocate_ms.measured().is_some()) {
-            for (way, transport) in ways.iter_mut().zip(&asked).filter(|(way, _)| is_quota(way)) {
-                *way = each(transport).await;
+            for (way, alone) in ways.iter_mut().zip(asked.chunks(1)).filter(|(way, _)| is_quota(way)) {
+                for again in together(alone, server.ip(), plan, clock, stop).await {
+                    *way = again;
+                }
             }
         }
         for trips in ways.iter().flat_map(|way| [&way.relayed, &way.relayed_back]).flatten() {
@@ -131,20 +130,28 @@ fn blank(transport: &str, server: SocketAddr) -> TurnTransport {
     }
 }
 
-/// Measures one transport. What went wrong is in what it returns.
-async fn way(
-    transport: &'static str,
-    server: SocketAddr,
+/// Measures these ways to a server, step by step together: connections are made and keys agreed on before the first request leaves, and
+/// all addresses are there before the first packet of audio. So no way's figures hold the work of another's handshake. What went wrong is in
+/// what it returns.
+async fn together(
+    ways: &[(&'static str, u16)],
+    server: IpAddr,
     plan: &ProbePlan,
     clock: Clock,
     stop: &CancellationToken,
-) -> TurnTransport {
-    let mut way = blank(transport, server);
-    if let Err(failure) = through(&mut way, server, plan, clock, stop).await {
-        way.failure = Some(failure);
-    }
-    way
+) -> Vec<TurnTransport> {
+    let opened = ways.iter().map(|(transport, port)| {
+        let told = blank(transport, SocketAddr::new(server, *port));
+        open_both(told, SocketAddr::new(server, *port), plan, clock, stop)
+    });
+    let opened = join_all(opened).await;
+    let allocated = opened.into_iter().map(|(told, links)| allocated(told, links, plan, clock, stop));
+    let allocated = join_all(allocated).await;
+    join_all(allocated.into_iter().map(|(told, ends)| relayed(told, ends, plan, clock, stop))).await
 }
+
+/// The links of both ends. The second is only there where it could be opened, too.
+struct Links(Link, Option<Link>);
 
 /// One end: a link with its allocation.
 struct End {
@@ -153,39 +160,71 @@ struct End {
     allocation: Allocation,
 }
 
-async fn through(
-    way: &mut TurnTransport,
+/// A step's outcome, or none with the reason told.
+fn settled<T>(mut told: TurnTransport, outcome: Result<T, TargetFailure>) -> (TurnTransport, Option<T>) {
+    let outcome = outcome.map_err(|failure| told.failure = Some(failure)).ok();
+    (told, outcome)
+}
+
+async fn open_both(
+    mut told: TurnTransport,
     server: SocketAddr,
     plan: &ProbePlan,
     clock: Clock,
     stop: &CancellationToken,
-) -> Result<(), TargetFailure> {
-    let patience = plan.patience.to_duration();
-    let opened = clock.now();
-    let (link, security) = unless(stop, open(&way.transport, server, plan, clock)).await??;
-    way.security = security;
-    way.setup_ms = match link.is_stream() {
-        true => exact_ms(clock.now() - opened),
-        false => Value::not_tested("UDP needs no connection"),
+) -> (TurnTransport, Option<Links>) {
+    let begun = clock.now();
+    let first = match unless(stop, open(&told.transport, server, plan, clock)).await.flatten() {
+        Ok((link, security)) => {
+            told.security = security;
+            told.setup_ms = match link.is_stream() {
+                true => exact_ms(clock.now() - begun),
+                false => Value::not_tested("UDP needs no connection"),
+            };
+            link
+        }
+        Err(failure) => return settled(told, Err(failure)),
     };
-    let mut a = unless(stop, allocate(way, link, plan, clock)).await??;
+    let second = unless(stop, open(&told.transport, server, plan, clock)).await.flatten();
+    (told, Some(Links(first, second.ok().map(|(link, _)| link))))
+}
+
+async fn allocated(
+    mut told: TurnTransport,
+    links: Option<Links>,
+    plan: &ProbePlan,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> (TurnTransport, Option<(End, Option<Link>)>) {
+    let Some(Links(first, second)) = links else { return (told, None) };
+    let end = unless(stop, allocate(&mut told, first, plan, clock)).await.flatten();
+    settled(told, end.map(|end| (end, second)))
+}
+
+async fn relayed(
+    mut told: TurnTransport,
+    ends: Option<(End, Option<Link>)>,
+    plan: &ProbePlan,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> TurnTransport {
+    let Some((mut a, second)) = ends else { return told };
     let second = async {
-        let (mut link, _) = open(&way.transport, server, plan, clock).await?;
+        let mut link = second?;
         let mut client = Client::new(plan.turn.clone());
-        let asked = ask(&mut link, &mut client, Ask::Allocate, clock, patience).await;
-        let asked = asked.map_err(|unasked| reason(unasked.why))?;
-        let allocation = asked.allocation.ok_or_else(|| reason(Why::Refused(Refusal::Malformed)))?;
-        Ok::<_, TargetFailure>(End { link, client, allocation })
+        let asked = ask(&mut link, &mut client, Ask::Allocate, clock, plan.patience.to_duration()).await;
+        let allocation = asked.ok()?.allocation?;
+        Some(End { link, client, allocation })
     };
     // A user may have one address alone: it is its own peer then.
-    let mut b = unless(stop, second).await.flatten().ok();
-    way.relayed_by = Value::exact(if b.is_some() { "pair" } else { "self" }.to_owned());
-    let result = audio(way, &mut a, b.as_mut(), plan, clock, stop).await;
+    let mut b = unless(stop, second).await.ok().flatten();
+    told.relayed_by = Value::exact(if b.is_some() { "pair" } else { "self" }.to_owned());
+    let outcome = audio(&mut told, &mut a, b.as_mut(), plan, clock, stop).await;
     for end in [Some(&mut a), b.as_mut()].into_iter().flatten() {
         // The server forgets it by itself if this is lost.
         let _ = ask(&mut end.link, &mut end.client, Ask::Refresh(0), clock, GOODBYE).await;
     }
-    result
+    settled(told, outcome).0
 }
 
 /// The first allocation, whose times are told.

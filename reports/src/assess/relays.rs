@@ -35,6 +35,11 @@ pub(super) fn causes(told: &Told<'_>, turn: &TurnDetails) -> Vec<Cause> {
     lost.into_iter().chain(closed).chain(alone).collect()
 }
 
+/// Whether a call goes another way than the one with the certificate.
+pub(super) fn goes_without_tls(turn: &TurnDetails) -> bool {
+    turn.transports.iter().any(|way| way.failure.is_none() && way.transport != "tls")
+}
+
 /// Why a way does not work, unless somebody ended it.
 fn failed(way: &TurnTransport) -> Option<&TargetFailure> {
     way.failure.as_ref().filter(|why| **why != TargetFailure::Interrupted)

@@ -34,7 +34,13 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
         // Those with samples are judged by them, and hosts answer echo requests at their leisure.
         _ => Vec::new(),
     };
-    causes.extend(details.security().into_iter().flat_map(|security| told.certificate(security)));
+    let mut shown: Vec<Cause> =
+        details.security().into_iter().flat_map(|security| told.certificate(security)).collect();
+    if matches!(details, Details::Turn(turn) if relays::goes_without_tls(turn)) {
+        // Worth knowing, and nothing that the call depends on.
+        shown.iter_mut().for_each(|cause| cause.state = State::Ready);
+    }
+    causes.extend(shown);
     causes
 }
 

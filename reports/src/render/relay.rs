@@ -63,7 +63,8 @@ pub(super) fn turn(turn: &TurnDetails) -> Vec<Row> {
     let mut rows: Vec<Row> = FIGURES.iter().filter_map(|figure| row(turn, figure)).collect();
     if let Some(security) = turn.transports.iter().find_map(|way| way.security.as_ref()) {
         rows.extend(services::verdict(security));
-        rows.extend(services::security(security));
+        // TURN has no protocol to agree on but itself.
+        rows.extend(services::security(security).into_iter().filter(|row| row.name != "Protocol agreed on"));
     }
     rows
 }
@@ -82,14 +83,17 @@ fn row(turn: &TurnDetails, &(name, exact, full_only, of): &Figure) -> Option<Row
     })
 }
 
-/// `TLS, port 5349`.
+/// `TLS 5349`.
 fn head(way: &TurnTransport) -> String {
     let port = way.address.rsplit(':').next().unwrap_or_default();
-    format!("{}, port {}", way.transport.to_uppercase(), words::clean(port))
+    format!("{} {}", way.transport.to_uppercase(), words::clean(port))
 }
 
 fn result(way: &TurnTransport) -> String {
     match &way.failure {
+        None if way.security.as_ref().is_some_and(|security| security.verified.fact() == Some(&false)) => {
+            "works; its certificate does not hold".to_owned()
+        }
         None if way.relayed.is_some() => "works".to_owned(),
         None => "gives an address".to_owned(),
         // In the words of who knows, else in ours.
