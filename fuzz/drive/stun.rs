@@ -1,11 +1,13 @@
 use std::net::SocketAddr;
 
+use greenroom::address::Credentials;
 use greenroom::proto::machine::{Arrival, Machine as _};
 use greenroom::proto::stun::prober::{Prober, ProberConfig};
 use greenroom::proto::stun::{Message, TransactionId};
+use greenroom::proto::turn::{Ask, Client, Deframer, channel_data};
 use greenroom_reports::units::Micros;
 
-/// Reads the input as a STUN message, and hands it to a prober as an answer to a question of its own.
+/// Reads the input as a STUN message, as what a TURN server sends, and hands it to a prober as an answer to a question of its own.
 pub(crate) fn drive(data: &[u8]) {
     if let Ok(message) = Message::parse(data) {
         let _ = (message.mapped_address(), message.error_code(), message.software());
@@ -14,6 +16,7 @@ pub(crate) fn drive(data: &[u8]) {
     let server = SocketAddr::from(([192, 0, 2, 1], 3478));
     // The transaction of the input, so that it gets as far as an answer can.
     let id = data.get(8..20).and_then(|id| id.try_into().ok()).map_or(TransactionId([0; 12]), TransactionId);
+    relay(id, data);
     let mut prober = Prober::new(ProberConfig {
         server,
         ids: vec![id],
@@ -29,4 +32,19 @@ pub(crate) fn drive(data: &[u8]) {
     prober.handle_datagram(at, &arrival, data);
     assert_eq!(prober.exchanges().len(), 1);
     assert!(prober.seen().software.as_ref().is_none_or(|name| name.chars().count() <= 127));
+}
+
+/// As what a TURN server sends, in datagrams and in a stream.
+fn relay(id: TransactionId, data: &[u8]) {
+    let mut client = Client::new(Credentials::new("user", "password"));
+    for ask in [Ask::Allocate, Ask::Refresh(0), Ask::CreatePermission(([192, 0, 2, 1], 1).into())] {
+        if let Ok(message) = Message::parse(data) {
+            let _ = client.answer(ask, id, &message);
+        }
+        assert!(Message::parse(&client.request(ask, id)).is_ok());
+    }
+    let _ = channel_data(data);
+    let mut deframer = Deframer::default();
+    deframer.push(data);
+    while let Ok(Some(_)) = deframer.pop() {}
 }

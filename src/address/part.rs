@@ -23,8 +23,29 @@ pub enum Part {
         /// Its path, `/` where none was written.
         path: String,
     },
+    /// A relay, over one transport alone where one is named (RFC 7065).
+    Relay(Option<Transport>),
     /// A question to name servers; the host is the name asked for.
     Question(Question),
+}
+
+/// What a relay is reached over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A connection; of `turns:` one with TLS.
+    Tcp,
+}
+
+impl Transport {
+    /// Its name in URLs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// What a certificate is expected to be.
@@ -77,6 +98,30 @@ impl RecordType {
 
 const SCHEME: &str = "dns:";
 const QUERY: &str = "type=";
+
+/// Whether the query of this text names the transport of a relay and holds nothing else: no secret.
+pub(super) fn is_transport(text: &str) -> bool {
+    let Some((before, query)) = text.split_once('?') else { return false };
+    (begins_with(before, "turn:") || begins_with(before, "turns:")) && transport_of(query).is_some()
+}
+
+fn transport_of(query: &str) -> Option<Transport> {
+    let (name, value) = query.split_once('=')?;
+    let known = [Transport::Udp, Transport::Tcp];
+    let found = known.into_iter().find(|transport| value.eq_ignore_ascii_case(transport.name()));
+    found.filter(|_| name.eq_ignore_ascii_case("transport"))
+}
+
+/// Takes the transport off what stands behind the scheme. `turns:` over UDP would be DTLS, which is not spoken here.
+pub(super) fn transport(kind: OtherKind, rest: &str) -> Result<(&str, Option<Transport>), TargetUrlError> {
+    let Some((rest, query)) = rest.split_once('?').filter(|_| kind.is_relay()) else {
+        return Ok((rest, None));
+    };
+    match transport_of(query) {
+        Some(Transport::Udp) if kind == OtherKind::Turns => Err(TargetUrlError::Behind { form: kind.form() }),
+        found => Ok((rest, found)),
+    }
+}
 
 /// Whether the query of this text is one of a question to name servers and holds nothing but types: no secret.
 pub(super) fn is_question(text: &str) -> bool {

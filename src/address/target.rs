@@ -53,11 +53,15 @@ pub enum OtherKind {
     Icmp,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
+    /// A TURN server over UDP and TCP.
+    Turn,
+    /// A TURN server over TLS.
+    Turns,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -69,6 +73,8 @@ impl OtherKind {
         Self::Quic,
         Self::Icmp,
         Self::Whip,
+        Self::Turn,
+        Self::Turns,
     ];
 
     /// Its name in URLs and reports.
@@ -85,13 +91,16 @@ impl OtherKind {
             Self::Quic => "quic",
             Self::Icmp => "icmp",
             Self::Whip => "whip",
+            Self::Turn => "turn",
+            Self::Turns => "turns",
         }
     }
 
     /// The port where none is written. `None`: one must be written.
     pub const fn default_port(self) -> Option<u16> {
         match self {
-            Self::Stun => Some(3478),
+            Self::Stun | Self::Turn => Some(3478),
+            Self::Turns => Some(5349),
             Self::Stamp => Some(862),
             Self::Dns => Some(53),
             Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip => Some(443),
@@ -116,12 +125,19 @@ impl OtherKind {
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
+            Self::Turn => "turn:HOST[:PORT][?transport=udp|tcp]",
+            Self::Turns => "turns:HOST[:PORT][?transport=tcp]",
         }
     }
 
     /// Whether it shows a certificate, of which something may be expected.
     pub(super) const fn has_certificate(self) -> bool {
         matches!(self, Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip)
+    }
+
+    /// Whether it relays (RFC 7065).
+    pub const fn is_relay(self) -> bool {
+        matches!(self, Self::Turn | Self::Turns)
     }
 
     /// Whether its URL has a path.
@@ -196,7 +212,7 @@ impl FromStr for TargetUrl {
     fn from_str(text: &str) -> Result<Self, TargetUrlError> {
         // Looked for first and everywhere, so that no other message repeats a secret. Of a name's types a query may speak, and
         // of nothing else.
-        let query = text.split_once('?').filter(|_| !part::is_question(text));
+        let query = text.split_once('?').filter(|_| !part::is_question(text) && !part::is_transport(text));
         if text.contains('@') || query.is_some() {
             return Err(UrlError::Secret.into());
         }
@@ -254,6 +270,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         Some(_) => return Err(TargetUrlError::Behind { form: kind.form() }),
         None => (rest, None),
     };
+    let (rest, transport) = part::transport(kind, rest)?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (authority, path) = match rest.find('/') {
         Some(at) => rest.split_at(at),
@@ -271,6 +288,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
     let part = match kind.has_certificate() {
         true if is_plain => part::plain(&host, path, expected.is_some())?,
         true => Part::Service { path: part::path(path)?, expected },
+        false if kind.is_relay() => Part::Relay(transport),
         false => Part::None,
     };
     Ok(TargetUrl::Other(OtherUrl { kind, host, port, part }))
@@ -299,6 +317,7 @@ impl fmt::Display for OtherUrl {
         }
         match &self.part {
             Part::Service { path, .. } | Part::Plain { path } if path != "/" => f.write_str(path),
+            Part::Relay(Some(transport)) => write!(f, "?transport={}", transport.name()),
             _ => Ok(()),
         }
     }
@@ -354,6 +373,9 @@ mod tests {
             ("dns://192.0.2.53/probe.example", "dns://192.0.2.53/probe.example"),
             ("dns://[2001:db8::53]:5353/probe.example", "dns://[2001:db8::53]:5353/probe.example"),
             ("dns:probe.example?type=aaaa", "dns:probe.example?type=AAAA"),
+            ("turn:probe.example", "turn:probe.example"),
+            ("turn:probe.example:3478?transport=UDP", "turn:probe.example?transport=udp"),
+            ("turns:[::1]:443?transport=tcp", "turns:[::1]:443?transport=tcp"),
             ("dns:probe.example?TYPE=A,HTTPS,A", "dns:probe.example?type=A,HTTPS"),
         ] {
             let url = parse(text).unwrap();
@@ -392,6 +414,10 @@ mod tests {
             "dns:probe.example?type=A&key=hunter2",
             "dns:probe.example?type=A?hunter2",
             "dns:probe.example?type=hunter2",
+            "turn:hunter2@probe.example",
+            "turn:probe.example?transport=hunter2",
+            "turn:probe.example?transport=udp&key=hunter2",
+            "stun:probe.example?transport=udp&hunter2",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::Secret.into(), "{text}");

@@ -117,6 +117,11 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) profile: Option<String>,
 
+    /// File with the user name (first line) and the password (second line) for a TURN server; or set
+    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) turn_user_file: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
@@ -144,7 +149,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
-    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH
+    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH, turn:HOST, turns:HOST
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 
@@ -167,7 +172,7 @@ pub(crate) struct MeasureArgs {
     pub(crate) duration: Micros,
 
     /// From question to question, for a target that is no Greenroom endpoint: as often as its kind allows or less often
-    /// [default: 20ms for STAMP, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
+    /// [default: 20ms for STAMP and TURN, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) interval: Option<Micros>,
 
@@ -175,6 +180,10 @@ pub(crate) struct MeasureArgs {
     /// proved who it is
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) whip_token_file: Option<PathBuf>,
+    /// File with the user name (first line) and the password (second line) for a TURN server; or set
+    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) turn_user_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use greenroom_reports::schema::{DeviceKind, Report, State};
@@ -14,7 +15,7 @@ use super::args::{CheckArgs, Global};
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
-use super::targets::Named;
+use super::targets::{Named, refuse_idle_turn_user};
 use super::{block_on, history as history_view, output};
 use crate::address::OtherKind;
 use crate::check::{self, Also, Beside, Watch};
@@ -32,13 +33,14 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
+    refuse_idle_turn_user(&named, args.turn_user_file.as_deref())?;
     args.output.check_writable()?;
     let upload = upload_of(args.key_file.is_some(), &settings)?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
     }
-    let also = Also { pick_best: args.pick_best, ..also(&plan, &named)? };
+    let also = Also { pick_best: args.pick_best, ..also(&plan, &named, args.turn_user_file.as_deref())? };
     let beside = beside(&settings);
     announce(&plan, &also, global);
     announce_devices(&beside, global);
@@ -95,14 +97,15 @@ pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
 }
 
 /// What is measured beside the plan's own endpoint.
-pub(super) fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
+pub(super) fn also(plan: &Plan, named: &Named, turn_user_file: Option<&Path>) -> Result<Also, CliError> {
     let others = named.others.iter().map(|target| {
         let planned = plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string()))?;
         let token = match target.kind {
             OtherKind::Whip => settings::whip_token(None, &settings::process_env)?,
             _ => None,
         };
-        Ok::<_, CliError>(ProbePlan { token, ..planned })
+        let turn = settings::turn_user(target, turn_user_file)?;
+        Ok::<_, CliError>(ProbePlan { token, turn, ..planned })
     });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
 }

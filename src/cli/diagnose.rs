@@ -12,7 +12,7 @@ use greenroom_reports::schema::{Kind, Mode, Report, Use};
 use super::args::{Global, NetworkArgs};
 use super::exit::{CliError, Exit};
 use super::settings::{self, Layer, Settings, TokenSource};
-use super::targets::Named;
+use super::targets::{Named, refuse_idle_turn_user};
 use super::{check, output, report, values};
 use crate::address::{Host, TargetUrl, Token};
 use crate::bundle::{self, SUFFIX};
@@ -39,6 +39,10 @@ pub(crate) struct DiagnoseArgs {
 
     #[command(flatten)]
     network: NetworkArgs,
+
+    /// File with the user and the password of a TURN server; docs/TARGETS.md says how
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    turn_user_file: Option<PathBuf>,
 
     /// Write to this file [default: greenroom-CODE.greenroom.zip, here]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "File")]
@@ -80,13 +84,14 @@ pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError
     let named = Named::read(&args.targets)?;
     let settings = settings::resolve(args.layer(&named)?, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
+    refuse_idle_turn_user(&named, args.turn_user_file.as_deref())?;
     let named = with_names(named, &settings);
     let recipient = args.recipient(&settings)?;
     if let Some(file) = &args.file {
         output::check_writable(file)?;
     }
     let plan = check::plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
-    let also = check::also(&plan, &named)?;
+    let also = check::also(&plan, &named, args.turn_user_file.as_deref())?;
     let beside = check::beside(&settings);
     check::announce(&plan, &also, global);
     check::announce_devices(&beside, global);

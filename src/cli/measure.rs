@@ -8,8 +8,8 @@ use greenroom_reports::verdict::words::series;
 use super::args::{Global, MeasureArgs};
 use super::check;
 use super::exit::{CliError, Exit};
-use super::settings;
-use super::targets::Named;
+use super::settings::{self, turn_user};
+use super::targets::{Named, refuse_idle_turn_user};
 use super::values::TrafficItem;
 use crate::address::OtherKind;
 use crate::check::{Also, Beside, probe_all};
@@ -23,7 +23,7 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     if args.interval.is_some() && named.others.is_empty() {
         return Err(CliError::Usage("--interval is for targets that are no Greenroom endpoint".to_owned()));
     }
-    refuse_idle_token(&named, args)?;
+    refuse_idle_secrets(&named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
@@ -57,7 +57,7 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
             "{flag} is for Greenroom endpoints alone, which {are} {verb} not"
         )));
     }
-    refuse_idle_token(named, args)?;
+    refuse_idle_secrets(named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
@@ -73,13 +73,13 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
     Ok(exit_of(&report, interrupted))
 }
 
-/// A token that nobody would be shown.
-fn refuse_idle_token(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
+/// Secrets that nobody would be shown.
+fn refuse_idle_secrets(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
     let idle = !named.others.iter().any(|target| target.kind == OtherKind::Whip);
     if args.whip_token_file.is_some() && idle {
         return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
     }
-    Ok(())
+    refuse_idle_turn_user(named, args.turn_user_file.as_deref())
 }
 
 /// How each of them is asked.
@@ -96,6 +96,7 @@ fn plans(named: &Named, args: &MeasureArgs, interface: Option<&String>) -> Resul
                 }
                 _ => None,
             },
+            turn: turn_user(target, args.turn_user_file.as_deref())?,
         };
         plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))
     });
@@ -110,6 +111,13 @@ fn announcement(plans: &[ProbePlan]) -> String {
             "Publishing silence and a still picture to {}, about 0.7 Mbit/s. This takes up to {seconds} s once they flow.",
             plan.target
         ),
+        [plan] if plan.target.kind.is_relay() && plan.turn.is_some() => format!(
+            "Sending audio through {}, each way that there is. This takes up to {seconds} s once it answers.",
+            plan.target
+        ),
+        [plan] if plan.target.kind.is_relay() => {
+            format!("Asking {} for its first answer alone, since no user name was given.", plan.target)
+        }
         [plan] => {
             let ms = plan.interval.as_ms();
             format!(

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::exit::CliError;
 use super::values;
-use crate::address::{TargetUrl, TargetUrlError};
+use crate::address::{Credentials, OtherUrl, TargetUrl, TargetUrlError};
 use crate::history;
 use crate::net::upload::{UploadUrl, UploadUrlError};
 use crate::plan::{EndpointUrl, Token};
@@ -282,6 +282,48 @@ pub(crate) fn whip_token(file: Option<&Path>, env: Env<'_>) -> Result<Option<Tok
         .into_string()
         .map_err(|_| CliError::Usage("GREENROOM_WHIP_TOKEN is not valid text (UTF-8)".to_owned()))?;
     Ok(Token::new(text.trim()))
+}
+
+/// Who this computer is to a TURN server: of a file, else of the environment. `None` for any other target, or where nothing says so.
+///
+/// # Errors
+///
+/// [`CliError`] when the file cannot be read or lacks one of its two lines, or one variable is set without the other.
+pub(crate) fn turn_user(target: &OtherUrl, file: Option<&Path>) -> Result<Option<Credentials>, CliError> {
+    if !target.kind.is_relay() {
+        return Ok(None);
+    }
+    match file {
+        Some(path) => turn_user_of(path).map(Some),
+        None => turn_user_by(&process_env),
+    }
+}
+
+/// Nothing of the content is repeated in a message.
+fn turn_user_of(path: &Path) -> Result<Credentials, CliError> {
+    let text = fs::read_to_string(path).map_err(|error| CliError::input(path, &error))?;
+    let mut lines = text.lines();
+    let (name, password) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    Credentials::new(name, password).ok_or_else(|| {
+        CliError::input(path, &"the first line must be the user name and the second the password")
+    })
+}
+
+fn turn_user_by(env: Env<'_>) -> Result<Option<Credentials>, CliError> {
+    let given = |name: &str| match env(name).map(OsString::into_string) {
+        Some(Err(_)) => Err(CliError::Usage(format!("{name} is not valid text (UTF-8)"))),
+        Some(Ok(value)) => Ok(Some(value)),
+        None => Ok(None),
+    };
+    match (given("GREENROOM_TURN_USERNAME")?, given("GREENROOM_TURN_PASSWORD")?) {
+        (None, None) => Ok(None),
+        (Some(name), Some(password)) => Credentials::new(name, password).map(Some).ok_or_else(|| {
+            CliError::Usage("GREENROOM_TURN_USERNAME is longer than a TURN user name can be".to_owned())
+        }),
+        _ => Err(CliError::Usage(
+            "set both GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD, or neither".to_owned(),
+        )),
+    }
 }
 
 /// A base directory (XDG Base Directory Specification: a relative one counts as unset).

@@ -1,5 +1,7 @@
 //! What is named on the command line to be measured.
 
+use std::path::Path;
+
 use super::exit::CliError;
 use crate::address::{EndpointUrl, OtherUrl, TargetUrl, TargetUrlError};
 
@@ -48,6 +50,19 @@ impl Named {
         let endpoints = self.endpoints.iter().map(ToString::to_string);
         endpoints.chain(self.others.iter().map(ToString::to_string)).collect()
     }
+}
+
+/// A user of TURN servers where none is named.
+///
+/// # Errors
+///
+/// [`CliError::Usage`] then: what nobody is shown was meant for somebody.
+pub(super) fn refuse_idle_turn_user(named: &Named, file: Option<&Path>) -> Result<(), CliError> {
+    let idle = !named.others.iter().any(|target| target.kind.is_relay());
+    if file.is_some() && idle {
+        return Err(CliError::Usage("--turn-user-file is for turn:HOST and turns:HOST alone".to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod link;
 pub mod name_servers;
 pub mod pacing;
 pub mod quic;
+pub mod relay;
 pub mod resolve;
 pub mod route;
 pub mod stamps;

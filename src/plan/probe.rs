@@ -7,7 +7,7 @@ use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
 use super::{LONGEST, Plan, PlanError, SHORTEST};
-use crate::address::{OtherKind, OtherUrl, Token};
+use crate::address::{Credentials, OtherKind, OtherUrl, Token};
 
 /// What is wanted of a run against something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct ProbeRequest {
     pub interface: Option<String>,
     /// What opens a server that media are published to.
     pub token: Option<Token>,
+    /// Who this computer is to a TURN server. `None`: nobody.
+    pub turn: Option<Credentials>,
 }
 
 /// What a run against something else is going to do.
@@ -41,6 +43,8 @@ pub struct ProbePlan {
     pub interface: Option<String>,
     /// What opens a server that media are published to.
     pub token: Option<Token>,
+    /// Who this computer is to a TURN server. Without it nothing is relayed.
+    pub turn: Option<Credentials>,
 }
 
 impl ProbePlan {
@@ -48,6 +52,8 @@ impl ProbePlan {
     pub const fn sends_media(&self) -> bool {
         match self.target.kind {
             OtherKind::Whip => true,
+            // Who has no user name there is told so, and nothing is relayed.
+            OtherKind::Turn | OtherKind::Turns => self.turn.is_some(),
             OtherKind::Stun
             | OtherKind::Stamp
             | OtherKind::Dns
@@ -84,13 +90,17 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         OtherKind::Whip => Micros::from_millis(20),
         // 250 a second: a reflector is there to be measured with.
         OtherKind::Stamp => Micros::from_millis(4),
+        // As often as audio is sent, and only by who has a user name there: nobody else gets an address.
+        OtherKind::Turn | OtherKind::Turns => Micros::from_millis(20),
     }
 }
 
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Turn | OtherKind::Turns => {
+            least_interval(kind)
+        }
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
@@ -129,6 +139,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         give_up: GIVE_UP,
         interface: request.interface.clone(),
         token: request.token.clone(),
+        turn: request.turn.clone(),
     })
 }
 
@@ -150,6 +161,7 @@ pub fn plan_beside(plan: &Plan, target: &OtherUrl) -> Result<ProbePlan, PlanErro
         interval: None,
         interface: plan.against.interface.clone(),
         token: None,
+        turn: None,
     })
 }
 
@@ -175,7 +187,7 @@ mod tests {
     fn request_to(url: &str, interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
         let Ok(TargetUrl::Other(target)) = url.parse() else { panic!("a target") };
         let interval = interval_ms.map(Micros::from_millis);
-        ProbeRequest { target, duration, interval, interface: None, token: None }
+        ProbeRequest { target, duration, interval, interface: None, token: None, turn: None }
     }
 
     #[test]
@@ -183,9 +195,9 @@ mod tests {
         let plan = plan_probe(&request(None, Micros::from_secs(10))).expect("within bounds");
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
-        for kind in
-            OtherKind::ALL.into_iter().filter(|kind| !matches!(kind, OtherKind::Stamp | OtherKind::Whip))
-        {
+        // Reflectors are there to be measured with, and the others only serve those whom they know.
+        let consent = [OtherKind::Stamp, OtherKind::Whip, OtherKind::Turn, OtherKind::Turns];
+        for kind in OtherKind::ALL.into_iter().filter(|kind| !consent.contains(kind)) {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }
         for interval in [49, 1, 0, -50] {

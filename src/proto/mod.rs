@@ -21,6 +21,7 @@
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 //! | [`icmp`] | ICMP echo (RFC 792, RFC 4443) as questions |
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
+//! | [`turn`] | TURN requests, their answers and channel data (RFC 8656) |
 
 pub mod admission;
 pub mod asking;
@@ -41,4 +42,5 @@ pub mod stun;
 mod testlink;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 mod window;

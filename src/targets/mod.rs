@@ -19,6 +19,7 @@ pub mod stamp;
 pub mod stun;
 pub mod tcp;
 pub mod tls;
+pub mod turn;
 pub mod whip;
 pub mod wss;
 
@@ -60,6 +61,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Turn | OtherKind::Turns => turn::measure(plan, clock, stop, &mut spent).await,
     };
     let blank = TargetMeta {
         url: plan.target.to_string(),

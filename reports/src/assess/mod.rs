@@ -11,6 +11,7 @@ mod limits;
 mod observed;
 mod placing;
 mod ranking;
+mod relays;
 mod report;
 mod reported;
 mod services;
@@ -245,6 +246,7 @@ impl<'a> Judged<'a> {
             let worsened = match cause.state {
                 State::Degraded => Judgement::DEGRADED,
                 State::Blocked => Judgement::BLOCKED,
+                State::Inconclusive => Judgement::OPEN,
                 _ => continue,
             };
             for use_ in &uses {

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::causes::worded;
 use super::limits::limits;
+use super::relays;
 use crate::schema::{
     Cause, CertificateFault, Connects, Details, DnsDetails, DnsOutcome, Estimate, FaultDirection,
     HttpsDetails, Interception, NameServer, NtpDetails, Place, RoundTrip, Security, State, StunDetails, Use,
@@ -29,23 +30,30 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
         Details::Ntp(ntp) => told.clock(ntp).into_iter().collect(),
         Details::Tcp(tcp) => told.connections(&tcp.connect).into_iter().collect(),
         Details::Tls(tls) => told.connections(&tls.connect).into_iter().collect(),
+        Details::Turn(turn) => relays::causes(&told, turn),
         // Those with samples are judged by them, and hosts answer echo requests at their leisure.
         _ => Vec::new(),
     };
-    causes.extend(details.security().into_iter().flat_map(|security| told.certificate(security)));
+    let mut shown: Vec<Cause> =
+        details.security().into_iter().flat_map(|security| told.certificate(security)).collect();
+    if matches!(details, Details::Turn(turn) if relays::goes_without_tls(turn)) {
+        // Worth knowing, and nothing that the call depends on.
+        shown.iter_mut().for_each(|cause| cause.state = State::Ready);
+    }
+    causes.extend(shown);
     causes
 }
 
 /// Whom it was told by, and what needs it.
-struct Told<'a> {
-    host: &'a str,
-    uses: &'a [Use],
+pub(super) struct Told<'a> {
+    pub(super) host: &'a str,
+    pub(super) uses: &'a [Use],
     /// What loss audio bears each way. `None`: the profile does not judge it.
     bearable: Option<&'a Band>,
 }
 
 impl Told<'_> {
-    fn cause(&self, code: &str, state: State, place: Place, params: &[(&str, Json)]) -> Cause {
+    pub(super) fn cause(&self, code: &str, state: State, place: Place, params: &[(&str, Json)]) -> Cause {
         let mut named = BTreeMap::from([("host".to_owned(), json!(self.host))]);
         named.extend(params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         Cause { state, place, uses: self.uses.to_vec(), ..worded(code, named) }
@@ -65,6 +73,11 @@ impl Told<'_> {
 
     /// Questions and answers lost, where each was sent once and nobody holds them back.
     fn round_trips(&self, round_trip: &RoundTrip) -> Option<Cause> {
+        self.lost("round_trips_lost", "questions were answered", round_trip)
+    }
+
+    /// More lost, there or back, than audio bears both ways together; `what` came back of what was sent.
+    pub(super) fn lost(&self, code: &str, what: &str, round_trip: &RoundTrip) -> Option<Cause> {
         let both_ways = |one_way: f64| 1.0 - (1.0 - one_way) * (1.0 - one_way);
         let band = self.bearable?;
         let (good, limit) = (both_ways(band.good), band.limit.map(both_ways));
@@ -84,12 +97,12 @@ impl Told<'_> {
             limit,
             margin: Some(value / good),
             evidence: vec![format!(
-                "{} of {n} questions were answered ({} to {} % lost at 95 %)",
+                "{} of {n} {what} ({} to {} % lost at 95 %)",
                 round_trip.answered,
                 plain(&json!(low * 100.0)),
                 plain(&json!(high.unwrap_or(1.0) * 100.0)),
             )],
-            ..self.cause("round_trips_lost", state, Place::Path, &[("percent", percent)])
+            ..self.cause(code, state, Place::Path, &[("percent", percent)])
         })
     }
 

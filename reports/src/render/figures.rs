@@ -26,6 +26,8 @@ pub(super) enum Found {
     Once(Cell),
     /// Up, then down.
     PerDirection(Cell, Cell),
+    /// One beside the other, each under what it is of.
+    PerWay(Vec<(String, Cell)>),
 }
 
 /// One figure as text.

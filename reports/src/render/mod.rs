@@ -16,6 +16,7 @@ mod figures;
 mod names;
 mod nearby;
 mod number;
+mod relay;
 mod services;
 mod whip;
 mod words;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::TurnDetails;
 use super::value::tidy;
 use super::{AddressTried, GatewayDetails, IcmpDetails, WhipDetails};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
@@ -38,6 +39,8 @@ pub enum Details {
     Quic(QuicDetails),
     /// A host that answers echo requests.
     Icmp(IcmpDetails),
+    /// A TURN server.
+    Turn(Box<TurnDetails>),
     /// The first router on the way to an endpoint.
     Gateway(Box<GatewayDetails>),
     /// A WebRTC server that media were published to.
@@ -64,6 +67,7 @@ impl Details {
             Self::Gateway(gateway) => Some(&gateway.round_trip),
             // Not by questions: by what the server reports of media.
             Self::Whip(_) => None,
+            Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
         }
     }
 
@@ -89,6 +93,7 @@ impl Details {
             Self::Wss(wss) => Some(&wss.security),
             Self::Quic(quic) => Some(&quic.security),
             Self::Whip(whip) => whip.security.measured(),
+            Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
             Self::Icmp(_) | Self::Gateway(_) => None,
         }

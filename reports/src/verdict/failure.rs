@@ -94,6 +94,19 @@ pub enum TargetFailure {
         /// What DTLS said.
         detail: String,
     },
+    /// The relay asks for a user name, and none was given.
+    RelayUserRequired,
+    /// The relay does not take this user name and password.
+    RelayUserRefused,
+    /// The relay gives no address.
+    RelayRefused {
+        /// What it said.
+        detail: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The relay gives an address, and nothing comes through it.
+    RelayForwardsNothing,
     /// Answers come from another address than the one asked, which programs do not take.
     AnswersFromElsewhere {
         /// That address.
@@ -181,6 +194,10 @@ impl TargetFailure {
             Self::UnusableAnswer { .. } => "unusable_answer",
             Self::MediaUnreachable { .. } => "media_unreachable",
             Self::MediaKeys { .. } => "media_keys",
+            Self::RelayUserRequired => "relay_user_required",
+            Self::RelayUserRefused => "relay_user_refused",
+            Self::RelayRefused { .. } => "relay_refused",
+            Self::RelayForwardsNothing => "relay_forwards_nothing",
             Self::AnswersFromElsewhere { .. } => "answers_from_elsewhere",
             Self::TlsUnverified { .. } => "tls_unverified",
             Self::Quota { .. } => "endpoint_full",
@@ -217,6 +234,10 @@ impl TargetFailure {
             | Self::BearerRefused { .. }
             | Self::PublishRefused { .. }
             | Self::UnusableAnswer { .. }
+            | Self::RelayUserRequired
+            | Self::RelayUserRefused
+            | Self::RelayRefused { .. }
+            | Self::RelayForwardsNothing
             | Self::Refused { .. } => Place::Service,
             Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } | Self::Proxy { .. } => Place::Relay,
             Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => Place::LocalNetwork,
@@ -253,6 +274,8 @@ impl TargetFailure {
             | Self::TlsRefused { .. }
             | Self::MediaUnreachable { .. }
             | Self::MediaKeys { .. }
+            | Self::RelayRefused { .. }
+            | Self::RelayForwardsNothing
             | Self::Proxy { .. }
             | Self::NoNameServer
             | Self::NameServersSilent { .. }
@@ -263,6 +286,8 @@ impl TargetFailure {
             | Self::BearerRefused { .. }
             | Self::PublishRefused { .. }
             | Self::UnusableAnswer { .. }
+            | Self::RelayUserRequired
+            | Self::RelayUserRefused
             | Self::TokenRequired
             | Self::WrongToken
             | Self::TokenWithheld

@@ -138,6 +138,21 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Calls work over IPv4 and begin later than they could: restart the router, or ask your internet provider.",
     ),
     (
+        "relay_loses",
+        "About {percent} % of the audio sent through {host} is lost, on the way there or back.",
+        "Use a cable, or move closer to your Wi-Fi router. If it stays, use a relay that is nearer.",
+    ),
+    (
+        "relay_without_udp",
+        "{host} cannot be used over UDP from here, and relays over {instead} instead.",
+        "Calls through it work and stutter when packets are lost: ask the network's administrator to allow UDP to it.",
+    ),
+    (
+        "relay_by_udp_alone",
+        "{host} relays over UDP alone from here.",
+        "Whoever is behind a firewall that blocks UDP cannot use it: whoever runs the relay should offer TLS on port 443.",
+    ),
+    (
         "no_echo",
         "{host} answers no echo requests.",
         "Many hosts do not, by choice: it says nothing about calls.",

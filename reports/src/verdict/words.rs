@@ -122,6 +122,10 @@ const SHORT: &[(&str, &str)] = &[
     ("unusable_answer", "the server's answer leads nowhere"),
     ("media_unreachable", "media do not get through to the server"),
     ("media_keys", "the media could not be encrypted"),
+    ("relay_user_required", "the relay asks for a user name"),
+    ("relay_user_refused", "the relay does not accept user name and password"),
+    ("relay_refused", "the relay gives no address"),
+    ("relay_forwards_nothing", "nothing comes through the relay"),
     ("answers_from_elsewhere", "answers come from another address"),
     ("tls_unverified", "the endpoint did not prove who it is"),
     ("endpoint_full", "the endpoint is busy"),
@@ -221,6 +225,22 @@ const TABLE: &[(&str, &str, &str)] = &[
         "media_keys",
         "The encryption of sound and picture with {host} did not come about.",
         "Show the details to whoever runs the server: {detail}.",
+    ),
+    (
+        "relay_user_required",
+        "{host} only relays for those whom it knows, and no user name was given.",
+        "Put the user name and the password on two lines of a file and name it with --turn-user-file, or set GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD.",
+    ),
+    (
+        "relay_user_refused",
+        "{host} does not accept this user name and password.",
+        "Check both with whoever runs the relay; those that are handed out for a time may have ended.",
+    ),
+    ("relay_refused", "{host} does not relay: {detail}.", "{advice}"),
+    (
+        "relay_forwards_nothing",
+        "{host} gives an address to relay through, and then nothing comes through it.",
+        "Whoever runs the relay should open its relay ports (UDP 49152 to 65535 unless set otherwise) and check the outside address that it is told to use.",
     ),
     (
         "answers_from_elsewhere",

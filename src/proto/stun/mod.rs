@@ -1,8 +1,9 @@
 //! STUN (RFC 8489): Binding requests out, their answers in, each one transaction of its own.
 //!
-//! Only what measuring takes. Requests carry FINGERPRINT and no credentials; answers are read with
+//! Only what measuring takes. Binding requests carry FINGERPRINT and no credentials (those of TURN do: [`long_term`]); answers are read with
 //! XOR-MAPPED-ADDRESS (MAPPED-ADDRESS of servers that know only RFC 3489), SOFTWARE, ERROR-CODE and FINGERPRINT.
 
+pub mod long_term;
 pub mod prober;
 #[cfg(test)]
 mod vectors;
@@ -16,7 +17,7 @@ use ring::hmac;
 pub const PORT: u16 = 3478;
 
 /// What tells STUN from anything else (section 5).
-const MAGIC_COOKIE: u32 = 0x2112_A442;
+pub(super) const MAGIC_COOKIE: u32 = 0x2112_A442;
 const HEADER: usize = 20;
 /// XORed into FINGERPRINT (section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
@@ -144,6 +145,21 @@ impl<'a> Message<'a> {
         ((3..=6).contains(&class) && number < 100).then(|| u16::from(class) * 100 + u16::from(number))
     }
 
+    /// The octets of the first attribute of a kind, without padding.
+    pub fn value(&self, kind: u16) -> Option<&'a [u8]> {
+        self.attribute(kind).map(|found| found.value)
+    }
+
+    /// An address that is masked as XOR-MAPPED-ADDRESS is (section 14.2), of an attribute of this kind.
+    pub fn xored_address(&self, kind: u16) -> Option<SocketAddr> {
+        self.value(kind).and_then(address).map(|masked| self.unmask(masked))
+    }
+
+    /// An address that is not masked (section 14.1), of an attribute of this kind.
+    pub fn plain_address(&self, kind: u16) -> Option<SocketAddr> {
+        self.value(kind).and_then(address)
+    }
+
     /// What the other end calls itself, where that is UTF-8 (section 14.14). Not to be shown uncleaned.
     pub fn software(&self) -> Option<&'a str> {
         std::str::from_utf8(self.attribute(SOFTWARE)?.value).ok()
@@ -204,18 +220,23 @@ impl<'a> Message<'a> {
 
     /// Takes the mask off an address: the magic cookie, and for IPv6 the transaction (section 14.2).
     fn unmask(&self, masked: SocketAddr) -> SocketAddr {
-        let [c0, c1, c2, c3] = MAGIC_COOKIE.to_be_bytes();
-        let port = masked.port() ^ u16::from_be_bytes([c0, c1]);
-        let ip: IpAddr = match masked.ip() {
-            IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip) ^ MAGIC_COOKIE).into(),
-            IpAddr::V6(ip) => {
-                let [i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11] = self.id.0;
-                let mask = [c0, c1, c2, c3, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11];
-                Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask)).into()
-            }
-        };
-        SocketAddr::new(ip, port)
+        mask(self.id, masked)
     }
+}
+
+/// Puts the mask on an address, or takes it off.
+fn mask(id: TransactionId, masked: SocketAddr) -> SocketAddr {
+    let [c0, c1, c2, c3] = MAGIC_COOKIE.to_be_bytes();
+    let port = masked.port() ^ u16::from_be_bytes([c0, c1]);
+    let ip: IpAddr = match masked.ip() {
+        IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip) ^ MAGIC_COOKIE).into(),
+        IpAddr::V6(ip) => {
+            let [i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11] = id.0;
+            let mask = [c0, c1, c2, c3, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11];
+            Ipv6Addr::from(u128::from(ip) ^ u128::from_be_bytes(mask)).into()
+        }
+    };
+    SocketAddr::new(ip, port)
 }
 
 /// Writes a Binding request with FINGERPRINT (section 7.1).

@@ -175,21 +175,28 @@ fn streams(target: &Target) -> Markup {
 
 fn figure_table(rows: &[Row]) -> Markup {
     let per_direction = rows.iter().any(|row| matches!(row.found, Found::PerDirection(..)));
+    let ways = rows.iter().find_map(|row| match &row.found {
+        Found::PerWay(ways) => Some(ways),
+        _ => None,
+    });
+    let columns = ways.map_or(if per_direction { 2 } else { 1 }, Vec::len);
     html! {
         table class="figures" {
             thead { tr {
                 th scope="col" { "Figure" }
                 @if per_direction { th scope="col" { "Sending (up)" } th scope="col" { "Receiving (down)" } }
+                @else if let Some(ways) = ways { @for (head, _) in ways { th scope="col" { (head) } } }
                 @else { th scope="col" { "Found" } }
             } }
             tbody { @for row in rows { tr {
                 th scope="row" { (row.name) small { (row.exact) } }
                 @match &row.found {
-                    Found::Once(found) => td colspan=(if per_direction { 2 } else { 1 }) { (cell(found)) },
+                    Found::Once(found) => td colspan=(columns) { (cell(found)) },
                     Found::PerDirection(up, down) => {
                         td data-way="up" { (cell(up)) }
                         td data-way="down" { (cell(down)) }
                     }
+                    Found::PerWay(ways) => { @for (_, found) in ways { td { (cell(found)) } } }
                 }
             } } }
         }

@@ -12,6 +12,11 @@ const COLUMNS_FROM: usize = 70;
 pub(super) fn rows(page: &mut Page, rows: &[Row]) {
     let per_direction = rows.iter().any(|row| matches!(row.found, Found::PerDirection(..)));
     let columns = Columns::fit(page.width, rows);
+    if let Some(ways) = rows.iter().find_map(ways).filter(|_| columns.side_by_side) {
+        let heads: Vec<_> =
+            ways.iter().map(|(head, _)| vec![Line::new().with(Look::Quiet, head.as_str())]).collect();
+        beside(page, &columns, "", &heads);
+    }
     if per_direction && columns.side_by_side {
         let mut head = Line::new();
         head.pad_to(columns.name);
@@ -27,6 +32,7 @@ pub(super) fn rows(page: &mut Page, rows: &[Row]) {
                 one(page, &columns, &row.name, up);
             }
             Found::PerDirection(up, down) => two(page, &columns, &row.name, up, down),
+            Found::PerWay(ways) => several(page, &columns, &row.name, ways),
         }
     }
 }
@@ -49,7 +55,8 @@ impl Columns {
         let side_by_side = width >= COLUMNS_FROM;
         let widest = rows.iter().map(|row| Line::plain(row.name.as_str()).width()).max().unwrap_or(0);
         let name = if side_by_side { widest.min(width * 2 / 5) + 2 } else { 2 };
-        Self { name, cell: (width - name) / 2, side_by_side }
+        let count = rows.iter().find_map(ways).map_or(2, |ways| ways.len().max(2));
+        Self { name, cell: (width - name) / count, side_by_side }
     }
 }
 
@@ -71,6 +78,27 @@ fn two(page: &mut Page, columns: &Columns, name: &str, up: &Cell, down: &Cell) {
         page.paragraph(&Line::new(), 0, Line::plain(name));
         page.paragraph(&Line::plain("  ").with(Look::Quiet, "up"), 7, text(up));
         page.paragraph(&Line::plain("  ").with(Look::Quiet, "down"), 7, text(down));
+    }
+}
+
+fn several(page: &mut Page, columns: &Columns, name: &str, ways: &[(String, Cell)]) {
+    if columns.side_by_side {
+        let room = columns.cell - 2;
+        let cells: Vec<_> = ways.iter().map(|(_, cell)| text(cell).wrap(room)).collect();
+        beside(page, columns, name, &cells);
+    } else {
+        page.paragraph(&Line::new(), 0, Line::plain(name));
+        let lead = ways.iter().map(|(head, _)| head.len()).max().unwrap_or(0) + 4;
+        for (head, cell) in ways {
+            page.paragraph(&Line::plain("  ").with(Look::Quiet, head.as_str()), lead, text(cell));
+        }
+    }
+}
+
+fn ways(row: &Row) -> Option<&[(String, Cell)]> {
+    match &row.found {
+        Found::PerWay(ways) => Some(ways),
+        _ => None,
     }
 }
 
