@@ -163,6 +163,14 @@ pub enum TargetUrlError {
         /// How it is written.
         form: &'static str,
     },
+    /// A record type that is not asked for.
+    #[error(
+        "{name} records are not asked for: a call does not need them. Write ?type= and of A, AAAA, HTTPS and SVCB those wanted"
+    )]
+    RecordType {
+        /// Its name: one of a list, never what was given.
+        name: &'static str,
+    },
     /// A name with letters beyond ASCII.
     #[error("{host:?} has letters beyond a to z: write the name as DNS has it, which begins with xn--")]
     Idn {
@@ -362,10 +370,21 @@ mod tests {
             "dns:probe.example?type=A&key=hunter2",
             "dns:probe.example?type=A?hunter2",
             "dns:probe.example?type=hunter2",
+            "dns:probe.example?type=MX,hunter2",
+            "stun:probe.example?type=MX",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::Secret.into(), "{text}");
             assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_record_type_that_is_not_asked_for_is_named() {
+        for (text, name) in [("MX", "MX"), ("a,txt", "TXT"), ("srv,mx", "SRV")] {
+            let error = parse(&format!("dns:probe.example?type={text}")).unwrap_err();
+            assert_eq!(error, TargetUrlError::RecordType { name });
+            assert!(error.to_string().contains("A, AAAA, HTTPS and SVCB"), "{error}");
         }
     }
 
