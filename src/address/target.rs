@@ -51,11 +51,13 @@ pub enum OtherKind {
     Quic,
     /// A host that answers ICMP echo.
     Icmp,
+    /// A service for calls, by the name of its entry in a catalogue.
+    Service,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -66,6 +68,7 @@ impl OtherKind {
         Self::Wss,
         Self::Quic,
         Self::Icmp,
+        Self::Service,
     ];
 
     /// Its name in URLs and reports.
@@ -81,6 +84,7 @@ impl OtherKind {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Icmp => "icmp",
+            Self::Service => "service",
         }
     }
 
@@ -93,8 +97,8 @@ impl OtherKind {
             Self::Tls | Self::Https | Self::Wss | Self::Quic => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
-            // Echo knows no ports.
-            Self::Icmp => Some(0),
+            // Echo knows no ports, and a service has those of its entry.
+            Self::Icmp | Self::Service => Some(0),
         }
     }
 
@@ -111,6 +115,7 @@ impl OtherKind {
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
+            Self::Service => "service:NAME",
         }
     }
 
@@ -254,7 +259,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
-    if kind == OtherKind::Icmp && port.is_some() {
+    if matches!(kind, OtherKind::Icmp | OtherKind::Service) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let port = port.or(kind.default_port()).ok_or(TargetUrlError::NoPort { form: kind.form() })?;
@@ -328,6 +333,7 @@ mod tests {
             ("wss://[::1]/chat", "wss://[::1]/chat"),
             ("ntp:192.0.2.1", "ntp:192.0.2.1"),
             ("quic:probe.example:7443", "quic:probe.example:7443"),
+            ("service:Zoom", "service:zoom"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),

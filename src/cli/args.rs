@@ -116,7 +116,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
-    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST
+    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, or service:NAME for what a service for calls needs
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) endpoint: Option<String>,
 
@@ -142,6 +142,11 @@ pub(crate) struct MeasureArgs {
     /// [default: 20ms for STAMP, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) interval: Option<Micros>,
+
+    /// Folder with your own entries for service:NAME, which come before those of the program
+    /// [default: ~/.config/greenroom/services, where it exists]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) catalogue: Option<std::path::PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -1,6 +1,9 @@
 //! `greenroom measure`.
 
+use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
 
 use greenroom_reports::schema::Report;
 
@@ -9,8 +12,9 @@ use super::check;
 use super::exit::{CliError, Exit};
 use super::settings;
 use super::values::TrafficItem;
-use crate::address::{OtherUrl, TargetUrl, TargetUrlError};
+use crate::address::{Host, OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 use crate::check::{Beside, probe as run_probe};
+use crate::plan::catalogue::Service;
 use crate::plan::{self, ChosenMedia, ProbePlan, ProbeRequest, Traffic};
 
 pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError> {
@@ -61,11 +65,19 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
     let settings =
         settings::resolve(args.network.layer(None)?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
+    let service = match target.kind {
+        OtherKind::Service => Some(Arc::new(service(&target.host, args.catalogue.as_deref())?)),
+        _ if args.catalogue.is_some() => {
+            return Err(CliError::Usage("--catalogue is for service:NAME".to_owned()));
+        }
+        _ => None,
+    };
     let request = ProbeRequest {
         target,
         duration: args.duration,
         interval: args.interval,
         interface: settings.interface,
+        service,
     };
     let plan = plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))?;
     if !global.quiet {
@@ -79,7 +91,50 @@ fn probe(target: OtherUrl, args: &MeasureArgs, global: &Global) -> Result<Exit, 
     Ok(exit_of(&report, interrupted))
 }
 
+/// The entry of this name: of the user's own, then of those that come with the program.
+fn service(host: &Host, catalogue: Option<&Path>) -> Result<Service, CliError> {
+    let usual = settings::services_dir(&settings::process_env).filter(|dir| dir.is_dir());
+    let mut all = match catalogue.or(usual.as_deref()) {
+        Some(dir) => services_in(dir)?,
+        None => Vec::new(),
+    };
+    all.extend(Service::shipped().map_err(|error| CliError::Usage(error.to_string()))?);
+    let wanted = host.to_string();
+    if let Some(at) = all.iter().position(|service| service.name == wanted) {
+        return Ok(all.swap_remove(at));
+    }
+    let mut names: Vec<&str> = all.iter().map(|service| service.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    Err(CliError::Usage(format!(
+        "no service {wanted:?} is known; known are {}. Describe others in files of your own: --catalogue DIR",
+        names.join(", ")
+    )))
+}
+
+/// The entries in a folder: each file that ends in .toml.
+fn services_in(dir: &Path) -> Result<Vec<Service>, CliError> {
+    let listed = fs::read_dir(dir).map_err(|error| CliError::input(dir, &error))?;
+    let mut files = Vec::new();
+    for entry in listed {
+        let path = entry.map_err(|error| CliError::input(dir, &error))?.path();
+        if path.extension().is_some_and(|ext| ext == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let text = fs::read_to_string(path).map_err(|error| CliError::input(path, &error))?;
+        settings::parse_toml(path, &text, Service::parse)
+    };
+    files.iter().map(read).collect()
+}
+
 fn announcement(plan: &ProbePlan) -> String {
+    if let Some(service) = &plan.service {
+        let ways = plan.count;
+        return format!("Asking what {} needs: {ways} hosts and ports, once each.", service.title);
+    }
     let seconds = (plan.longest().get() + 999_999) / 1_000_000;
     let ms = plan.interval.as_ms();
     format!("Asking {} {} times, once every {ms} ms. This takes up to {seconds} s.", plan.target, plan.count)

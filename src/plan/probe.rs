@@ -3,8 +3,11 @@
 //! Who runs a public server has not agreed to be measured: the rate is bounded here, in the one place where all such runs are
 //! planned, whatever is asked for.
 
+use std::sync::Arc;
+
 use greenroom_reports::units::Micros;
 
+use super::catalogue::Service;
 use super::{LONGEST, PlanError, SHORTEST};
 use crate::address::{OtherKind, OtherUrl};
 
@@ -19,6 +22,8 @@ pub struct ProbeRequest {
     pub interval: Option<Micros>,
     /// Name or address of the network interface to send from. `None`: the system chooses.
     pub interface: Option<String>,
+    /// What the service needs, of `service:`.
+    pub service: Option<Arc<Service>>,
 }
 
 /// What a run against something else is going to do.
@@ -36,6 +41,8 @@ pub struct ProbePlan {
     pub give_up: Micros,
     /// Name or address of the network interface to send from.
     pub interface: Option<String>,
+    /// What the service needs, of `service:`.
+    pub service: Option<Arc<Service>>,
 }
 
 impl ProbePlan {
@@ -55,7 +62,7 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         // With its acknowledgment two packets each way.
         OtherKind::Wss => Micros::from_millis(100),
         // A handshake and what follows takes about ten packets each way.
-        OtherKind::Tls | OtherKind::Https | OtherKind::Quic => Micros::from_millis(500),
+        OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Service => Micros::from_millis(500),
         // Less than the least that servers allow (RFC 5905 section 14, RFC 8633 section 3.1: minpoll), who tolerate a few.
         OtherKind::Ntp => Micros::from_secs(2),
         // 250 a second: a reflector is there to be measured with.
@@ -66,7 +73,7 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Service => least_interval(kind),
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
@@ -93,7 +100,11 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
             most: request.duration,
         });
     }
-    let count = request.duration.get() / interval.get().max(1);
+    let count = match &request.service {
+        // Each way once, whatever time that takes.
+        Some(service) => i64::try_from(service.asked().count()).unwrap_or(i64::MAX),
+        None => request.duration.get() / interval.get().max(1),
+    };
     Ok(ProbePlan {
         target: request.target.clone(),
         interval,
@@ -101,6 +112,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         patience: PATIENCE,
         give_up: GIVE_UP,
         interface: request.interface.clone(),
+        service: request.service.clone(),
     })
 }
 
@@ -121,7 +133,7 @@ mod tests {
     fn request_to(url: &str, interval_ms: Option<i64>, duration: Micros) -> ProbeRequest {
         let Ok(TargetUrl::Other(target)) = url.parse() else { panic!("a target") };
         let interval = interval_ms.map(Micros::from_millis);
-        ProbeRequest { target, duration, interval, interface: None }
+        ProbeRequest { target, duration, interval, interface: None, service: None }
     }
 
     #[test]

@@ -15,5 +15,6 @@ mod figures;
 mod names;
 mod nearby;
 mod number;
+mod reachability;
 mod services;
 mod words;

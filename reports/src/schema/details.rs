@@ -8,7 +8,7 @@ use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
 };
-use super::{GatewayDetails, IcmpDetails};
+use super::{GatewayDetails, IcmpDetails, ServiceDetails};
 use crate::confidence::LEVEL;
 use crate::confidence::loss;
 use crate::metrics::round_trip::{Exchange, RoundTrips};
@@ -40,6 +40,8 @@ pub enum Details {
     Icmp(IcmpDetails),
     /// The first router on the way to an endpoint.
     Gateway(Box<GatewayDetails>),
+    /// A service for calls.
+    Service(Box<ServiceDetails>),
 }
 
 impl Details {
@@ -60,6 +62,8 @@ impl Details {
             Self::Quic(quic) => Some(&quic.round_trip),
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
+            // Many hosts, each asked once.
+            Self::Service(_) => None,
         }
     }
 
@@ -71,7 +75,7 @@ impl Details {
             Self::Wss(wss) => Some(&wss.security),
             Self::Quic(quic) => Some(&quic.security),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Service(_) => None,
         }
     }
 }
