@@ -53,11 +53,13 @@ pub enum OtherKind {
     Icmp,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
+    /// A service for calls, by the name of its entry in a catalog.
+    Service,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -69,6 +71,7 @@ impl OtherKind {
         Self::Quic,
         Self::Icmp,
         Self::Whip,
+        Self::Service,
     ];
 
     /// Its name in URLs and reports.
@@ -85,6 +88,7 @@ impl OtherKind {
             Self::Quic => "quic",
             Self::Icmp => "icmp",
             Self::Whip => "whip",
+            Self::Service => "service",
         }
     }
 
@@ -97,8 +101,8 @@ impl OtherKind {
             Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
-            // Echo knows no ports.
-            Self::Icmp => Some(0),
+            // Echo knows no ports, and a service has those of its entry.
+            Self::Icmp | Self::Service => Some(0),
         }
     }
 
@@ -116,6 +120,7 @@ impl OtherKind {
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
+            Self::Service => "service:NAME",
         }
     }
 
@@ -175,6 +180,14 @@ pub enum TargetUrlError {
     Plain {
         /// How it is written.
         form: &'static str,
+    },
+    /// A record type that is not asked for.
+    #[error(
+        "{name} records are not asked for: a call does not need them. Write ?type= and of A, AAAA, HTTPS and SVCB those wanted"
+    )]
+    RecordType {
+        /// Its name: one of a list, never what was given.
+        name: &'static str,
     },
     /// A name with letters beyond ASCII.
     #[error("{host:?} has letters beyond a to z: write the name as DNS has it, which begins with xn--")]
@@ -263,7 +276,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
-    if kind == OtherKind::Icmp && port.is_some() {
+    if matches!(kind, OtherKind::Icmp | OtherKind::Service) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let usual = if is_plain { Some(part::HTTP_PORT) } else { kind.default_port() };
@@ -348,6 +361,7 @@ mod tests {
             ("whip:probe.example/a", "whip:https://probe.example/a"),
             ("whip:http://127.0.0.1:8080/a", "whip:http://127.0.0.1:8080/a"),
             ("whip:http://localhost", "whip:http://localhost"),
+            ("service:Zoom", "service:zoom"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),
@@ -392,10 +406,21 @@ mod tests {
             "dns:probe.example?type=A&key=hunter2",
             "dns:probe.example?type=A?hunter2",
             "dns:probe.example?type=hunter2",
+            "dns:probe.example?type=MX,hunter2",
+            "stun:probe.example?type=MX",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::Secret.into(), "{text}");
             assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_record_type_that_is_not_asked_for_is_named() {
+        for (text, name) in [("MX", "MX"), ("a,txt", "TXT"), ("srv,mx", "SRV")] {
+            let error = parse(&format!("dns:probe.example?type={text}")).unwrap_err();
+            assert_eq!(error, TargetUrlError::RecordType { name });
+            assert!(error.to_string().contains("A, AAAA, HTTPS and SVCB"), "{error}");
         }
     }
 

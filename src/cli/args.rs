@@ -121,7 +121,8 @@ pub(crate) struct CheckArgs {
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
-    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH
+    /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH,
+    /// or service:NAME for what a service for calls needs
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 
@@ -152,6 +153,10 @@ pub(crate) struct MeasureArgs {
     /// proved who it is
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) whip_token_file: Option<PathBuf>,
+    /// Folder with your own entries for service:NAME, which come before those of the program
+    /// [default: ~/.config/greenroom/services, where it exists]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) catalog: Option<std::path::PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -11,6 +11,7 @@ use greenroom_reports::verdict::{self, TargetFailure};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{CheckArgs, Global};
+use super::catalog;
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
@@ -62,7 +63,7 @@ fn also(plan: &Plan, named: &Named) -> Result<Also, CliError> {
             OtherKind::Whip => settings::whip_token(None, &settings::process_env)?,
             _ => None,
         };
-        Ok::<_, CliError>(ProbePlan { token, ..planned })
+        catalog::needs(ProbePlan { token, ..planned }, None)
     });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
 }

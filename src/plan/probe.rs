@@ -3,9 +3,12 @@
 //! Who runs a public server has not agreed to be measured: the rate is bounded here, in the one place where all such runs are
 //! planned, whatever is asked for.
 
+use std::sync::Arc;
+
 use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
+use super::catalog::Service;
 use super::{LONGEST, Plan, PlanError, SHORTEST};
 use crate::address::{OtherKind, OtherUrl, Token};
 
@@ -41,6 +44,8 @@ pub struct ProbePlan {
     pub interface: Option<String>,
     /// What opens a server that media are published to.
     pub token: Option<Token>,
+    /// What the service needs, of `service:`.
+    pub service: Option<Arc<Service>>,
 }
 
 impl ProbePlan {
@@ -57,8 +62,15 @@ impl ProbePlan {
             | OtherKind::Ntp
             | OtherKind::Wss
             | OtherKind::Quic
-            | OtherKind::Icmp => false,
+            | OtherKind::Icmp
+            | OtherKind::Service => false,
         }
+    }
+
+    /// The same for what a service needs: each way once, whatever time that takes.
+    pub fn of_service(self, service: Arc<Service>) -> Self {
+        let count = u32::try_from(service.asked().count()).unwrap_or(u32::MAX);
+        Self { count, service: Some(service), ..self }
     }
 
     /// How long asking and waiting take at most, the lookup of the name left out.
@@ -77,7 +89,7 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         // With its acknowledgment two packets each way.
         OtherKind::Wss => Micros::from_millis(100),
         // A handshake and what follows takes about ten packets each way.
-        OtherKind::Tls | OtherKind::Https | OtherKind::Quic => Micros::from_millis(500),
+        OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Service => Micros::from_millis(500),
         // Less than the least that servers allow (RFC 5905 section 14, RFC 8633 section 3.1: minpoll), who tolerate a few.
         OtherKind::Ntp => Micros::from_secs(2),
         // A server that takes media is there for them: one packet of sound.
@@ -90,7 +102,7 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Service => least_interval(kind),
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
@@ -129,6 +141,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         give_up: GIVE_UP,
         interface: request.interface.clone(),
         token: request.token.clone(),
+        service: None,
     })
 }
 

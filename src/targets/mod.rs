@@ -15,6 +15,7 @@ pub mod quic;
 mod redirect;
 mod repeat;
 mod security;
+pub mod service;
 pub mod stamp;
 pub mod stun;
 pub mod tcp;
@@ -58,6 +59,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Ntp => ntp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Service => service::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,
     };

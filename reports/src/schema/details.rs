@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::tidy;
-use super::{AddressTried, GatewayDetails, IcmpDetails, WhipDetails};
+use super::{AddressTried, GatewayDetails, IcmpDetails, ServiceDetails, WhipDetails};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
@@ -42,6 +42,8 @@ pub enum Details {
     Gateway(Box<GatewayDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
+    /// A service for calls.
+    Service(Box<ServiceDetails>),
 }
 
 impl Details {
@@ -64,6 +66,8 @@ impl Details {
             Self::Gateway(gateway) => Some(&gateway.round_trip),
             // Not by questions: by what the server reports of media.
             Self::Whip(_) => None,
+            // Many hosts, each asked once.
+            Self::Service(_) => None,
         }
     }
 
@@ -90,7 +94,7 @@ impl Details {
             Self::Quic(quic) => Some(&quic.security),
             Self::Whip(whip) => whip.security.measured(),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Service(_) => None,
         }
     }
 }
