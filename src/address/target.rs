@@ -51,13 +51,15 @@ pub enum OtherKind {
     Quic,
     /// A host that answers ICMP echo.
     Icmp,
+    /// The hops on the way to a host.
+    Path,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
 }
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -68,6 +70,7 @@ impl OtherKind {
         Self::Wss,
         Self::Quic,
         Self::Icmp,
+        Self::Path,
         Self::Whip,
     ];
 
@@ -84,6 +87,7 @@ impl OtherKind {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Icmp => "icmp",
+            Self::Path => "path",
             Self::Whip => "whip",
         }
     }
@@ -97,8 +101,8 @@ impl OtherKind {
             Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
-            // Echo knows no ports.
-            Self::Icmp => Some(0),
+            // Echo knows no ports, and of the hops on the way none is asked at one.
+            Self::Icmp | Self::Path => Some(0),
         }
     }
 
@@ -115,6 +119,7 @@ impl OtherKind {
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
+            Self::Path => "path:HOST",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
         }
     }
@@ -263,7 +268,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
-    if kind == OtherKind::Icmp && port.is_some() {
+    if matches!(kind, OtherKind::Icmp | OtherKind::Path) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let usual = if is_plain { Some(part::HTTP_PORT) } else { kind.default_port() };
