@@ -51,6 +51,8 @@ pub enum OtherKind {
     Quic,
     /// A host that answers ICMP echo.
     Icmp,
+    /// The hops on the way to a host.
+    Path,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
     /// A service for calls, by the name of its entry in a catalog.
@@ -59,7 +61,7 @@ pub enum OtherKind {
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -70,6 +72,7 @@ impl OtherKind {
         Self::Wss,
         Self::Quic,
         Self::Icmp,
+        Self::Path,
         Self::Whip,
         Self::Service,
     ];
@@ -87,6 +90,7 @@ impl OtherKind {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Icmp => "icmp",
+            Self::Path => "path",
             Self::Whip => "whip",
             Self::Service => "service",
         }
@@ -102,7 +106,7 @@ impl OtherKind {
             Self::Tcp => None,
             Self::Ntp => Some(123),
             // Echo knows no ports, and a service has those of its entry.
-            Self::Icmp | Self::Service => Some(0),
+            Self::Icmp | Self::Path | Self::Service => Some(0),
         }
     }
 
@@ -119,6 +123,7 @@ impl OtherKind {
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
+            Self::Path => "path:HOST",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
             Self::Service => "service:NAME",
         }
@@ -276,7 +281,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
-    if matches!(kind, OtherKind::Icmp | OtherKind::Service) && port.is_some() {
+    if matches!(kind, OtherKind::Icmp | OtherKind::Path | OtherKind::Service) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let usual = if is_plain { Some(part::HTTP_PORT) } else { kind.default_port() };
@@ -362,6 +367,7 @@ mod tests {
             ("whip:http://127.0.0.1:8080/a", "whip:http://127.0.0.1:8080/a"),
             ("whip:http://localhost", "whip:http://localhost"),
             ("service:Zoom", "service:zoom"),
+            ("path:[::1]", "path:[::1]"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),

@@ -4,6 +4,8 @@ pub mod bulk;
 pub mod certificates;
 pub mod clock;
 pub mod datagrams;
+#[cfg(target_os = "linux")]
+pub mod hops;
 pub mod identity;
 pub mod link;
 pub mod name_servers;

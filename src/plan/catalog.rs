@@ -1,6 +1,6 @@
 //! Which hosts, ports and protocols a service for calls needs, as its vendor publishes them: data, each file with its source.
 //!
-//! The files that come with the program are beside this one; a user's own are read by the same rules and come first.
+//! The files that come with the program are in the folder `catalog`; a user's own are read by the same rules and come first.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use crate::address::Host;
 
 /// The files that come with the program.
 const SHIPPED: [&str; 9] = [
-    include_str!("catalog/chime.toml"),
-    include_str!("catalog/livekit.toml"),
-    include_str!("catalog/meet.toml"),
-    include_str!("catalog/slack.toml"),
-    include_str!("catalog/teams.toml"),
-    include_str!("catalog/twilio.toml"),
-    include_str!("catalog/webex.toml"),
-    include_str!("catalog/whatsapp.toml"),
-    include_str!("catalog/zoom.toml"),
+    include_str!("../../catalog/chime.toml"),
+    include_str!("../../catalog/livekit.toml"),
+    include_str!("../../catalog/meet.toml"),
+    include_str!("../../catalog/slack.toml"),
+    include_str!("../../catalog/teams.toml"),
+    include_str!("../../catalog/twilio.toml"),
+    include_str!("../../catalog/webex.toml"),
+    include_str!("../../catalog/whatsapp.toml"),
+    include_str!("../../catalog/zoom.toml"),
 ];
 
 /// Of a range of ports with more than so many, only the first is asked: a service opens all of them or none.
@@ -41,6 +41,9 @@ pub struct Service {
     pub date: String,
     /// What is to be known of the entry, such as which of it is not from the source.
     pub note: Option<String>,
+    /// Whether it comes with the program: its hosts are the public's, and no company's own issuer vouches for them.
+    #[serde(skip)]
+    pub is_public: bool,
     /// Its parts.
     #[serde(rename = "part", deserialize_with = "some")]
     pub parts: Vec<Part>,
@@ -151,7 +154,8 @@ impl Service {
     ///
     /// None that a test has not found.
     pub fn shipped() -> Result<Vec<Self>, toml::de::Error> {
-        SHIPPED.into_iter().map(Self::parse).collect()
+        let public = |service| Self { is_public: true, ..service };
+        SHIPPED.into_iter().map(|text| Self::parse(text).map(public)).collect()
     }
 
     /// What is asked: each part and way with one port.

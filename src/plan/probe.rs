@@ -63,6 +63,7 @@ impl ProbePlan {
             | OtherKind::Wss
             | OtherKind::Quic
             | OtherKind::Icmp
+            | OtherKind::Path
             | OtherKind::Service => false,
         }
     }
@@ -83,7 +84,7 @@ impl ProbePlan {
 pub const fn least_interval(kind: OtherKind) -> Micros {
     match kind {
         // 20 packets a second, one to a question: a server that did not consent.
-        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp => Micros::from_millis(50),
+        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp | OtherKind::Path => Micros::from_millis(50),
         // The same of connections: four packets each way make and end one.
         OtherKind::Tcp => Micros::from_millis(200),
         // With its acknowledgment two packets each way.
@@ -102,7 +103,9 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Service => least_interval(kind),
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Path | OtherKind::Service => {
+            least_interval(kind)
+        }
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.

@@ -10,6 +10,7 @@ pub mod greenroom;
 pub mod https;
 pub mod icmp;
 pub mod ntp;
+pub mod path;
 mod proxy;
 pub mod quic;
 mod redirect;
@@ -59,6 +60,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Ntp => ntp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Path => path::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Service => service::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,

@@ -204,6 +204,11 @@ impl Asking {
         came
     }
 
+    /// Whether the service is for the public.
+    fn is_public(&self) -> bool {
+        self.plan.service.as_ref().is_some_and(|service| service.is_public)
+    }
+
     /// Waits until this address may be turned to.
     async fn turn(&self, ip: IpAddr) {
         let at = {
@@ -233,7 +238,8 @@ impl Asking {
                 match handshake(stream, &host.server_name(), &[], patience).await {
                     Ok(witnessed) => {
                         let chain = &witnessed.agreed.chain;
-                        of_certificate(&certificates::judge(chain, &host.server_name(), self.clock.wall()))
+                        let judged = certificates::judge(chain, &host.server_name(), self.clock.wall());
+                        of_certificate(&judged, self.is_public())
                     }
                     Err(failure) => of_handshake(&failure),
                 }
@@ -317,7 +323,8 @@ fn of_handshake(failure: &HandshakeFailure) -> Came {
 }
 
 /// Whether the certificate is the service's own. One that has ended is a fault of its own, or of this computer's clock.
-fn of_certificate(judged: &Judged) -> Came {
+/// A company's own service has an issuer that only its computers know: of one for the public that is somebody in between.
+fn of_certificate(judged: &Judged, is_public: bool) -> Came {
     let issuer = judged.chain.first().map_or("nobody", |own| own.issuer.as_str());
     let foreign = judged.faults.iter().any(|fault| {
         matches!(
@@ -338,7 +345,8 @@ fn of_certificate(judged: &Judged) -> Came {
         }
         Some(Interception::PrivateIssuer { issuer }) => {
             let said = format!("only this computer knows {issuer}, which made the certificate");
-            Came::of(WayOutcome::Intercepted, Some(said))
+            let outcome = if is_public { WayOutcome::Intercepted } else { WayOutcome::Open };
+            Came::of(outcome, Some(said))
         }
         _ if judged.faults.is_empty() => Came::of(WayOutcome::Open, None),
         _ => Came::of(

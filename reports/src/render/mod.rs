@@ -15,6 +15,7 @@ mod figures;
 mod names;
 mod nearby;
 mod number;
+mod path;
 mod reachability;
 mod services;
 mod whip;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::tidy;
-use super::{AddressTried, GatewayDetails, IcmpDetails, ServiceDetails, WhipDetails};
+use super::{AddressTried, GatewayDetails, IcmpDetails, PathDetails, ServiceDetails, WhipDetails};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
@@ -40,6 +40,8 @@ pub enum Details {
     Icmp(IcmpDetails),
     /// The first router on the way to an endpoint.
     Gateway(Box<GatewayDetails>),
+    /// The hops on the way to a host.
+    Path(Box<PathDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
     /// A service for calls.
@@ -64,6 +66,7 @@ impl Details {
             Self::Quic(quic) => Some(&quic.round_trip),
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
+            Self::Path(path) => Some(&path.round_trip),
             // Not by questions: by what the server reports of media.
             Self::Whip(_) => None,
             // Many hosts, each asked once.
@@ -94,7 +97,7 @@ impl Details {
             Self::Quic(quic) => Some(&quic.security),
             Self::Whip(whip) => whip.security.measured(),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) | Self::Service(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Service(_) => None,
         }
     }
 }
