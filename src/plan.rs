@@ -5,6 +5,7 @@
 //! for, both ways at once, each direction in streams of its own. A use is blamed only for what happened while the load
 //! was at most its own rung, so the climb goes upward and no rung is offered beyond those asked for.
 
+pub mod catalog;
 mod probe;
 mod timing;
 

@@ -265,7 +265,9 @@ impl fmt::Display for DataSize {
     #[expect(clippy::cast_precision_loss, reason = "a size for people")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            b if b >= 1_000_000 => write!(f, "{:.1} MB", b as f64 / 1e6),
+            // What rounds to 1000.0 of a unit has the next one.
+            b if b >= 999_950_000 => write!(f, "{:.1} GB", b as f64 / 1e9),
+            b if b >= 999_950 => write!(f, "{:.1} MB", b as f64 / 1e6),
             b if b >= 1_000 => write!(f, "{:.1} kB", b as f64 / 1e3),
             b => write!(f, "{b} B"),
         }
@@ -319,6 +321,21 @@ mod tests {
         assert_eq!(rate.in_time(Micros::from_secs(2)), DataSize::from_bytes(375_000));
         assert_eq!(rate.time_for(DataSize::from_bytes(375_000)), Some(Micros::from_secs(2)));
         assert_eq!(Bitrate::of(DataSize::from_bytes(375_000), Micros::from_secs(2)), Some(rate));
+    }
+
+    #[test]
+    fn sizes_change_unit() {
+        for (bytes, shown) in [
+            (999, "999 B"),
+            (12_400, "12.4 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (999_949_999, "999.9 MB"),
+            (999_950_000, "1.0 GB"),
+            (25_276_500_000, "25.3 GB"),
+        ] {
+            assert_eq!(DataSize::from_bytes(bytes).to_string(), shown);
+        }
     }
 
     #[test]

@@ -126,14 +126,18 @@ pub(super) fn transport(kind: OtherKind, rest: &str) -> Result<(&str, Option<Tra
 /// Whether the query of this text is one of a question to name servers and holds nothing but types: no secret.
 pub(super) fn is_question(text: &str) -> bool {
     let Some((before, query)) = text.split_once('?') else { return false };
-    begins_with(before, SCHEME) && types(query).is_some()
+    begins_with(before, SCHEME) && (types(query).is_some() || unasked(query).is_some())
 }
 
 /// Reads what stands behind `dns:` (RFC 4501): `NAME[?type=…]` or `//NAMESERVER[:PORT]/NAME[?type=…]`.
 pub(super) fn question(rest: &str) -> Result<OtherUrl, TargetUrlError> {
     let form = OtherKind::Dns.form();
     let (rest, types) = match rest.split_once('?') {
-        Some((rest, query)) => (rest, types(query).ok_or(UrlError::Secret)?),
+        Some((rest, query)) => match (types(query), unasked(query)) {
+            (Some(types), _) => (rest, types),
+            (None, Some(name)) => return Err(TargetUrlError::RecordType { name }),
+            (None, None) => return Err(UrlError::Secret.into()),
+        },
         None => (rest, RecordType::USUAL.to_vec()),
     };
     let (server, name) = match rest.strip_prefix("//") {
@@ -199,6 +203,27 @@ pub(super) fn plain(host: &Host, path: &str, is_expected: bool) -> Result<Part, 
         (true, true) => Err(TargetUrlError::Behind { form }),
         (true, false) => Ok(Part::Plain { path: self::path(path)? }),
     }
+}
+
+/// Other record types that people ask for (IANA, "Resource Record (RR) TYPEs"). Only these are ever repeated in a message: whatever else
+/// stands there could be a secret.
+const UNASKED: [&str; 23] = [
+    "ANY", "CAA", "CDNSKEY", "CDS", "CNAME", "DNAME", "DNSKEY", "DS", "HINFO", "LOC", "MX", "NAPTR", "NS",
+    "NSEC", "NSEC3", "PTR", "RRSIG", "SOA", "SPF", "SRV", "SSHFP", "TLSA", "TXT",
+];
+
+/// The first record type of a list of record types that is not asked for. `None`: not all of them are record types.
+fn unasked(query: &str) -> Option<&'static str> {
+    if !begins_with(query, QUERY) {
+        return None;
+    }
+    let known = |name: &str| RecordType::ALL.iter().any(|known| name.eq_ignore_ascii_case(known.name()));
+    let mut first = None;
+    for name in query.get(QUERY.len()..)?.split(',').filter(|name| !known(name)) {
+        let name = UNASKED.into_iter().find(|other| name.eq_ignore_ascii_case(other))?;
+        first = first.or(Some(name));
+    }
+    first
 }
 
 /// Reads what stands behind `#`.

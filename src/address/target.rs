@@ -51,12 +51,16 @@ pub enum OtherKind {
     Quic,
     /// A host that answers ICMP echo.
     Icmp,
+    /// The hops on the way to a host.
+    Path,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
     /// A TURN server over UDP and TCP.
     Turn,
     /// A TURN server over TLS.
     Turns,
+    /// A service for calls, by the name of its entry in a catalog.
+    Service,
 }
 
 impl OtherKind {
@@ -72,9 +76,11 @@ impl OtherKind {
         Self::Wss,
         Self::Quic,
         Self::Icmp,
+        Self::Path,
         Self::Whip,
         Self::Turn,
         Self::Turns,
+        Self::Service,
     ];
 
     /// Its name in URLs and reports.
@@ -90,9 +96,11 @@ impl OtherKind {
             Self::Wss => "wss",
             Self::Quic => "quic",
             Self::Icmp => "icmp",
+            Self::Path => "path",
             Self::Whip => "whip",
             Self::Turn => "turn",
             Self::Turns => "turns",
+            Self::Service => "service",
         }
     }
 
@@ -106,8 +114,8 @@ impl OtherKind {
             Self::Tls | Self::Https | Self::Wss | Self::Quic | Self::Whip => Some(443),
             Self::Tcp => None,
             Self::Ntp => Some(123),
-            // Echo knows no ports.
-            Self::Icmp => Some(0),
+            // Echo knows no ports, and a service has those of its entry.
+            Self::Icmp | Self::Path | Self::Service => Some(0),
         }
     }
 
@@ -124,9 +132,11 @@ impl OtherKind {
             Self::Wss => "wss://HOST[:PORT][/PATH][#issuer=NAME]",
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
+            Self::Path => "path:HOST",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
             Self::Turn => "turn:HOST[:PORT][?transport=udp|tcp]",
             Self::Turns => "turns:HOST[:PORT][?transport=tcp]",
+            Self::Service => "service:NAME",
         }
     }
 
@@ -191,6 +201,14 @@ pub enum TargetUrlError {
     Plain {
         /// How it is written.
         form: &'static str,
+    },
+    /// A record type that is not asked for.
+    #[error(
+        "{name} records are not asked for: a call does not need them. Write ?type= and of A, AAAA, HTTPS and SVCB those wanted"
+    )]
+    RecordType {
+        /// Its name: one of a list, never what was given.
+        name: &'static str,
     },
     /// A name with letters beyond ASCII.
     #[error("{host:?} has letters beyond a to z: write the name as DNS has it, which begins with xn--")]
@@ -280,7 +298,7 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let (host, port) = url::split_port(authority)?;
-    if kind == OtherKind::Icmp && port.is_some() {
+    if matches!(kind, OtherKind::Icmp | OtherKind::Path | OtherKind::Service) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
     let usual = if is_plain { Some(part::HTTP_PORT) } else { kind.default_port() };
@@ -367,6 +385,8 @@ mod tests {
             ("whip:probe.example/a", "whip:https://probe.example/a"),
             ("whip:http://127.0.0.1:8080/a", "whip:http://127.0.0.1:8080/a"),
             ("whip:http://localhost", "whip:http://localhost"),
+            ("service:Zoom", "service:zoom"),
+            ("path:[::1]", "path:[::1]"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),
@@ -418,10 +438,21 @@ mod tests {
             "turn:probe.example?transport=hunter2",
             "turn:probe.example?transport=udp&key=hunter2",
             "stun:probe.example?transport=udp&hunter2",
+            "dns:probe.example?type=MX,hunter2",
+            "stun:probe.example?type=MX",
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::Secret.into(), "{text}");
             assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_record_type_that_is_not_asked_for_is_named() {
+        for (text, name) in [("MX", "MX"), ("a,txt", "TXT"), ("srv,mx", "SRV")] {
+            let error = parse(&format!("dns:probe.example?type={text}")).unwrap_err();
+            assert_eq!(error, TargetUrlError::RecordType { name });
+            assert!(error.to_string().contains("A, AAAA, HTTPS and SVCB"), "{error}");
         }
     }
 

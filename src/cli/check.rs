@@ -12,6 +12,7 @@ use greenroom_reports::verdict::{self, TargetFailure};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{CheckArgs, Global};
+use super::catalog;
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
@@ -105,7 +106,7 @@ pub(super) fn also(plan: &Plan, named: &Named, turn_user_file: Option<&Path>) ->
             _ => None,
         };
         let turn = settings::turn_user(target, turn_user_file)?;
-        Ok::<_, CliError>(ProbePlan { token, turn, ..planned })
+        catalog::needs(ProbePlan { token, turn, ..planned }, None)
     });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
 }

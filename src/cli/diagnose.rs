@@ -40,7 +40,8 @@ pub(crate) struct DiagnoseArgs {
     #[command(flatten)]
     network: NetworkArgs,
 
-    /// File with the user and the password of a TURN server; docs/TARGETS.md says how
+    /// File with the user name (first line) and the password (second line) for a TURN server; or set
+    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     turn_user_file: Option<PathBuf>,
 

@@ -6,6 +6,7 @@ use greenroom_reports::schema::Report;
 use greenroom_reports::verdict::words::series;
 
 use super::args::{Global, MeasureArgs};
+use super::catalog;
 use super::check;
 use super::exit::{CliError, Exit};
 use super::settings::{self, turn_user};
@@ -23,7 +24,7 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     if args.interval.is_some() && named.others.is_empty() {
         return Err(CliError::Usage("--interval is for targets that are no Greenroom endpoint".to_owned()));
     }
-    refuse_idle_secrets(&named, args)?;
+    refuse_idle(&named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
@@ -57,7 +58,7 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
             "{flag} is for Greenroom endpoints alone, which {are} {verb} not"
         )));
     }
-    refuse_idle_secrets(named, args)?;
+    refuse_idle(named, args)?;
     let settings =
         settings::resolve(args.network.layer()?, global.config.as_deref(), &settings::process_env)?;
     args.output.check_writable()?;
@@ -73,11 +74,14 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
     Ok(exit_of(&report, interrupted))
 }
 
-/// Secrets that nobody would be shown.
-fn refuse_idle_secrets(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
+/// Secrets that nobody would be shown, a catalog in which nothing would be looked up.
+fn refuse_idle(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
     let idle = !named.others.iter().any(|target| target.kind == OtherKind::Whip);
     if args.whip_token_file.is_some() && idle {
         return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
+    }
+    if args.catalog.is_some() && !named.others.iter().any(|target| target.kind == OtherKind::Service) {
+        return Err(CliError::Usage("--catalog is for service:NAME alone".to_owned()));
     }
     refuse_idle_turn_user(named, args.turn_user_file.as_deref())
 }
@@ -98,7 +102,8 @@ fn plans(named: &Named, args: &MeasureArgs, interface: Option<&String>) -> Resul
             },
             turn: turn_user(target, args.turn_user_file.as_deref())?,
         };
-        plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))
+        let planned = plan::plan_probe(&request).map_err(|error| CliError::Usage(error.to_string()))?;
+        catalog::needs(planned, args.catalog.as_deref())
     });
     plans.collect()
 }
@@ -107,6 +112,9 @@ fn announcement(plans: &[ProbePlan]) -> String {
     let longest = plans.iter().map(ProbePlan::longest).max().unwrap_or_default();
     let seconds = (longest.get() + 999_999) / 1_000_000;
     match plans {
+        [ProbePlan { service: Some(service), count, .. }] => {
+            format!("Asking what {} needs: {count} hosts and ports, once each.", service.title)
+        }
         [plan] if plan.target.kind == OtherKind::Whip => format!(
             "Publishing silence and a still picture to {}, about 0.7 Mbit/s. This takes up to {seconds} s once they flow.",
             plan.target

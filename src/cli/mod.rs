@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod catalog;
 mod devices;
 mod diagnose;
 mod exit;

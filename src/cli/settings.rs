@@ -210,7 +210,7 @@ fn from_file(named: Option<&Path>, env: Env<'_>) -> Result<Layer, CliError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(Layer::default()),
         Err(error) => return Err(CliError::input(&path, &error)),
     };
-    let file = parse_config(&path, &text)?;
+    let file: ConfigFile = parse_toml(&path, &text, |text| toml::from_str(text))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     Ok(Layer {
         endpoint: file.endpoint,
@@ -229,8 +229,18 @@ fn from_file(named: Option<&Path>, env: Env<'_>) -> Result<Layer, CliError> {
     })
 }
 
-fn parse_config(path: &Path, text: &str) -> Result<ConfigFile, CliError> {
-    toml::from_str(text).map_err(|error: toml::de::Error| {
+/// Where a user's own entries for `service:` are: `$XDG_CONFIG_HOME/greenroom/services`.
+pub(super) fn services_dir(env: Env<'_>) -> Option<PathBuf> {
+    base_dir(env, "XDG_CONFIG_HOME", ".config").map(|dir| dir.join("greenroom/services"))
+}
+
+/// Reads a file of settings; what is wrong is told with file, line and column.
+pub(super) fn parse_toml<T>(
+    path: &Path,
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, toml::de::Error>,
+) -> Result<T, CliError> {
+    parse(text).map_err(|error: toml::de::Error| {
         let place = error.span().map_or_else(String::new, |span| {
             let before = text.get(..span.start).unwrap_or(text);
             let line = before.matches('\n').count() + 1;

@@ -5,6 +5,8 @@ pub mod certificates;
 pub mod clock;
 pub mod datagrams;
 pub mod http_server;
+#[cfg(target_os = "linux")]
+pub mod hops;
 pub mod identity;
 pub mod link;
 pub mod name_servers;

@@ -3,9 +3,12 @@
 //! Who runs a public server has not agreed to be measured: the rate is bounded here, in the one place where all such runs are
 //! planned, whatever is asked for.
 
+use std::sync::Arc;
+
 use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
+use super::catalog::Service;
 use super::{LONGEST, Plan, PlanError, SHORTEST};
 use crate::address::{Credentials, OtherKind, OtherUrl, Token};
 
@@ -45,6 +48,8 @@ pub struct ProbePlan {
     pub token: Option<Token>,
     /// Who this computer is to a TURN server. Without it nothing is relayed.
     pub turn: Option<Credentials>,
+    /// What the service needs, of `service:`.
+    pub service: Option<Arc<Service>>,
 }
 
 impl ProbePlan {
@@ -63,8 +68,16 @@ impl ProbePlan {
             | OtherKind::Ntp
             | OtherKind::Wss
             | OtherKind::Quic
-            | OtherKind::Icmp => false,
+            | OtherKind::Icmp
+            | OtherKind::Path
+            | OtherKind::Service => false,
         }
+    }
+
+    /// The same for what a service needs: each way once, whatever time that takes.
+    pub fn of_service(self, service: Arc<Service>) -> Self {
+        let count = u32::try_from(service.asked().count()).unwrap_or(u32::MAX);
+        Self { count, service: Some(service), ..self }
     }
 
     /// How long asking and waiting take at most, the lookup of the name left out.
@@ -77,13 +90,13 @@ impl ProbePlan {
 pub const fn least_interval(kind: OtherKind) -> Micros {
     match kind {
         // 20 packets a second, one to a question: a server that did not consent.
-        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp => Micros::from_millis(50),
+        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp | OtherKind::Path => Micros::from_millis(50),
         // The same of connections: four packets each way make and end one.
         OtherKind::Tcp => Micros::from_millis(200),
         // With its acknowledgment two packets each way.
         OtherKind::Wss => Micros::from_millis(100),
         // A handshake and what follows takes about ten packets each way.
-        OtherKind::Tls | OtherKind::Https | OtherKind::Quic => Micros::from_millis(500),
+        OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Service => Micros::from_millis(500),
         // Less than the least that servers allow (RFC 5905 section 14, RFC 8633 section 3.1: minpoll), who tolerate a few.
         OtherKind::Ntp => Micros::from_secs(2),
         // A server that takes media is there for them: one packet of sound.
@@ -98,7 +111,13 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp | OtherKind::Turn | OtherKind::Turns => {
+        OtherKind::Stun
+        | OtherKind::Ntp
+        | OtherKind::Icmp
+        | OtherKind::Turn
+        | OtherKind::Turns
+        | OtherKind::Path
+        | OtherKind::Service => {
             least_interval(kind)
         }
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
@@ -140,6 +159,7 @@ pub fn plan_probe(request: &ProbeRequest) -> Result<ProbePlan, PlanError> {
         interface: request.interface.clone(),
         token: request.token.clone(),
         turn: request.turn.clone(),
+        service: None,
     })
 }
 

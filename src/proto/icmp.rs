@@ -136,7 +136,7 @@ fn without_ip_header(packet: &[u8]) -> Option<&[u8]> {
 }
 
 /// The ones' complement of the ones' complement sum (RFC 1071) of a message whose checksum field is zero.
-fn checksum(message: &[u8]) -> u16 {
+pub(super) fn checksum(message: &[u8]) -> u16 {
     let sum: u32 = message
         .chunks(2)
         .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))

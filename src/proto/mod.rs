@@ -32,6 +32,7 @@ pub mod icmp;
 pub mod machine;
 pub mod media;
 pub mod ntp;
+pub mod path;
 pub mod plain;
 pub mod reflector;
 pub mod rtp;

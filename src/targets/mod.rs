@@ -10,11 +10,13 @@ pub mod greenroom;
 pub mod https;
 pub mod icmp;
 pub mod ntp;
+pub mod path;
 mod proxy;
 pub mod quic;
 mod redirect;
 mod repeat;
 mod security;
+pub mod service;
 pub mod stamp;
 pub mod stun;
 pub mod tcp;
@@ -59,6 +61,8 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Ntp => ntp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Path => path::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Service => service::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Turn | OtherKind::Turns => turn::measure(plan, clock, stop, &mut spent).await,

@@ -49,7 +49,7 @@ const HEAD_START: Micros = Micros::from_millis(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks one address.
-async fn ask(
+pub(super) async fn ask(
     server: SocketAddr,
     plan: &ProbePlan,
     clock: Clock,

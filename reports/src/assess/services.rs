@@ -12,8 +12,8 @@ use super::limits::limits;
 use super::relays;
 use crate::schema::{
     Cause, CertificateFault, Connects, Details, DnsDetails, DnsOutcome, Estimate, FaultDirection,
-    HttpsDetails, Interception, NameServer, NtpDetails, Place, RoundTrip, Security, State, StunDetails, Use,
-    WssDetails,
+    HttpsDetails, Interception, NameServer, NtpDetails, PartState, Place, RoundTrip, Security,
+    ServiceDetails, State, StunDetails, Use, WssDetails,
 };
 use crate::verdict::words::plain;
 use crate::verdict::{Band, Profile};
@@ -29,6 +29,7 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
         Details::Wss(wss) => told.socket(wss).into_iter().collect(),
         Details::Ntp(ntp) => told.clock(ntp).into_iter().collect(),
         Details::Tcp(tcp) => told.connections(&tcp.connect).into_iter().collect(),
+        Details::Service(service) => told.parts(service),
         Details::Tls(tls) => told.connections(&tls.connect).into_iter().collect(),
         Details::Turn(turn) => relays::causes(&told, turn),
         // Those with samples are judged by them, and hosts answer echo requests at their leisure.
@@ -57,6 +58,21 @@ impl Told<'_> {
         let mut named = BTreeMap::from([("host".to_owned(), json!(self.host))]);
         named.extend(params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         Cause { state, place, uses: self.uses.to_vec(), ..worded(code, named) }
+    }
+
+    /// Parts of a service that will not work.
+    fn parts(&self, service: &ServiceDetails) -> Vec<Cause> {
+        let fails = service.parts.iter().filter(|part| part.state == PartState::Fails);
+        let told = fails.map(|part| {
+            let state = if part.essential { State::Blocked } else { State::Degraded };
+            let named = [("service", &service.title), ("part", &part.name), ("without", &part.without)];
+            let params = named.map(|(name, value)| (name, json!(value)));
+            Cause {
+                evidence: part.why.iter().cloned().collect(),
+                ..self.cause("service_part_fails", state, part.place, &params)
+            }
+        });
+        told.collect()
     }
 
     fn stun(&self, stun: &StunDetails) -> Vec<Cause> {

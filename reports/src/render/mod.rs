@@ -17,6 +17,8 @@ mod names;
 mod nearby;
 mod number;
 mod relay;
+mod path;
+mod reachability;
 mod services;
 mod whip;
 mod words;

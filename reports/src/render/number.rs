@@ -23,7 +23,7 @@ pub(super) fn rate(bps: f64) -> String {
     quantity(bps, rate_scale(bps))
 }
 
-/// A size in bytes (10^3, 10^6): `12.4 kB`.
+/// A size in bytes (10^3, 10^6, 10^9): `12.4 kB`, `25.3 GB`.
 pub(super) fn size(bytes: u64) -> String {
     crate::units::DataSize::from_bytes(bytes).to_string().replace(' ', &GLUE.to_string())
 }

@@ -311,8 +311,8 @@ pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
 
 /// Free text made safe to show, with each number glued to its unit.
 pub(super) fn prose(text: &str) -> String {
-    const UNITS: [&str; 16] = [
-        "%", "ms", "s", "min", "kbit/s", "Mbit/s", "Gbit/s", "B", "kB", "MB", "Hz", "kHz", "dB", "dBm",
+    const UNITS: [&str; 17] = [
+        "%", "ms", "s", "min", "kbit/s", "Mbit/s", "Gbit/s", "B", "kB", "MB", "GB", "Hz", "kHz", "dB", "dBm",
         "dBFS", "ppm",
     ];
     let text = clean(text);

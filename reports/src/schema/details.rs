@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TurnDetails;
 use super::value::tidy;
-use super::{AddressTried, GatewayDetails, IcmpDetails, WhipDetails};
+use super::{AddressTried, GatewayDetails, IcmpDetails, PathDetails, ServiceDetails, WhipDetails};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
@@ -43,8 +43,12 @@ pub enum Details {
     Turn(Box<TurnDetails>),
     /// The first router on the way to an endpoint.
     Gateway(Box<GatewayDetails>),
+    /// The hops on the way to a host.
+    Path(Box<PathDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
+    /// A service for calls.
+    Service(Box<ServiceDetails>),
 }
 
 impl Details {
@@ -65,9 +69,12 @@ impl Details {
             Self::Quic(quic) => Some(&quic.round_trip),
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
+            Self::Path(path) => Some(&path.round_trip),
             // Not by questions: by what the server reports of media.
             Self::Whip(_) => None,
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
+            // Many hosts, each asked once.
+            Self::Service(_) => None,
         }
     }
 
@@ -95,7 +102,7 @@ impl Details {
             Self::Whip(whip) => whip.security.measured(),
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Service(_) => None,
         }
     }
 }

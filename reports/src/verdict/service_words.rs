@@ -18,6 +18,11 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Try again in a minute; if it stays, show the details to whoever runs it.",
     ),
     (
+        "service_part_fails",
+        "{part} of {service} will not work: {without}.",
+        "Show the list of hosts and ports to whoever runs this network: it names what is in the way.",
+    ),
+    (
         "certificate_unexpected",
         "{host} shows another certificate than the one expected.",
         "A proxy or firewall may be opening encrypted traffic: ask the network's administrator.",
