@@ -12,6 +12,7 @@ pub mod pacing;
 pub mod quic;
 pub mod resolve;
 pub mod route;
+pub mod short_lived;
 pub mod stamps;
 pub mod tcp;
 pub mod tls;
