@@ -17,6 +17,7 @@ use tower_http::csrf::CsrfLayer;
 
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
+use crate::check::{self, Grants, Media};
 use crate::clock::Clock;
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
@@ -57,6 +58,10 @@ pub struct AppState {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Clock,
+    /// The endpoint that the check page measures against.
+    pub media: Option<Arc<Media>>,
+    /// What lets a page measure, and hand in its result.
+    pub grants: Arc<Grants>,
     pub(crate) writer: Writer,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) reading: Arc<Semaphore>,
@@ -75,6 +80,8 @@ impl AppState {
             config: Arc::new(config),
             store,
             clock,
+            media: None,
+            grants: Arc::new(Grants::start()),
             writer,
             throttle: Arc::default(),
             reading: Arc::new(Semaphore::new(READING)),
@@ -83,6 +90,12 @@ impl AppState {
         };
         state.tasks.spawn(retire_regularly(state.clone()));
         state
+    }
+
+    /// The same with an endpoint for the check page, which takes grants by the key of [`AppState::grants`].
+    #[must_use]
+    pub fn with_media(self, media: Media) -> Self {
+        Self { media: Some(Arc::new(media)), ..self }
     }
 
     /// Ends what goes on behind the routes. What is acknowledged is durable already.
@@ -151,6 +164,7 @@ pub fn app(state: AppState) -> Router {
         .layer(CsrfLayer::new());
     Router::new()
         .merge(for_browsers)
+        .merge(check::routes())
         .route("/api/v1/reports", post(routes::ingest::ingest))
         .route(pages::STYLE_PATH, get(pages::style))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -398,6 +398,7 @@ fn who_may(args: &RespondArgs, access: &Access) -> String {
             let tokens = if count == 1 { "the token" } else { "one of the tokens" };
             format!("whoever has {tokens} in the token file; {most}")
         }
+        Access::Grants(_) => format!("whoever has a run grant; {most}"),
         Access::Open => format!(
             "everybody who reaches it; {most}, of which one network (/24 or /48)\n{:<11} gets a quarter and {} new sessions a minute. To restrict it: --token-file FILE",
             "", capacity.network_sessions_per_minute

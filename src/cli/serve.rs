@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use greenroom_web::check::Media;
 use greenroom_web::clock::Clock;
 use greenroom_web::store::StoreError;
 use greenroom_web::store::sqlite::SqliteStore;
@@ -20,11 +21,17 @@ use super::exit::{CliError, Exit};
 use super::respond::warn_if_shared;
 use super::signals::Signals;
 use super::{block_on, output, settings};
+use crate::endpoint;
 use crate::net::identity::{IdentityError, ServerIdentity};
 use crate::net::{http_server, tcp, tls};
+use crate::proto::admission::Access;
+use crate::proto::grant::GrantKey;
 
 /// How long open requests may take to end once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The UDP port of the media endpoint, unless it is taken.
+const MEDIA_PORT: u16 = 7_443;
 
 /// File in the data folder that holds the link for the first admin.
 const ADMIN_LINK: &str = "admin-link";
@@ -38,6 +45,10 @@ pub(crate) struct ServeArgs {
     /// How others reach it, for links: https://greenroom.example [default: the address it listens on]
     #[arg(long, value_name = "URL", value_parser = base_url, help_heading = "Where")]
     base_url: Option<String>,
+
+    /// Where the media endpoint for the check page listens, or `off` [default: the address of --listen on port 7443, or any free one]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = media_at, help_heading = "Where")]
+    endpoint: Option<MediaAt>,
 
     /// Folder for everything that is kept [default: ~/.local/share/greenroom/serve]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What is kept")]
@@ -61,6 +72,20 @@ pub(crate) struct ServeArgs {
     /// Serve others without TLS: passwords and reports can be read on the way, unless a proxy in front adds it
     #[arg(long, conflicts_with = "tls_cert", help_heading = "TLS")]
     plain_http: bool,
+}
+
+/// Where the media endpoint for the check page listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MediaAt {
+    Off,
+    At(SocketAddr),
+}
+
+fn media_at(text: &str) -> Result<MediaAt, String> {
+    if text == "off" {
+        return Ok(MediaAt::Off);
+    }
+    text.parse().map(MediaAt::At).map_err(|_| "write ADDRESS:PORT, such as 192.0.2.1:7443, or off".to_owned())
 }
 
 /// Reads how others reach the server.
@@ -89,6 +114,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         let config = args.config(at, tls.is_some());
         let store = SqliteStore::open(&data).await.map_err(|error| store_error(&data, error))?;
         let state = AppState::start(config, Arc::new(store), Clock::system());
+        let (state, media) = args.start_media(state, at).await?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
         output::to_stdout(&announcement(&state, &data, link.as_deref(), global))?;
@@ -101,7 +127,13 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
             signals.next().await;
         };
         tokio::select! {
-            () = async { serving.await; state.stop().await } => {}
+            () = async {
+                serving.await;
+                state.stop().await;
+                if let Some(media) = media {
+                    media.shut_down(GRACE).await;
+                }
+            } => {}
             // Whoever asks twice is in a hurry. What was acknowledged is durable.
             () = stopping => {}
         }
@@ -156,6 +188,36 @@ impl ServeArgs {
         Config { secure: base_url.starts_with("https://"), base_url, keep_days: self.keep_days }
     }
 
+    /// Starts the endpoint that the check page measures against, unless it is off.
+    async fn start_media(
+        &self,
+        state: AppState,
+        at: SocketAddr,
+    ) -> Result<(AppState, Option<endpoint::Running>), CliError> {
+        let access = || Access::Grants(GrantKey(state.grants.public_key()));
+        let running = match self.endpoint {
+            Some(MediaAt::Off) => return Ok((state, None)),
+            Some(MediaAt::At(media)) => endpoint::start(media_config(media, access())?).await,
+            // One that somebody asked for on this port, such as `greenroom respond`, has it first.
+            None => {
+                let ours = SocketAddr::new(at.ip(), MEDIA_PORT);
+                match endpoint::start(media_config(ours, access())?).await {
+                    Err(_) => endpoint::start(media_config(SocketAddr::new(at.ip(), 0), access())?).await,
+                    started => started,
+                }
+            }
+        };
+        let running = running.map_err(|error| CliError::Unavailable(format!("media endpoint: {error}")))?;
+        let Some(listener) = running.listeners().first() else { return Ok((state, None)) };
+        let host = reached_at(listener.control, &state.config.base_url);
+        let shown = Arc::clone(running.for_browsers());
+        let media = Media {
+            url: format!("https://{host}{}", endpoint::BROWSER_PATH),
+            certificate: Arc::new(move || *shown.hash().bytes()),
+        };
+        Ok((state.with_media(media), Some(running)))
+    }
+
     fn listen_error(&self, error: &io::Error) -> CliError {
         let at = self.listen;
         CliError::Unavailable(match error.kind() {
@@ -166,6 +228,27 @@ impl ServeArgs {
             _ => format!("cannot listen on {at}: {error}"),
         })
     }
+}
+
+fn media_config(at: SocketAddr, access: Access) -> Result<endpoint::Config, CliError> {
+    let loopback = endpoint::Config::loopback()
+        .map_err(|error| CliError::Internal(format!("no certificate for the media endpoint: {error}")))?;
+    Ok(endpoint::Config { listen: vec![at.ip()], port: at.port(), access, ..loopback })
+}
+
+/// Host and port by which pages reach the media endpoint: its own address, or the server's name where it listens on all.
+///
+/// Not `localhost` for an address of this computer: browsers try its IPv6 address alone.
+fn reached_at(listening: SocketAddr, base_url: &str) -> String {
+    if !listening.ip().is_unspecified() {
+        return listening.to_string();
+    }
+    let host = base_url.split("://").nth(1).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    format!("{name}:{}", listening.port())
 }
 
 fn store_error(data: &Path, error: StoreError) -> CliError {
@@ -199,6 +282,13 @@ fn announcement(state: &AppState, data: &Path, link: Option<&str>, global: &Glob
         return format!("{}\n", config.base_url);
     }
     let mut text = format!("Dashboard   {}\n", config.base_url);
+    text += &format!("Check page  {}/check\n", config.base_url);
+    text += &match &state.media {
+        Some(media) => {
+            format!("            measures against {} (UDP)\n", media.url.trim_end_matches("/media"))
+        }
+        None => "            looks at devices only: there is no media endpoint\n".to_owned(),
+    };
     text += &format!("Data        {}; reports are kept for {} days\n", data.display(), config.keep_days);
     if let Some(link) = link {
         let file = data.join(ADMIN_LINK);
@@ -254,6 +344,18 @@ mod tests {
         for wrong in ["x.example", "https://x.example/app", "https://u@x.example", "https://"] {
             assert!(base_url(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn pages_are_told_an_address_that_they_can_reach() {
+        let told = |listening: &str, base: &str| reached_at(listening.parse().expect("an address"), base);
+        assert_eq!(told("192.0.2.1:7443", "https://x.example"), "192.0.2.1:7443");
+        assert_eq!(told("[2001:db8::1]:7443", "https://x.example"), "[2001:db8::1]:7443");
+        assert_eq!(told("0.0.0.0:7443", "https://x.example"), "x.example:7443");
+        assert_eq!(told("0.0.0.0:7443", "https://x.example:8443"), "x.example:7443");
+        assert_eq!(told("[::]:7443", "https://[2001:db8::1]:8443"), "[2001:db8::1]:7443");
+        assert_eq!(media_at("off"), Ok(MediaAt::Off));
+        assert!(media_at("7443").is_err());
     }
 
     #[cfg(unix)]

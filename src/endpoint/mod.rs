@@ -2,7 +2,7 @@
 //!
 //! | port | what |
 //! |---|---|
-//! | base, UDP (7443) | QUIC: control stream, bulk transfers (ALPN `greenroom/1`) |
+//! | base, UDP (7443) | QUIC: control stream, bulk transfers (ALPN `greenroom/1`); WebTransport for browsers (ALPN `h3`) |
 //! | base, TCP (7443) | TLS: a WebSocket that carries control and probes, for clients whose UDP is blocked |
 //! | base + 1, UDP (7444) | STAMP and media streams |
 //! | own loopback listener (9443) | health and metrics |
@@ -10,6 +10,7 @@
 //! What it does for strangers is bounded: [`crate::proto::admission`] says how many, how fast and how long, and the
 //! reflector sends nothing to an address that has not echoed a nonce.
 
+mod browser;
 mod bulk;
 mod config;
 mod fallback;
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use browser::PATH as BROWSER_PATH;
 pub use bulk::{BulkRequest, BulkResult};
 pub use config::{Config, LOOPBACK, available_loopback};
 pub use health::http;
@@ -36,6 +38,7 @@ use crate::address::Fingerprint;
 use crate::net::clock::Clock;
 use crate::net::identity::IdentityError;
 use crate::net::pacing::{Driver, DriverOptions};
+use crate::net::short_lived::ForBrowsers;
 use crate::net::udp::{self, OpenError, StampMode, StampSources, UdpOptions};
 use crate::net::{quic, tcp, tls};
 use crate::proto::admission::Admission;
@@ -103,6 +106,7 @@ pub enum StartError {
 pub struct Running {
     listeners: Vec<Listener>,
     fingerprint: Fingerprint,
+    for_browsers: Arc<ForBrowsers>,
     health: Option<SocketAddr>,
     stamps: StampSources,
     stats: Arc<Stats>,
@@ -129,6 +133,11 @@ impl Running {
     /// The fingerprint of its certificate, for `greenroom://HOST#sha256=…`.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// The certificate that browsers are shown, whose hash a page gives to `WebTransport`. It is renewed: ask each time.
+    pub fn for_browsers(&self) -> &Arc<ForBrowsers> {
+        &self.for_browsers
     }
 
     /// Where health and metrics are served.
@@ -186,10 +195,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         return Err(StartError::NoToken);
     }
     let clock = Clock::start();
+    let for_browsers = ForBrowsers::start(&config.identity, clock.started())?;
     let mut sockets = Vec::new();
     let mut bound = Vec::new();
     for ip in &config.listen {
-        let server = quic::server_config(&config.identity, &[control::ALPN])?;
+        let server = quic::server_config_of(for_browsers.server_config(&[control::ALPN, quic::H3])?);
         let (endpoint, tcp) = bind_control(*ip, config.port, server)?;
         let at = endpoint.local_addr().map_err(|source| listen_error(*ip, config.port, "UDP", source))?;
         let stamp_port = if config.port == 0 { 0 } else { config.port.saturating_add(1) };
@@ -218,7 +228,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let shared = Arc::new(Shared::new(
         driver,
         clock,
-        Admission::new(config.capacity, config.access.clone()),
+        Admission::new(config.capacity, config.access.clone()).with_wall(clock.started()),
         config.external_ip,
         Arc::clone(&stats),
     ));
@@ -241,9 +251,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         None => None,
     };
     tasks.spawn(count(Arc::clone(&shared), stop.clone()));
+    tasks.spawn(browser::renew(Arc::clone(&for_browsers), clock, stop.clone()));
     Ok(Running {
         listeners,
         fingerprint: config.identity.fingerprint(),
+        for_browsers,
         health,
         stamps,
         stats,

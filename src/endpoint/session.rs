@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::{LOG_CAP, Stats, bulk, random_bytes};
+use super::{LOG_CAP, Stats, browser, bulk, random_bytes};
 use crate::net::clock::Clock;
 use crate::net::datagrams;
 use crate::net::link::{Link, LinkError};
 use crate::net::pacing::{Driver, DriverOptions, Ended};
+use crate::net::quic;
 use crate::net::tunnel::{self, TunnelSocket};
 use crate::net::udp::StampSources;
 use crate::net::ws::FrameSocket;
@@ -66,6 +67,10 @@ impl Shared {
         stats: Arc<Stats>,
     ) -> Self {
         Self { driver, clock, admission: Mutex::new(admission), external_ip, stats, ended: Notify::new() }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(super) fn drain(&self) {
@@ -139,7 +144,7 @@ impl Drop for Permit<'_> {
 
 /// Why a session ended before its time.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+pub(super) enum Broken {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
@@ -165,6 +170,9 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
     let peer = incoming.remote_address();
     let served = async {
         let connection = incoming.await.map_err(|error| LinkError::Broken(error.to_string()))?;
+        if quic::protocol(&connection).as_deref() == Some(quic::H3) {
+            return browser::serve(connection, shared).await;
+        }
         let opened = tokio::time::timeout(HELLO, connection.accept_bi()).await.map_err(|_| Broken::Silent)?;
         let (send, receive) = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
         let mut link = Link::quic(send, receive);
@@ -208,7 +216,7 @@ pub(super) async fn serve_web_socket<S>(
 }
 
 /// Serves a session whose probes come through a tunnel, with a reflector of its own.
-async fn serve_tunnel(
+pub(super) async fn serve_tunnel(
     link: &mut Link,
     hello: Hello,
     tunnel: TunnelSocket,
@@ -243,7 +251,7 @@ fn end(peer: SocketAddr, outcome: Result<(), Broken>) {
     }
 }
 
-async fn read_hello(link: &mut Link) -> Result<Hello, Broken> {
+pub(super) async fn read_hello(link: &mut Link) -> Result<Hello, Broken> {
     match tokio::time::timeout(HELLO, link.receive()).await {
         Ok(Ok(Some(Frame::Hello(hello)))) => Ok(hello),
         Ok(Ok(_)) => Err(Broken::NoHello),

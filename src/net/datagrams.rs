@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use quinn::{Connection, SendDatagramError};
+use web_transport_quinn::{Session, SessionError};
 
 use super::tunnel::TunnelEnd;
 
@@ -28,6 +29,31 @@ pub async fn carry(connection: &Connection, tunnel: TunnelEnd) {
     };
     let receiving = async {
         while let Ok(datagram) = connection.read_datagram().await {
+            inlet.deliver(datagram);
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = receiving => {}
+    }
+}
+
+/// The same over a WebTransport session, whose datagrams begin with its number (RFC 9297).
+pub async fn carry_session(session: &Session, tunnel: TunnelEnd) {
+    let (mut outlet, inlet) = tunnel.split();
+    let sending = async {
+        while let Some(datagram) = outlet.next().await {
+            match session.send_datagram(datagram) {
+                Ok(()) => {}
+                Err(SessionError::SendDatagramError(SendDatagramError::TooLarge)) => {
+                    tracing::debug!("a probe is larger than the path lets through");
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    let receiving = async {
+        while let Ok(datagram) = session.read_datagram().await {
             inlet.deliver(datagram);
         }
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 
 use super::trust::provider;
 use crate::address::Fingerprint;
@@ -86,6 +87,15 @@ impl ServerIdentity {
     /// The fingerprint of the end-entity certificate; that of nothing for an empty chain, which no server can use.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.chain.first().map_or(&[], |certificate| certificate))
+    }
+
+    /// Certificate and key as a resolver hands them out.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Unusable`].
+    pub(super) fn certified(&self) -> Result<CertifiedKey, IdentityError> {
+        Ok(CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider())?)
     }
 
     /// A TLS server configuration that offers these protocols. TLS 1.3 only where `tls13_only` (QUIC knows no other).

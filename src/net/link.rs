@@ -1,4 +1,4 @@
-//! The control stream, whatever carries it: a QUIC stream, or the WebSocket that also carries the probes.
+//! The control stream, whatever carries it: a stream of QUIC or WebTransport, or the WebSocket that also carries the probes.
 
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub struct Link {
 
 enum Carrier {
     Quic { send: SendStream, receive: RecvStream },
+    WebTransport { send: web_transport_quinn::SendStream, receive: web_transport_quinn::RecvStream },
     WebSocket { outgoing: Option<mpsc::Sender<Bytes>>, incoming: mpsc::Receiver<Result<Bytes, String>> },
 }
 
@@ -49,6 +50,14 @@ impl Link {
     /// Takes both halves of a QUIC stream.
     pub fn quic(send: SendStream, receive: RecvStream) -> Self {
         Self { carrier: Carrier::Quic { send, receive }, decoder: Decoder::new() }
+    }
+
+    /// Takes both halves of a WebTransport stream.
+    pub fn web_transport(
+        send: web_transport_quinn::SendStream,
+        receive: web_transport_quinn::RecvStream,
+    ) -> Self {
+        Self { carrier: Carrier::WebTransport { send, receive }, decoder: Decoder::new() }
     }
 
     /// Takes a WebSocket, and the tunnel for the datagrams that it carries beside the control frames. A task moves both until the link
@@ -83,6 +92,9 @@ impl Link {
                 Carrier::Quic { receive, .. } => {
                     receive.read_chunk(READ_SIZE, true).await.map_err(broken)?.map(|chunk| chunk.bytes)
                 }
+                Carrier::WebTransport { receive, .. } => {
+                    receive.read_chunk(READ_SIZE, true).await.map_err(broken)?.map(|chunk| chunk.bytes)
+                }
                 Carrier::WebSocket { incoming, .. } => incoming.recv().await.transpose().map_err(broken)?,
             };
             match more {
@@ -102,6 +114,7 @@ impl Link {
         frame.write(&mut bytes)?;
         match &mut self.carrier {
             Carrier::Quic { send, .. } => send.write_all(&bytes).await.map_err(broken),
+            Carrier::WebTransport { send, .. } => send.write_all(&bytes).await.map_err(broken),
             Carrier::WebSocket { outgoing, incoming } => match outgoing {
                 Some(outgoing) => loop {
                     let room = self.decoder.buffered() < READ_AHEAD;
@@ -128,6 +141,10 @@ impl Link {
         match &mut self.carrier {
             // An error means that the other end no longer listens.
             Carrier::Quic { send, .. } => {
+                let _ = send.finish();
+                let _ = tokio::time::timeout(GOODBYE, send.stopped()).await;
+            }
+            Carrier::WebTransport { send, .. } => {
                 let _ = send.finish();
                 let _ = tokio::time::timeout(GOODBYE, send.stopped()).await;
             }

@@ -4,9 +4,9 @@ pub mod bulk;
 pub mod certificates;
 pub mod clock;
 pub mod datagrams;
-pub mod http_server;
 #[cfg(target_os = "linux")]
 pub mod hops;
+pub mod http_server;
 pub mod identity;
 pub mod link;
 pub mod name_servers;
@@ -15,6 +15,7 @@ pub mod quic;
 pub mod relay;
 pub mod resolve;
 pub mod route;
+pub mod short_lived;
 pub mod stamps;
 pub mod tcp;
 pub mod tls;

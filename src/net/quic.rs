@@ -25,6 +25,8 @@ pub use look::{Seen, look};
 
 /// Application protocol of Greenroom's own control, grants and bulk.
 pub const ALPN: &[u8] = b"greenroom/1";
+/// Application protocol of HTTP/3, over which browsers speak WebTransport (RFC 9114).
+pub const H3: &[u8] = b"h3";
 /// How long a connection attempt may stay without an answer.
 pub const CONNECT_DEADLINE: Duration = Duration::from_millis(2_500);
 /// After this silence a connection is given up.
@@ -58,11 +60,21 @@ pub fn transport() -> TransportConfig {
 ///
 /// When certificate and key cannot be used.
 pub fn server_config(identity: &ServerIdentity, alpn: &[&[u8]]) -> Result<ServerConfig, IdentityError> {
-    let tls = identity.server_config(alpn, true)?;
+    Ok(server_config_of(identity.server_config(alpn, true)?))
+}
+
+/// A server configuration over one of TLS, which must know TLS 1.3.
+pub fn server_config_of(tls: Arc<rustls::ServerConfig>) -> ServerConfig {
     let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 by ring has the initial cipher suite");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
-    Ok(config)
+    config
+}
+
+/// The application protocol that was agreed on.
+pub fn protocol(connection: &Connection) -> Option<Vec<u8>> {
+    let data = connection.handshake_data()?.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
+    data.protocol
 }
 
 /// Opens an endpoint that accepts connections on an address. An IPv6 address carries IPv6 alone.

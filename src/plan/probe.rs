@@ -117,9 +117,7 @@ const fn usual_interval(kind: OtherKind) -> Micros {
         | OtherKind::Turn
         | OtherKind::Turns
         | OtherKind::Path
-        | OtherKind::Service => {
-            least_interval(kind)
-        }
+        | OtherKind::Service => least_interval(kind),
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use greenroom_reports::units::{Bitrate, Micros};
+use jiff::{SignedDuration, Timestamp};
 use ring::digest;
 
 use super::control::{Limits, RefuseCode, SearchWish};
+use super::grant::{GrantError, GrantKey, UsedGrants};
 use crate::address::Token;
 
 /// What an endpoint gives in all and to one session.
@@ -55,6 +57,8 @@ pub enum Access {
     Open,
     /// Whoever shows one of these.
     Tokens(TokenSet),
+    /// Whoever shows a run grant by the holder of this key, once.
+    Grants(GrantKey),
 }
 
 /// Tokens that let a client in. Only their SHA-256 digests are kept.
@@ -118,6 +122,9 @@ pub struct Refusal {
 pub struct Admission {
     capacity: Capacity,
     access: Access,
+    used: UsedGrants,
+    /// Wall time at zero of the clock that [`Admission::admit`] is given: grants end by the wall.
+    wall: Timestamp,
     draining: bool,
     next: u64,
     open: BTreeMap<Admitted, Session>,
@@ -162,7 +169,22 @@ const MAX_BUCKETS: usize = 65_536;
 impl Admission {
     /// Opens an empty book.
     pub fn new(capacity: Capacity, access: Access) -> Self {
-        Self { capacity, access, draining: false, next: 0, open: BTreeMap::new(), arrivals: HashMap::new() }
+        Self {
+            capacity,
+            access,
+            used: UsedGrants::default(),
+            wall: Timestamp::UNIX_EPOCH,
+            draining: false,
+            next: 0,
+            open: BTreeMap::new(),
+            arrivals: HashMap::new(),
+        }
+    }
+
+    /// Sets the wall time at zero of its clock, by which run grants end.
+    #[must_use]
+    pub fn with_wall(self, wall: Timestamp) -> Self {
+        Self { wall, ..self }
     }
 
     /// Admits a session with at most what it wants and at most what one session gets.
@@ -182,7 +204,7 @@ impl Admission {
             let say = "this endpoint is about to stop. Use another one, or try again in a minute.";
             return Err(refusal(RefuseCode::Draining, say, Some(Micros::from_secs(60))));
         }
-        self.check_token(token)?;
+        self.check_token(now, token)?;
         let network = Network::of(from);
         let limits = self.granted(wants)?;
         self.check_room(limits)?;
@@ -257,14 +279,23 @@ impl Admission {
         self.open.len()
     }
 
-    fn check_token(&self, token: Option<&Token>) -> Result<(), Refusal> {
+    fn check_token(&mut self, now: Micros, token: Option<&Token>) -> Result<(), Refusal> {
         match (&self.access, token) {
             (Access::Open, _) => Ok(()),
             (Access::Tokens(known), Some(token)) if known.contains(token) => Ok(()),
             (Access::Tokens(_), Some(_)) => {
                 Err(refusal(RefuseCode::WrongToken, "this endpoint does not know the token.", None))
             }
-            (Access::Tokens(_), None) => {
+            (Access::Grants(key), Some(token)) => {
+                let wall = self.wall.saturating_add(SignedDuration::from_micros(now.get()));
+                let taken = wall.ok().map(|wall| self.used.take(key, token, wall));
+                let refused = match taken.unwrap_or(Err(GrantError::Expired)) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                };
+                Err(refusal(RefuseCode::WrongToken, &refused.to_string(), None))
+            }
+            (Access::Tokens(_) | Access::Grants(_), None) => {
                 Err(refusal(RefuseCode::TokenRequired, "this endpoint asks for a token.", None))
             }
         }

@@ -28,6 +28,7 @@ pub mod asking;
 pub mod capacity;
 pub mod control;
 pub mod dns;
+pub mod grant;
 pub mod icmp;
 pub mod machine;
 pub mod media;

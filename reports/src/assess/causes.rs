@@ -109,6 +109,7 @@ pub(super) fn of_failure(failure: &TargetFailure, host: &str, uses: &[Use], stat
         | TargetFailure::UnusableAnswer { detail }
         | TargetFailure::MediaKeys { detail }
         | TargetFailure::Refused { detail }
+        | TargetFailure::Disturbed { detail }
         | TargetFailure::Local { detail } => vec![detail.clone()],
         TargetFailure::Died => {
             vec!["nothing tells apart whether the endpoint stopped or the way to it broke".to_owned()]

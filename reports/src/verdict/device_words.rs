@@ -79,6 +79,18 @@ const TABLE: &[(&str, Option<System>, &str, &str)] = &[
         "Check the privacy settings and who may use the {device}.",
     ),
     (
+        "device_permission_browser",
+        ALL,
+        "The page may not use your {device}.",
+        "Click the icon to the left of the page's address, allow the {device}, and check again.",
+    ),
+    (
+        "device_unheard",
+        ALL,
+        "You did not hear the test sound.",
+        "Turn the volume up, check that the {device} is on, or choose another one.",
+    ),
+    (
         "device_disconnected",
         ALL,
         "The {device} went away during the test.",

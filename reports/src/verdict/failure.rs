@@ -163,6 +163,11 @@ pub enum TargetFailure {
     NoIpv6,
     /// This computer has no route to anywhere.
     NoNetwork,
+    /// This computer, or the browser, held the measurement up so much that its figures say nothing of the network.
+    Disturbed {
+        /// What happened: "the page was in the background".
+        detail: String,
+    },
     /// Somebody ended the run before the endpoint was reached.
     Interrupted,
     /// This computer refused a system call that the measurement needs.
@@ -213,6 +218,7 @@ impl TargetFailure {
             Self::NoIpv4 => "no_ipv4",
             Self::NoIpv6 => "no_ipv6",
             Self::NoNetwork => "no_network",
+            Self::Disturbed { .. } => "disturbed",
             Self::Interrupted => "interrupted",
             Self::Local { .. } => "local_error",
         }
@@ -241,7 +247,7 @@ impl TargetFailure {
             | Self::Refused { .. } => Place::Service,
             Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } | Self::Proxy { .. } => Place::Relay,
             Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => Place::LocalNetwork,
-            Self::UdpBlockedHere { .. } | Self::Local { .. } => Place::Computer,
+            Self::UdpBlockedHere { .. } | Self::Disturbed { .. } | Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
             | Self::AnswersFromElsewhere { .. }
@@ -300,6 +306,7 @@ impl TargetFailure {
             | Self::Refused { .. }
             | Self::Died
             | Self::AddressChanged
+            | Self::Disturbed { .. }
             | Self::Interrupted
             | Self::Local { .. } => State::Inconclusive,
         }

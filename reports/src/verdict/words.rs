@@ -141,6 +141,7 @@ const SHORT: &[(&str, &str)] = &[
     ("no_ipv4", "there is no IPv4 here"),
     ("no_ipv6", "there is no IPv6 here"),
     ("no_network", "there is no network"),
+    ("disturbed", "the measurement was held up here"),
     ("interrupted", "the check was stopped"),
     ("local_error", "this computer did not allow it"),
 ];
@@ -305,6 +306,11 @@ const TABLE: &[(&str, &str, &str)] = &[
         "Use an endpoint that has an IPv4 address.",
     ),
     ("no_network", "This computer is not connected to a network.", "Connect to Wi-Fi or plug in a cable."),
+    (
+        "disturbed",
+        "The connection could not be judged fairly: {detail}.",
+        "Keep the page in front, close other programs, and check again.",
+    ),
     ("interrupted", "The check was stopped before it could tell.", "Run it again to its end."),
     ("local_error", "This computer did not allow the measurement.", "Show the details to support."),
     // What was measured.

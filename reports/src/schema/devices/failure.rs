@@ -52,6 +52,8 @@ pub enum DeviceFailure {
         /// Which one: `PulseAudio`, `PipeWire`, …
         server: String,
     },
+    /// It played, and the person did not hear it.
+    Unheard,
     /// Something else.
     Unknown {
         /// What the system said.
@@ -69,6 +71,8 @@ pub enum Permission {
     Portal,
     /// The system's privacy setting denies it (macOS, Windows).
     PrivacySetting,
+    /// The person, the site or the address does not let a page in a browser use it.
+    Browser,
     /// The system said no more than that.
     Unknown,
 }
@@ -82,12 +86,14 @@ impl DeviceFailure {
             Self::Permission { which: Permission::Group, .. } => "permission_group",
             Self::Permission { which: Permission::Portal, .. } => "permission_portal",
             Self::Permission { which: Permission::PrivacySetting, .. } => "permission_privacy",
+            Self::Permission { which: Permission::Browser, .. } => "permission_browser",
             Self::Permission { which: Permission::Unknown, .. } => "permission",
             Self::Disconnected { .. } => "disconnected",
             Self::UnsupportedFormat { .. } => "unsupported_format",
             Self::Stalled { .. } => "stalled",
             Self::Suspended { .. } => "suspended",
             Self::SoundServerDown { .. } => "sound_server_down",
+            Self::Unheard => "unheard",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -111,12 +117,17 @@ impl DeviceFailure {
             Self::Permission { which: Permission::PrivacySetting, .. } => {
                 "no permission: the system's privacy setting denies it".to_owned()
             }
+            Self::Permission { which: Permission::Browser, detail } => {
+                let why = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                format!("no permission: the page in the browser may not use it{why}")
+            }
             Self::Permission { which: Permission::Unknown, .. } => "no permission".to_owned(),
             Self::Disconnected { .. } => "it was disconnected during the test".to_owned(),
             Self::UnsupportedFormat { detail } => format!("it does not offer the format: {detail}"),
             Self::Stalled { after_ms } => format!("it stopped delivering: nothing came for {after_ms} ms"),
             Self::Suspended { .. } => "the system has it suspended".to_owned(),
             Self::SoundServerDown { server } => format!("{server} does not answer"),
+            Self::Unheard => "the person did not hear it".to_owned(),
             Self::Unknown { detail } => detail.clone(),
         }
     }
@@ -132,6 +143,7 @@ impl DeviceFailure {
             | Self::Disconnected { .. }
             | Self::UnsupportedFormat { .. }
             | Self::Stalled { .. }
+            | Self::Unheard
             | Self::Unknown { .. } => Place::Device,
         }
     }
@@ -147,6 +159,7 @@ impl DeviceFailure {
             | Self::Disconnected { .. }
             | Self::Stalled { .. }
             | Self::Suspended { .. }
+            | Self::Unheard
             | Self::SoundServerDown { .. } => State::Blocked,
         }
     }
@@ -163,6 +176,7 @@ impl DeviceFailure {
             Self::Permission { .. }
             | Self::Disconnected { .. }
             | Self::Stalled { .. }
+            | Self::Unheard
             | Self::SoundServerDown { .. } => {}
         }
     }

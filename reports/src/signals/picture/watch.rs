@@ -42,6 +42,15 @@ impl Watch {
     /// Takes in a frame and says what it looks like. Damaged frames are for the [`Timeline`](super::Timeline) alone.
     pub fn push(&mut self, luma: &Luma<'_>) -> FrameStats {
         let stats = FrameStats::of(luma, self.range);
+        let content = Some(content(luma));
+        let is_same = content == self.last;
+        self.last = content;
+        self.push_stats(stats, is_same);
+        stats
+    }
+
+    /// Takes in what a frame looks like, where somebody else looked at it, and whether it is the one before again.
+    pub fn push_stats(&mut self, stats: FrameStats, is_same: bool) {
         self.frames += 1;
         self.mean += stats.mean;
         self.spread += stats.spread;
@@ -50,11 +59,8 @@ impl Watch {
             self.sharpness += sharpness;
             self.sharpness_of += 1;
         }
-        let content = Some(content(luma));
-        self.run = if content == self.last { self.run + 1 } else { 1 };
+        self.run = if is_same { self.run + 1 } else { 1 };
         self.longest = self.longest.max(self.run);
-        self.last = content;
-        stats
     }
 
     /// What the frames show, by [`PictureLimits`](crate::signals::PictureLimits); `None` without any.

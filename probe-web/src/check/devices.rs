@@ -1,0 +1,233 @@
+//! From what a page saw and heard to the devices of a report.
+
+use greenroom_reports::schema::{
+    Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo, Devices, Exact,
+    Heard, Listed, Listing, Microphone, Permission, SoundFigures, SoundStream, Speaker, System, Value,
+};
+use greenroom_reports::signals::limits;
+use greenroom_reports::signals::picture::{FrameStats, Range, Timeline, Watch};
+use greenroom_reports::signals::sound::dbfs;
+use greenroom_reports::units::Micros;
+
+use super::read::{CameraRun, Failure, MicrophoneRun, Run, SpeakerOutcome};
+
+const BACKEND: &str = "browser";
+const NO_PAGE: &str = "a page in a browser cannot tell";
+
+/// The devices of a run.
+pub(super) fn of(run: &Run) -> Devices {
+    let listed = Listing {
+        state: Value::Measured(Listed { backend: BACKEND.to_owned(), left_out: 0 }),
+        failure: None,
+    };
+    let speaker = match run.speaker.outcome {
+        SpeakerOutcome::Skipped => Speaker::not_tested(info(&run.speaker.label), "the person skipped it"),
+        SpeakerOutcome::Failed => Speaker::failed(
+            info(&run.speaker.label),
+            DeviceFailure::Unknown { detail: "the browser could not play a sound".to_owned() },
+        ),
+        SpeakerOutcome::Unheard => Speaker {
+            failure: Some(DeviceFailure::Unheard),
+            ..Speaker::not_tested(info(&run.speaker.label), NO_PAGE)
+        },
+        // Whoever hears it has a speaker that works: nothing else is known of it.
+        SpeakerOutcome::Heard => Speaker {
+            state: Value::Measured(sound_stream(48_000, None, 0.0)),
+            ..Speaker::not_tested(info(&run.speaker.label), NO_PAGE)
+        },
+    };
+    Devices {
+        system: system(&run.browser.system),
+        sound: listed.clone(),
+        pictures: listed,
+        microphones: run.microphone.as_ref().and_then(microphone).into_iter().collect(),
+        speakers: vec![speaker],
+        cameras: run.camera.as_ref().and_then(camera).into_iter().collect(),
+        ..Devices::not_tested("the person was asked whether the sound was heard")
+    }
+}
+
+fn system(name: &str) -> System {
+    match name {
+        "Linux" => System::Linux,
+        "macOS" => System::Macos,
+        "Windows" => System::Windows,
+        _ => System::Other,
+    }
+}
+
+fn info(label: &str) -> DeviceInfo {
+    let name = (!label.is_empty()).then(|| label.to_owned());
+    let connection: Value<Exact<Connection>> = Value::not_tested(NO_PAGE);
+    DeviceInfo { id: None, name, default: true, connection }
+}
+
+fn failure(failure: Failure, after_ms: f64) -> DeviceFailure {
+    let browser = |detail: &str| DeviceFailure::Permission {
+        which: Permission::Browser,
+        detail: Some(detail.to_owned()),
+    };
+    match failure {
+        Failure::Denied => browser("it is blocked for the page"),
+        Failure::Dismissed => browser("the question was closed without an answer"),
+        Failure::Insecure => browser("the page is not on a secure address"),
+        Failure::Policy => browser("the site around the page does not pass it on"),
+        Failure::System => DeviceFailure::Permission { which: Permission::PrivacySetting, detail: None },
+        Failure::InUse => DeviceFailure::Busy { by: None },
+        Failure::NotFound | Failure::Overconstrained => DeviceFailure::NotFound { wanted: None },
+        Failure::Timeout => DeviceFailure::Stalled { after_ms: whole(after_ms) },
+        Failure::Ended => DeviceFailure::Disconnected { after_ms: Some(whole(after_ms)) },
+        Failure::Unknown => DeviceFailure::Unknown { detail: "the browser did not say why".to_owned() },
+    }
+}
+
+/// The camera; `None` where there is none, which the list then says.
+fn camera(run: &CameraRun) -> Option<Camera> {
+    if run.failure == Some(Failure::NotFound) {
+        return None;
+    }
+    let failure = run.failure.map(|why| failure(why, run.ran_ms));
+    let Some(given) = run.given else {
+        let why = failure.unwrap_or(DeviceFailure::Unknown { detail: "it was not opened".to_owned() });
+        return Some(Camera::failed(info(&run.label), why));
+    };
+    let format = |width, height, fps| CameraFormat { fourcc: "RGBA".to_owned(), width, height, fps };
+    let mut timeline = Timeline::new(Micros::ZERO, given.fps);
+    let mut watch = Watch::new(Range::Full);
+    for frame in &run.frames {
+        timeline.push(micros(frame.at_ms), None, None);
+        let stats = FrameStats {
+            mean: frame.mean,
+            spread: frame.spread,
+            overexposed: frame.white,
+            // The page looks at frames that are brought down too far to tell.
+            sharpness: None,
+        };
+        watch.push_stats(stats, frame.same);
+    }
+    let mut frames = timeline.figures(micros(run.ran_ms));
+    // What the person thought about the question is no time of the camera's.
+    frames.first_ms = Value::not_tested(NO_PAGE);
+    Some(Camera {
+        failure,
+        state: Value::Measured(CameraStream {
+            backend: BACKEND.to_owned(),
+            asked: format(1_280, 720, Some(30.0)),
+            given: format(given.width, given.height, given.fps),
+            ran_ms: run.ran_ms,
+        }),
+        frames,
+        picture: watch.figures(),
+        ..Camera::not_tested(info(&run.label), NO_PAGE)
+    })
+}
+
+/// The microphone; `None` where there is none, which the list then says.
+fn microphone(run: &MicrophoneRun) -> Option<Microphone> {
+    if run.failure == Some(Failure::NotFound) {
+        return None;
+    }
+    let failure = run.failure.map(|why| failure(why, run.ran_ms));
+    let Some(rate) = run.rate_hz.filter(|_| run.samples > 0) else {
+        let why = failure.unwrap_or(DeviceFailure::Stalled { after_ms: whole(run.ran_ms) });
+        return Some(Microphone::failed(info(&run.label), why));
+    };
+    Some(Microphone {
+        failure,
+        state: Value::Measured(sound_stream(rate, run.first_ms, run.ran_ms)),
+        sound: sound(run, rate),
+        ..Microphone::not_tested(info(&run.label), NO_PAGE)
+    })
+}
+
+fn sound_stream(rate_hz: u32, first_ms: Option<f64>, ran_ms: f64) -> SoundStream {
+    SoundStream {
+        backend: BACKEND.to_owned(),
+        rate_hz,
+        channels: 1,
+        format: "f32".to_owned(),
+        buffer_frames: None,
+        first_ms,
+        ran_ms,
+        xruns: 0,
+    }
+}
+
+fn sound(run: &MicrophoneRun, rate: u32) -> SoundFigures {
+    let n = run.samples;
+    let samples = float(n);
+    let (mean_square, mean) = (run.squares / samples, run.offset / samples);
+    let rms = dbfs((mean_square - mean * mean).max(0.0));
+    let (floor, speech) = levels(&run.levels_dbfs);
+    let heard = heard(run, rms, speech);
+    let of = |value: f64| Value::estimate(value, n);
+    let spoken = speech.filter(|_| matches!(heard, Heard::Speech | Heard::TooQuiet));
+    let peak = run.greatest.abs().max(run.least.abs());
+    SoundFigures {
+        heard: Value::exact(heard),
+        peak_dbfs: of(dbfs(peak * peak)),
+        rms_dbfs: of(rms),
+        speech_level_dbfs: spoken.map_or(Value::not_tested("nobody spoke"), of),
+        noise_floor_dbfs: floor.map_or(Value::not_tested("there was nothing but zeros"), of),
+        snr_db: match spoken.zip(floor) {
+            Some((speech, floor)) => of(speech - floor),
+            None => Value::not_tested("nobody spoke"),
+        },
+        dc_offset_ratio: of(mean),
+        clipping: Value::Measured(Clipping {
+            ratio: float(run.clipped.min(n)) / samples,
+            runs: run.runs,
+            runs_per_s: float(run.runs) / (samples / f64::from(rate)),
+        }),
+        ..SoundFigures::not_tested("the page measures levels only")
+    }
+}
+
+/// Names a silence, as `signals::sound::silence` does it for a recording.
+fn heard(run: &MicrophoneRun, rms: f64, speech: Option<f64>) -> Heard {
+    let limits = &limits().sound;
+    let range = run.greatest - run.least;
+    let zeros = limits.zeros_within.value;
+    if range <= zeros && run.greatest.abs().max(run.least.abs()) <= zeros {
+        return Heard::MutedInSoftware;
+    }
+    if range == 0.0 {
+        return Heard::Stuck;
+    }
+    match speech {
+        Some(level) if level < limits.too_quiet_dbfs.value => Heard::TooQuiet,
+        Some(_) => Heard::Speech,
+        None if rms < limits.dead_dbfs.value => Heard::MutedInHardware,
+        None => Heard::NobodySpoke,
+    }
+}
+
+/// The level between the words (the tenth percentile), and the mean power of what stands out of it for long enough. The page has the same.
+fn levels(row: &[f64]) -> (Option<f64>, Option<f64>) {
+    let limits = &limits().sound;
+    let mut sorted = row.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some(floor) = sorted.get(sorted.len() / 10).copied() else { return (None, None) };
+    let stands_out = |level: &&f64| {
+        **level > floor + limits.active_above_floor_db.value && **level > limits.dead_dbfs.value
+    };
+    let active: Vec<f64> = row.iter().filter(stands_out).copied().collect();
+    let count = float(u64::try_from(active.len()).unwrap_or(0));
+    let speech = (count >= limits.least_active_frames.value && count > 0.0)
+        .then(|| dbfs(active.iter().map(|level| 10_f64.powf(level / 10.0)).sum::<f64>() / count));
+    (Some(floor), speech)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of samples stay far below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and NaN becomes 0")]
+fn micros(ms: f64) -> Micros {
+    Micros::new((ms * 1e3).round() as i64)
+}
+
+fn whole(ms: f64) -> u64 {
+    u64::try_from(micros(ms).get() / 1_000).unwrap_or(0)
+}

@@ -1,0 +1,110 @@
+//! The pre-session check page: its files, what a run begins with, and what comes of it. The page sends figures and raw samples; what they
+//! are called and worth is said here, by `greenroom-reports`, as it is for every other report.
+
+mod assets;
+mod connection;
+mod devices;
+mod grant;
+mod read;
+mod run;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use greenroom_reports::signals::limits;
+use greenroom_reports::verdict::{DeviceFigure, Profile};
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::app::AppState;
+use crate::problem::Problem;
+
+pub use grant::Grants;
+
+/// How long a page may take from its beginning to its result: a person reads, thinks and plugs things in meanwhile.
+const RUN_LASTS: SignedDuration = SignedDuration::from_mins(30);
+/// How long a grant for the media endpoint is good: it is fetched right before it is used.
+const GRANT_LASTS: SignedDuration = SignedDuration::from_secs(60);
+
+/// The media endpoint that pages measure against.
+#[derive(Clone)]
+pub struct Media {
+    /// What a page connects to: `https://192.0.2.1:7443/media`.
+    pub url: String,
+    /// The SHA-256 of the certificate that it shows now.
+    pub certificate: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+}
+
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Media").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the page.
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/check", get(assets::page))
+        .route("/check/{file}", get(assets::file))
+        .route("/api/v1/session", get(session))
+        .route("/api/v1/runs", post(run::take))
+}
+
+/// What a run begins with.
+#[derive(Serialize)]
+struct Session {
+    /// Lets one result in.
+    run: String,
+    /// Where to measure. Nothing where this server has no endpoint.
+    media: Option<Value>,
+    /// By what sounds and pictures are named, so that the page can say something at once.
+    limits: Value,
+}
+
+/// `GET /api/v1/session`.
+async fn session(State(state): State<AppState>) -> Result<Json<Session>, Problem> {
+    if !state.grants.may_begin(state.clock.now()) {
+        return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
+    }
+    let media = state.media.as_ref().map(|media| {
+        let hash = (media.certificate)().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        json!({
+            "url": media.url,
+            "certificate_sha256": hash,
+            "grant": state.grants.for_media(state.later(GRANT_LASTS)),
+        })
+    });
+    Ok(Json(Session { run: state.grants.for_result(state.later(RUN_LASTS)), media, limits: named_by() }))
+}
+
+fn named_by() -> Value {
+    let (sound, picture) = (&limits().sound, &limits().picture);
+    let worth = Profile::default().device_limits();
+    let good = |figure: DeviceFigure| worth.get(&figure).map(|edge| edge.good);
+    json!({
+        "sound": {
+            "zeros_within": sound.zeros_within.value,
+            "dead_dbfs": sound.dead_dbfs.value,
+            "too_quiet_dbfs": sound.too_quiet_dbfs.value,
+            "active_above_floor_db": sound.active_above_floor_db.value,
+            "least_active_frames": sound.least_active_frames.value,
+            "noisy_dbfs": good(DeviceFigure::NoiseFloorDbfs),
+            "clipped_ratio": good(DeviceFigure::ClippedRatio),
+        },
+        "picture": {
+            "black_mean_ratio": picture.black_mean_ratio.value,
+            "black_spread_ratio": picture.black_spread_ratio.value,
+            "covered_mean_ratio": picture.covered_mean_ratio.value,
+            "covered_spread_ratio": picture.covered_spread_ratio.value,
+            "covered_structure_ratio": picture.covered_structure_ratio.value,
+            "dark_mean_ratio": picture.dark_mean_ratio.value,
+            "overexposed_ratio": picture.overexposed_ratio.value,
+            "frozen_frames": picture.frozen_frames.value,
+        },
+    })
+}

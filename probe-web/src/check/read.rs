@@ -1,0 +1,249 @@
+//! What a page sends of a run, within bounds. Everything in it is a stranger's word.
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// Most records of a list: a run of a minute has some thousands.
+const MOST: usize = 20_000;
+/// Most characters of a name.
+const NAME: usize = 200;
+
+/// A run as a page tells it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    /// The grant from the session.
+    pub(super) run: String,
+    pub(super) duration_ms: f64,
+    pub(super) browser: Browser,
+    pub(super) camera: Option<CameraRun>,
+    pub(super) microphone: Option<MicrophoneRun>,
+    pub(super) speaker: SpeakerRun,
+    pub(super) network: NetworkRun,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Browser {
+    pub(super) system: String,
+    pub(super) isolated: bool,
+    /// Times that the page was in the background while something was measured.
+    pub(super) hidden: u32,
+}
+
+/// Why a device did not open, in the page's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Failure {
+    Denied,
+    Dismissed,
+    System,
+    Insecure,
+    Policy,
+    InUse,
+    NotFound,
+    Overconstrained,
+    Timeout,
+    Ended,
+    Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CameraRun {
+    pub(super) label: String,
+    pub(super) failure: Option<Failure>,
+    #[serde(default)]
+    pub(super) first_ms: Option<f64>,
+    pub(super) ran_ms: f64,
+    pub(super) given: Option<Given>,
+    pub(super) frames: Vec<FrameRun>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Given {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) fps: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FrameRun {
+    pub(super) at_ms: f64,
+    pub(super) mean: f64,
+    pub(super) spread: f64,
+    pub(super) white: f64,
+    pub(super) same: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MicrophoneRun {
+    pub(super) label: String,
+    pub(super) failure: Option<Failure>,
+    #[serde(default)]
+    pub(super) first_ms: Option<f64>,
+    pub(super) ran_ms: f64,
+    pub(super) rate_hz: Option<u32>,
+    pub(super) samples: u64,
+    pub(super) squares: f64,
+    pub(super) offset: f64,
+    pub(super) least: f64,
+    pub(super) greatest: f64,
+    pub(super) clipped: u64,
+    pub(super) runs: u64,
+    /// Levels of blocks of 20 ms.
+    pub(super) levels_dbfs: Vec<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpeakerRun {
+    pub(super) label: String,
+    pub(super) outcome: SpeakerOutcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SpeakerOutcome {
+    Heard,
+    Unheard,
+    Skipped,
+    Failed,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum NetworkRun {
+    /// The server has no endpoint, or the browser no way to measure.
+    NotTested { reason: Untested },
+    /// No session came about.
+    Failed { reason: NoSession, after_ms: f64 },
+    /// Packets were sent.
+    Measured(Box<Samples>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Untested {
+    /// The server has no endpoint.
+    None,
+    /// The browser has no WebTransport.
+    Unsupported,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NoSession {
+    Unreachable,
+    Refused,
+    Broke,
+}
+
+/// One run's samples, points in microseconds on the page's clock since it began.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Samples {
+    pub(super) setup_ms: f64,
+    pub(super) planned: u32,
+    /// Intended, handed over (or nothing), octets.
+    pub(super) sent: Vec<(i64, Option<i64>, u16)>,
+    /// Reply's number, arrival, octets, number answered, received there, sent there.
+    pub(super) received: Vec<(u32, i64, u16, u32, i64, i64)>,
+    pub(super) covered_until_us: i64,
+    pub(super) complete: bool,
+    pub(super) corrupt: u32,
+    /// Microseconds for which a packet waited for the browser to take it, at worst.
+    pub(super) stalled_us: i64,
+    /// The endpoint's half, in chunks as they came, base64.
+    pub(super) there: Vec<String>,
+}
+
+impl Run {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// 422, naming the field.
+    pub(super) fn read(json: &[u8]) -> Result<Self, Problem> {
+        let mut source = serde_json::Deserializer::from_slice(json);
+        let run: Self = serde_path_to_error::deserialize(&mut source).map_err(|error| {
+            let at = format!("/{}", error.path().to_string().replace('.', "/"));
+            Problem::field(at, error.inner().to_string())
+        })?;
+        run.check()?;
+        Ok(run)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let long = |pointer: &str| Problem::field(pointer, "has more entries than any run");
+        let name = |pointer: &str, text: &str| match crate::ingest::read::is_plain(text, NAME) {
+            true => Ok(()),
+            false => Err(Problem::field(
+                pointer,
+                "must be at most 200 characters, none of them control characters",
+            )),
+        };
+        let number = |pointer: &str, value: f64, most: f64| match value.is_finite() && value.abs() <= most {
+            true => Ok(()),
+            false => Err(Problem::field(pointer, "is not within what a run can have")),
+        };
+        const DAY_MS: f64 = 86_400_000.0;
+        number("/duration_ms", self.duration_ms, DAY_MS)?;
+        name("/browser/system", &self.browser.system)?;
+        name("/speaker/label", &self.speaker.label)?;
+        if let Some(camera) = &self.camera {
+            name("/camera/label", &camera.label)?;
+            number("/camera/ran_ms", camera.ran_ms, DAY_MS)?;
+            number("/camera/first_ms", camera.first_ms.unwrap_or(0.0), DAY_MS)?;
+            number("/camera/given/fps", camera.given.and_then(|given| given.fps).unwrap_or(0.0), 10_000.0)?;
+            if camera.frames.len() > MOST {
+                return Err(long("/camera/frames"));
+            }
+            for frame in &camera.frames {
+                number("/camera/frames/at_ms", frame.at_ms, DAY_MS)?;
+                for share in [frame.mean, frame.spread, frame.white] {
+                    number("/camera/frames", share, 1.0)?;
+                }
+            }
+        }
+        if let Some(microphone) = &self.microphone {
+            name("/microphone/label", &microphone.label)?;
+            number("/microphone/ran_ms", microphone.ran_ms, DAY_MS)?;
+            number("/microphone/first_ms", microphone.first_ms.unwrap_or(0.0), DAY_MS)?;
+            for value in [microphone.squares, microphone.offset, microphone.least, microphone.greatest] {
+                number("/microphone", value, 1e12)?;
+            }
+            if microphone.levels_dbfs.len() > MOST {
+                return Err(long("/microphone/levels_dbfs"));
+            }
+            microphone
+                .levels_dbfs
+                .iter()
+                .try_for_each(|level| number("/microphone/levels_dbfs", *level, 200.0))?;
+        }
+        match &self.network {
+            NetworkRun::NotTested { .. } => Ok(()),
+            NetworkRun::Failed { after_ms, .. } => number("/network/after_ms", *after_ms, DAY_MS),
+            NetworkRun::Measured(samples) => {
+                number("/network/setup_ms", samples.setup_ms, DAY_MS)?;
+                // The endpoint's clock began with the endpoint: thirty years are enough.
+                const POINT: i64 = 1_000_000_000_000_000;
+                let sent = samples.sent.iter().flat_map(|(intended, user, _)| [*intended, user.unwrap_or(0)]);
+                let received =
+                    samples.received.iter().flat_map(|(_, at, _, _, there, back)| [*at, *there, *back]);
+                let others = [samples.covered_until_us, samples.stalled_us];
+                if sent.chain(received).chain(others).any(|point| !(-POINT..=POINT).contains(&point)) {
+                    return Err(Problem::field("/network", "has a point in time that no run has"));
+                }
+                let lists = [samples.sent.len(), samples.received.len(), samples.there.len()];
+                match lists.into_iter().all(|len| len <= MOST) {
+                    true => Ok(()),
+                    false => Err(long("/network")),
+                }
+            }
+        }
+    }
+}

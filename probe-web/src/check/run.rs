@@ -1,0 +1,150 @@
+//! `POST /api/v1/runs`: what a page measured becomes a report, is kept as any other, and the page is told what it says.
+//!
+//! Not `POST /api/v1/reports`, which takes finished reports from who has a key: a page has none and computes no score. It has the grant of
+//! its session instead, which lets one result in.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
+use greenroom_reports::schema::{
+    AgentRef, DeviceKind, Environment, Judged, Kind, Machine, Mode, Report, Settings, Source, Tool, Use,
+};
+use greenroom_reports::trace::encoding;
+use greenroom_reports::verdict::Profile;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::read::{NetworkRun, Run};
+use super::{connection, devices};
+use crate::app::AppState;
+use crate::clock::new_id;
+use crate::ingest::body;
+use crate::ingest::read;
+use crate::ingest::writer::WriteError;
+use crate::problem::Problem;
+use crate::store::Tenant;
+
+/// Takes a run. 201 with the report, once it is durable.
+pub(super) async fn take(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let packing = body::packing(&headers)?;
+    let received = state.clock.now();
+    let url = state.media.as_ref().map_or_else(String::new, |media| endpoint_url(&media.url));
+    let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
+    let grants = state.grants.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let json = body::unpack(packing, &body)?;
+        let run = Run::read(&json)?;
+        if !grants.take_result(&run.run, received) {
+            return Err(Problem::unauthorized("this run has ended or was sent before; load the page again"));
+        }
+        let report = report(&run, &url, received)?;
+        let json = serde_json::to_vec(&report)
+            .map_err(|_| Problem::unavailable("the report could not be written down"))?;
+        Ok((read::record(Tenant::FIRST, &report, json, received)?, report))
+    });
+    // What makes the reading panic is no run.
+    let (record, report) =
+        made.await.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))??;
+    state.writer.write(record).await.map_err(|error| match error {
+        WriteError::Busy => {
+            Problem::too_often("too many reports are waiting to be written; send it again later")
+        }
+        WriteError::Store(error) => error.into(),
+    })?;
+    Ok((StatusCode::CREATED, Json(report)).into_response())
+}
+
+/// The endpoint's address as every other report has it.
+fn endpoint_url(media: &str) -> String {
+    let host = media.split('/').nth(2).unwrap_or_default();
+    format!("greenroom://{host}")
+}
+
+fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> {
+    let profile = Profile::default();
+    let asked = BTreeSet::from([Use::Audio]);
+    let kinds = DeviceKind::ALL.to_vec();
+    let mode = Mode::Quick;
+    let question = Question { profile: &profile, asked: &asked, mode, at_cap: true };
+    let found = connection::of(run, url)?;
+    let encoded = match found.as_ref().and_then(|(_, trace)| trace.as_ref()) {
+        Some(trace) => {
+            Some(encoding::encode(trace).map_err(|error| Problem::field("/network", error.to_string()))?)
+        }
+        None => None,
+    };
+    // Judged from what is kept, so that whoever computes it again finds the same.
+    let kept = encoded.as_ref().map(encoding::decode).transpose();
+    let kept = kept.map_err(|error| Problem::field("/network", error.to_string()))?;
+    let probed: Vec<Probed<'_>> =
+        found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).collect();
+    let devices = devices::of(run);
+    let machine = Machine::not_tested("a page in a browser cannot tell");
+    let equipment = Equipment { devices: &devices, machine: &machine, asked: &kinds };
+    let assessment = with_devices(assess(&probed, &question), equipment, &question);
+    let bytes_used = kept.as_ref().map_or(0, |trace| {
+        let streams = trace.here.streams.iter();
+        let octets =
+            streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
+        octets.map(u64::from).sum()
+    });
+    let frame = Frame {
+        id: new_id(received),
+        kind: Kind::Check,
+        parent: None,
+        complete: true,
+        started: began(received, run.duration_ms),
+        duration_ms: run.duration_ms.max(0.0),
+        bytes_used,
+        labels: Default::default(),
+        agent: AgentRef::default(),
+        tool: Tool {
+            name: "greenroom-check".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: Source::Browser,
+        },
+        environment: Environment {
+            os: Some(run.browser.system.clone()).filter(|name| !name.is_empty()),
+            arch: None,
+            network: [("isolated_clock".to_owned(), json!(run.browser.isolated))].into_iter().collect(),
+        },
+        settings: Settings {
+            asked: [("uses".to_owned(), json!(["audio"]))].into_iter().collect(),
+            run: not_tested(run).into_iter().collect(),
+            judged: Judged {
+                uses: asked.iter().copied().collect(),
+                devices: kinds.clone(),
+                mode,
+                at_cap: true,
+            },
+        },
+        profile: profile.clone(),
+        devices,
+        traces: encoded.into_iter().map(|trace| (0, trace)).collect(),
+    };
+    Ok(assemble(frame, assessment))
+}
+
+/// Why the connection was not tested, where it was not.
+fn not_tested(run: &Run) -> Option<(String, serde_json::Value)> {
+    match &run.network {
+        NetworkRun::NotTested { reason } => Some(("connection_not_tested".to_owned(), json!(reason))),
+        NetworkRun::Failed { .. } | NetworkRun::Measured(_) => None,
+    }
+}
+
+/// When a run began, by this server's clock: nobody knows how right a browser's is.
+fn began(received: Timestamp, duration_ms: f64) -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and NaN becomes 0")]
+    let ms = duration_ms.clamp(0.0, 86_400_000.0).round() as i64;
+    received.checked_sub(SignedDuration::from_millis(ms)).unwrap_or(received)
+}

@@ -1,0 +1,293 @@
+//! The check page's own part of the application: its files, what a run begins with, and runs as pages, browsers and attackers send them.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use greenroom_reports::schema::{Report, Source, State};
+use greenroom_web::check::Media;
+use greenroom_web::clock::Clock;
+use greenroom_web::store::sqlite::SqliteStore;
+use greenroom_web::store::{Store as _, Tenant};
+use greenroom_web::{AppState, Config, app};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+struct House {
+    app: Router,
+    store: Arc<SqliteStore>,
+    _folder: TempDir,
+}
+
+impl House {
+    async fn new(with_media: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
+        let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
+        let kept: Arc<SqliteStore> = Arc::clone(&store);
+        let clock = Clock::from_fn(|| "2026-11-29T12:00:00Z".parse().unwrap());
+        let mut state = AppState::start(config, kept, clock);
+        if with_media {
+            let url = "https://192.0.2.1:7443/media".to_owned();
+            state = state.with_media(Media { url, certificate: Arc::new(|| [0xab; 32]) });
+        }
+        Self { app: app(state), store, _folder: folder }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> (u16, HeaderMap, String) {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), parts.headers, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, HeaderMap, String) {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn session(&self) -> Value {
+        serde_json::from_str(&self.get("/api/v1/session").await.2).unwrap()
+    }
+
+    async fn send(&self, run: &Value) -> (u16, Value) {
+        let request = Request::post("/api/v1/runs").header(header::CONTENT_TYPE, "application/json");
+        let (status, _, text) = self.ask(request.body(Body::from(run.to_string())).unwrap()).await;
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    /// A run with the session's grant and these changes.
+    async fn changed(&self, change: impl FnOnce(&mut Value)) -> (u16, Value) {
+        let mut run = run(self.session().await["run"].as_str().unwrap());
+        change(&mut run);
+        self.send(&run).await
+    }
+}
+
+/// Everything well, the connection not tested.
+fn run(grant: &str) -> Value {
+    let frames: Vec<Value> = (0..60)
+        .map(|k| json!({ "at_ms": 200 + k * 50, "mean": 0.4, "spread": 0.2, "white": 0.0, "same": false }))
+        .collect();
+    let levels: Vec<f64> = (0..200).map(|k| if k % 10 < 5 { -20.0 } else { -70.0 }).collect();
+    json!({
+        "run": grant,
+        "duration_ms": 6_000.0,
+        "browser": { "system": "Linux", "isolated": true, "hidden": 0 },
+        "camera": { "label": "Camera", "failure": null, "first_ms": 200, "ran_ms": 3_300.0,
+            "given": { "width": 1280, "height": 720, "fps": 20.0 }, "frames": frames },
+        "microphone": { "label": "Microphone", "failure": null, "first_ms": 200, "ran_ms": 4_000.0, "rate_hz": 48_000, "samples": 192_000,
+            "squares": 960.0, "offset": 0.0, "least": -0.4, "greatest": 0.4, "clipped": 0, "runs": 0, "levels_dbfs": levels },
+        "speaker": { "label": "Speaker", "outcome": "heard" },
+        "network": { "state": "not_tested", "reason": "none" },
+    })
+}
+
+fn report(answer: Value) -> Report {
+    serde_json::from_value(answer).unwrap()
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    report.verdict.causes.iter().map(|cause| cause.code.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_page_is_open_isolated_and_runs_its_own_scripts_alone() {
+    let house = House::new(true).await;
+    let (status, headers, page) = house.get("/check").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("<greenroom-check>"), "{page}");
+    let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("connect-src 'self' https://192.0.2.1:7443;"), "{policy}");
+    assert_eq!(headers["cross-origin-embedder-policy"], "require-corp");
+    assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+    let (status, headers, _) = house.get("/check/greenroom-check.js").await;
+    assert_eq!(
+        (status, &headers[header::CONTENT_TYPE]),
+        (200, &"text/javascript; charset=utf-8".parse().unwrap())
+    );
+    let again =
+        Request::get("/check/greenroom-check.js").header(header::IF_NONE_MATCH, &headers[header::ETAG]);
+    let (status, _, body) = house.ask(again.body(Body::empty()).unwrap()).await;
+    assert_eq!((status, body.as_str()), (304, ""));
+    for nothing in ["/check/index.html", "/check/..%2f..%2fCargo.toml", "/check/none.js"] {
+        assert_eq!(house.get(nothing).await.0, 404, "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_tells_where_to_measure_if_anywhere() {
+    let with = House::new(true).await.session().await;
+    assert_eq!(with["media"]["url"], "https://192.0.2.1:7443/media");
+    assert_eq!(with["media"]["certificate_sha256"], "ab".repeat(32));
+    assert!(with["limits"]["sound"]["too_quiet_dbfs"].is_number(), "{with}");
+    assert!(with["limits"]["sound"]["clipped_ratio"].is_number(), "{with}");
+    assert_eq!(House::new(false).await.session().await["media"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_run_becomes_a_report_that_is_kept() {
+    let house = House::new(false).await;
+    let (status, answer) = house.changed(|_| ()).await;
+    assert_eq!(status, 201, "{answer}");
+    let report = report(answer);
+    assert_eq!(
+        (report.tool.source, report.verdict.overall),
+        (Source::Browser, State::Ready),
+        "{:?}",
+        report.verdict
+    );
+    assert_eq!(report.targets, []);
+    assert_eq!(report.started.to_string(), "2026-11-29T11:59:54Z");
+    let kept = house.store.raw(Tenant::FIRST, report.id).await.unwrap().unwrap();
+    let kept: Report = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept, report);
+}
+
+#[tokio::test]
+async fn a_grant_lets_one_result_in() {
+    let house = House::new(false).await;
+    let run = run(house.session().await["run"].as_str().unwrap());
+    assert_eq!(house.send(&run).await.0, 201);
+    assert_eq!(house.send(&run).await.0, 401);
+    assert_eq!(house.changed(|run| run["run"] = json!("forged")).await.0, 401);
+}
+
+#[tokio::test]
+async fn faults_of_devices_are_named_here_by_the_figures() {
+    let house = House::new(false).await;
+    let named = async |change: &dyn Fn(&mut Value)| {
+        let (status, answer) = house.changed(change).await;
+        assert_eq!(status, 201, "{answer}");
+        let report = report(answer);
+        (codes(&report).join(" "), report.verdict.overall)
+    };
+    let all = |run: &mut Value, name: &str, value: Value| {
+        for frame in run["camera"]["frames"].as_array_mut().unwrap() {
+            frame[name] = value.clone();
+        }
+    };
+    let (codes, overall) = named(&|run| all(run, "same", json!(true))).await;
+    assert_eq!((codes.as_str(), overall), ("camera_frozen", State::Blocked));
+    let black = |run: &mut Value| {
+        all(run, "mean", json!(0.001));
+        all(run, "spread", json!(0.001));
+    };
+    assert_eq!(named(&black).await, ("camera_black".to_owned(), State::Blocked));
+    let silent = |run: &mut Value| {
+        (run["microphone"]["least"], run["microphone"]["greatest"]) = (json!(0.0), json!(0.0));
+        run["microphone"]["squares"] = json!(0.0);
+    };
+    assert_eq!(named(&silent).await, ("mic_muted_in_software".to_owned(), State::Blocked));
+    let refused = |run: &mut Value| {
+        run["camera"] = json!({ "label": "", "failure": "denied", "ran_ms": 0, "given": null, "frames": [] });
+    };
+    assert_eq!(named(&refused).await, ("device_permission_browser".to_owned(), State::PermissionDenied));
+    let none = |run: &mut Value| {
+        run["camera"] =
+            json!({ "label": "", "failure": "not_found", "ran_ms": 0, "given": null, "frames": [] })
+    };
+    assert_eq!(named(&none).await, ("device_not_found".to_owned(), State::Blocked));
+    let unheard = |run: &mut Value| run["speaker"]["outcome"] = json!("unheard");
+    assert_eq!(named(&unheard).await, ("device_unheard".to_owned(), State::Blocked));
+}
+
+#[tokio::test]
+async fn a_connection_that_did_not_come_about_has_its_reason() {
+    let house = House::new(true).await;
+    for (reason, after_ms, code) in [
+        ("unreachable", 4_020.0, "udp_blocked"),
+        ("unreachable", 8.0, "endpoint_refused"),
+        ("refused", 20.0, "endpoint_full"),
+        ("broke", 900.0, "endpoint_died"),
+    ] {
+        let network = json!({ "state": "failed", "reason": reason, "after_ms": after_ms });
+        let (status, answer) = house.changed(|run| run["network"] = network).await;
+        assert_eq!(status, 201, "{answer}");
+        let report = report(answer);
+        assert_eq!(codes(&report)[0], code);
+        assert_eq!(report.targets[0].url, "greenroom://192.0.2.1:7443");
+    }
+}
+
+/// A second of audio that all came back after 40 ms; the endpoint's own half did not come.
+fn second() -> Value {
+    let sent: Vec<Value> = (0..50).map(|k| json!([20_000 * k, 20_000 * k + 100, 212])).collect();
+    let received: Vec<Value> = (0..50)
+        .map(|k| json!([k, 20_000 * k + 40_100, 212, k, 20_000 * k + 520_000, 20_000 * k + 520_050]))
+        .collect();
+    json!({ "state": "measured", "setup_ms": 30.0, "planned": 50, "sent": sent, "received": received, "covered_until_us": 3_000_000,
+        "complete": true, "corrupt": 0, "stalled_us": 300, "there": [] })
+}
+
+#[tokio::test]
+async fn what_held_this_computer_up_is_not_the_networks_fault() {
+    let house = House::new(true).await;
+    let (status, answer) = house.changed(|run| run["network"] = second()).await;
+    assert_eq!(status, 201, "{answer}");
+    let fine = report(answer);
+    let rtt = fine.targets[0].rtt_ms.measured().unwrap().p50;
+    assert!((rtt - 39.95).abs() < 0.06, "{rtt}");
+    let late = |run: &mut Value| {
+        let mut network = second();
+        for k in 40..50 {
+            network["sent"][k][1] = json!(20_000 * k + 31_000);
+        }
+        run["network"] = network;
+    };
+    let stalled = |run: &mut Value| {
+        run["network"] = second();
+        run["network"]["stalled_us"] = json!(251_000);
+    };
+    let hidden = |run: &mut Value| {
+        run["network"] = second();
+        run["browser"]["hidden"] = json!(1);
+    };
+    for disturbed in [&late as &dyn Fn(&mut Value), &stalled, &hidden] {
+        let (status, answer) = house.changed(disturbed).await;
+        assert_eq!(status, 201, "{answer}");
+        let report = report(answer);
+        assert_eq!(codes(&report), ["disturbed"]);
+        assert_eq!(report.verdict.overall, State::Inconclusive);
+        assert!(report.trace.is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_no_run_has_is_refused() {
+    let house = House::new(true).await;
+    for (pointer, value) in [
+        ("/duration_ms", json!(1e300)),
+        ("/camera/label", json!("x".repeat(201))),
+        ("/camera/frames/0/mean", json!("bright")),
+        ("/camera/frames/0/mean", json!(-7)),
+        ("/microphone/squares", json!(1e200)),
+        ("/microphone/levels_dbfs", json!(vec![0; 20_001])),
+        ("/speaker/outcome", json!("perhaps")),
+        ("/network", json!({ "state": "measured" })),
+        ("/browser/system", json!("a\u{0}b")),
+    ] {
+        let (status, answer) = house.changed(|run| *run.pointer_mut(pointer).unwrap() = value).await;
+        assert_eq!(status, 422, "{pointer} {answer}");
+    }
+    for chunk in ["!", "AAAA", "//////////8="] {
+        let (status, answer) = house
+            .changed(|run| {
+                run["network"] = second();
+                run["network"]["there"] = json!([chunk]);
+            })
+            .await;
+        assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/network/there")), "{chunk}");
+    }
+    let extremes = |run: &mut Value| {
+        run["network"] = second();
+        run["network"]["sent"][0] = json!([i64::MIN, i64::MAX, 65_535]);
+        run["network"]["received"][0] = json!([u32::MAX, i64::MAX, 0, u32::MAX, i64::MIN, i64::MAX]);
+    };
+    let (status, answer) = house.changed(extremes).await;
+    assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/network")));
+}
