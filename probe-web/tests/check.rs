@@ -10,7 +10,7 @@ use greenroom_reports::schema::{Report, Source, State};
 use greenroom_web::check::Media;
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
-use greenroom_web::store::{Store as _, Tenant};
+use greenroom_web::store::{ReportStore as _, Tenant};
 use greenroom_web::{AppState, Config, app};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};

@@ -65,7 +65,7 @@ pub enum OtherKind {
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
