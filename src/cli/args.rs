@@ -117,11 +117,6 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) profile: Option<String>,
 
-    /// File with the user name (first line) and the password (second line) for a TURN server; or set
-    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
-    pub(crate) turn_user_file: Option<PathBuf>,
-
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
@@ -143,6 +138,11 @@ pub(crate) struct CheckArgs {
     /// Do not remember this result
     #[arg(long)]
     pub(crate) no_history: bool,
+
+    /// File with the user name (first line) and the password (second line) for a TURN server; or set
+    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) turn_user_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +195,11 @@ pub(crate) struct MeasureArgs {
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+
+    /// File with the user name (first line) and the password (second line) for a TURN server; or set
+    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
+    pub(crate) turn_user_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -382,6 +387,7 @@ Examples:
   greenroom measure tcp:probe.example:5061                         also wss://HOST/PATH, quic:HOST
   greenroom measure ntp:time.example                               how far this computer's clock is off
   greenroom measure whip:https://sfu.example/whip/room --whip-token-file FILE
+  greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay: UDP, TCP, TLS
                                                                    sound and picture to a WebRTC server
 
 But for whip: these carry no media: there and back are measured together, with 20 packets a second at most.

@@ -53,12 +53,9 @@ pub async fn measure(
     for server in addresses {
         let asked = transports(plan);
         let mut ways = together(&asked, server.ip(), plan, clock, stop).await;
-        // Whom few addresses are allowed to has them one way after the other.
         if ways.iter().any(|way| way.allocate_ms.measured().is_some()) {
-            for (way, alone) in ways.iter_mut().zip(asked.chunks(1)).filter(|(way, _)| is_quota(way)) {
-                for again in together(alone, server.ip(), plan, clock, stop).await {
-                    *way = again;
-                }
+            for (way, alone) in ways.iter_mut().zip(asked.chunks(1)) {
+                after_the_others(way, alone, server.ip(), plan, clock, stop).await;
             }
         }
         for trips in ways.iter().flat_map(|way| [&way.relayed, &way.relayed_back]).flatten() {
@@ -148,6 +145,27 @@ async fn together(
     let allocated = opened.into_iter().map(|(told, links)| allocated(told, links, plan, clock, stop));
     let allocated = join_all(allocated).await;
     join_all(allocated.into_iter().map(|(told, ends)| relayed(told, ends, plan, clock, stop))).await
+}
+
+/// Measures a way anew that found no address left for this user, now that the others gave theirs back. A server may take a moment to count that.
+async fn after_the_others(
+    way: &mut TurnTransport,
+    alone: &[(&'static str, u16)],
+    server: IpAddr,
+    plan: &ProbePlan,
+    clock: Clock,
+    stop: &CancellationToken,
+) {
+    let mut wait = Duration::from_millis(100);
+    while is_quota(way) && wait < plan.patience.to_duration() {
+        if unless(stop, tokio::time::sleep(wait)).await.is_err() {
+            return;
+        }
+        wait *= 2;
+        for again in together(alone, server, plan, clock, stop).await {
+            *way = again;
+        }
+    }
 }
 
 /// The links of both ends. The second is only there where it could be opened, too.
