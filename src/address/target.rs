@@ -53,6 +53,8 @@ pub enum OtherKind {
     Icmp,
     /// The hops on the way to a host.
     Path,
+    /// The largest packet that gets to a host in one piece.
+    Mtu,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
     /// A service for calls, by the name of its entry in a catalog.
@@ -61,7 +63,7 @@ pub enum OtherKind {
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -73,6 +75,7 @@ impl OtherKind {
         Self::Quic,
         Self::Icmp,
         Self::Path,
+        Self::Mtu,
         Self::Whip,
         Self::Service,
     ];
@@ -91,6 +94,7 @@ impl OtherKind {
             Self::Quic => "quic",
             Self::Icmp => "icmp",
             Self::Path => "path",
+            Self::Mtu => "mtu",
             Self::Whip => "whip",
             Self::Service => "service",
         }
@@ -106,7 +110,7 @@ impl OtherKind {
             Self::Tcp => None,
             Self::Ntp => Some(123),
             // Echo knows no ports, and a service has those of its entry.
-            Self::Icmp | Self::Path | Self::Service => Some(0),
+            Self::Icmp | Self::Path | Self::Mtu | Self::Service => Some(0),
         }
     }
 
@@ -124,6 +128,7 @@ impl OtherKind {
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
             Self::Path => "path:HOST",
+            Self::Mtu => "mtu:HOST or mtu:HOST:PORT of a STAMP reflector",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
             Self::Service => "service:NAME",
         }
@@ -368,6 +373,8 @@ mod tests {
             ("whip:http://localhost", "whip:http://localhost"),
             ("service:Zoom", "service:zoom"),
             ("path:[::1]", "path:[::1]"),
+            ("mtu:Probe.Example", "mtu:probe.example"),
+            ("mtu:192.0.2.1:862", "mtu:192.0.2.1:862"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),

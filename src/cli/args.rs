@@ -122,7 +122,7 @@ pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
     /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH,
-    /// path:HOST for the hops on the way, or service:NAME for what a service for calls needs
+    /// path:HOST for the hops on the way, mtu:HOST for the largest packet, or service:NAME for what a service for calls needs
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 

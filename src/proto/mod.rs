@@ -30,6 +30,7 @@ pub mod dns;
 pub mod icmp;
 pub mod machine;
 pub mod media;
+pub mod mtu;
 pub mod ntp;
 pub mod path;
 pub mod plain;

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::tidy;
-use super::{AddressTried, GatewayDetails, IcmpDetails, PathDetails, ServiceDetails, WhipDetails};
+use super::{
+    AddressTried, GatewayDetails, IcmpDetails, MtuDetails, PathDetails, ServiceDetails, WhipDetails,
+};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
@@ -42,6 +44,8 @@ pub enum Details {
     Gateway(Box<GatewayDetails>),
     /// The hops on the way to a host.
     Path(Box<PathDetails>),
+    /// The largest packet that gets to a host.
+    Mtu(Box<MtuDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
     /// A service for calls.
@@ -71,6 +75,8 @@ impl Details {
             Self::Whip(_) => None,
             // Many hosts, each asked once.
             Self::Service(_) => None,
+            // Few of them, of many sizes.
+            Self::Mtu(_) => None,
         }
     }
 
@@ -97,7 +103,7 @@ impl Details {
             Self::Quic(quic) => Some(&quic.security),
             Self::Whip(whip) => whip.security.measured(),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Service(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Mtu(_) | Self::Service(_) => None,
         }
     }
 }
