@@ -53,6 +53,8 @@ pub enum OtherKind {
     Icmp,
     /// The hops on the way to a host.
     Path,
+    /// The largest packet that gets to a host in one piece.
+    Mtu,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
     /// A TURN server over UDP and TCP.
@@ -66,6 +68,7 @@ pub enum OtherKind {
 impl OtherKind {
     /// All that can be measured.
     pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -77,6 +80,7 @@ impl OtherKind {
         Self::Quic,
         Self::Icmp,
         Self::Path,
+        Self::Mtu,
         Self::Whip,
         Self::Turn,
         Self::Turns,
@@ -97,6 +101,7 @@ impl OtherKind {
             Self::Quic => "quic",
             Self::Icmp => "icmp",
             Self::Path => "path",
+            Self::Mtu => "mtu",
             Self::Whip => "whip",
             Self::Turn => "turn",
             Self::Turns => "turns",
@@ -115,7 +120,7 @@ impl OtherKind {
             Self::Tcp => None,
             Self::Ntp => Some(123),
             // Echo knows no ports, and a service has those of its entry.
-            Self::Icmp | Self::Path | Self::Service => Some(0),
+            Self::Icmp | Self::Path | Self::Mtu | Self::Service => Some(0),
         }
     }
 
@@ -133,6 +138,7 @@ impl OtherKind {
             Self::Quic => "quic:HOST[:PORT][#issuer=NAME]",
             Self::Icmp => "icmp:HOST",
             Self::Path => "path:HOST",
+            Self::Mtu => "mtu:HOST or mtu:HOST:PORT of a STAMP reflector",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
             Self::Turn => "turn:HOST[:PORT][?transport=udp|tcp]",
             Self::Turns => "turns:HOST[:PORT][?transport=tcp]",
@@ -387,6 +393,8 @@ mod tests {
             ("whip:http://localhost", "whip:http://localhost"),
             ("service:Zoom", "service:zoom"),
             ("path:[::1]", "path:[::1]"),
+            ("mtu:Probe.Example", "mtu:probe.example"),
+            ("mtu:192.0.2.1:862", "mtu:192.0.2.1:862"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),

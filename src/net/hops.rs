@@ -1,4 +1,4 @@
-//! Sockets whose datagrams may only go so far, and the errors that come back. It takes no privilege but that of echo requests, and none
+//! Sockets whose datagrams may only go so far or must not be cut up, and the errors that come back. It takes no privilege but that of echo requests, and none
 //! where those are not to be had (`IP_RECVERR`).
 //!
 //! Times are the program's: from just before a probe is handed over to when its error is read.
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::Socket;
 
 use super::clock::Clock;
@@ -21,8 +21,8 @@ use crate::proto::path::{Answer, OTHER_FLOWS, Probe, Said};
 /// Options that have the kernel hand over what stands behind the quoted datagram (linux/in.h, linux/in6.h).
 const IP_RECVERR_RFC4884: libc::c_int = 26;
 const IPV6_RECVERR_RFC4884: libc::c_int = 31;
-/// As long as any answer that is of interest.
-const ANSWER: usize = 2_048;
+/// As long as any answer.
+const ANSWER: usize = 65_536;
 
 /// The sockets, one to a flow: the first one is measured.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub struct HopSockets {
     flows: Vec<Flow>,
     to: SocketAddr,
     clock: Clock,
+    octets: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -60,7 +61,43 @@ impl HopSockets {
         for _ in 0..OTHER_FLOWS {
             flows.push(datagrams(to, interface)?);
         }
-        Ok((Self { flows, to, clock }, carrier))
+        Ok((Self { flows, to, clock, octets: vec![0; ANSWER] }, carrier))
+    }
+
+    /// Opens one whose packets nobody may cut up, whatever is known of the way (`IP_PMTUDISC_PROBE`). Otherwise as [`HopSockets::open`];
+    /// without `by_echo` it carries datagrams.
+    ///
+    /// # Errors
+    ///
+    /// When this system refuses.
+    pub fn open_whole(
+        to: SocketAddr,
+        interface: Option<&Interface>,
+        clock: Clock,
+        by_echo: bool,
+    ) -> Result<(Self, Option<Carrier>), OpenError> {
+        let echo = if by_echo { echo(to, interface)? } else { None };
+        let flow = match echo {
+            Some(flow) => flow,
+            None => datagrams(to, interface)?,
+        };
+        let (level, option) = match to {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+        };
+        set(&flow.socket, level, option, libc::IP_PMTUDISC_PROBE)
+            .map_err(|source| OpenError::Bind { local: SocketAddr::new(to.ip(), 0), source })?;
+        let carrier = flow.echo;
+        Ok((Self { flows: vec![flow], to, clock, octets: vec![0; ANSWER] }, carrier))
+    }
+
+    /// Sends a packet that may go as far as it gets.
+    ///
+    /// # Errors
+    ///
+    /// When this computer does not send it: `EMSGSIZE` where its own link does not carry it.
+    pub fn send_whole(&self, octets: &[u8]) -> io::Result<()> {
+        self.flows.first().ok_or(ErrorKind::InvalidInput.into()).and_then(|flow| self.hand_over(flow, octets))
     }
 
     /// Sends a probe.
@@ -72,17 +109,21 @@ impl HopSockets {
         let Some(flow) = self.flows.get(usize::from(probe.flow)) else {
             return Err(ErrorKind::InvalidInput.into());
         };
-        let port = if flow.echo.is_some() { 0 } else { self.to.port() };
-        let to = SocketAddr::new(self.to.ip(), port).into();
         match self.to {
             SocketAddr::V4(_) => flow.socket.set_ttl_v4(u32::from(probe.ttl))?,
             SocketAddr::V6(_) => flow.socket.set_unicast_hops_v6(u32::from(probe.ttl))?,
         }
+        self.hand_over(flow, &probe.octets)
+    }
+
+    fn hand_over(&self, flow: &Flow, octets: &[u8]) -> io::Result<()> {
+        let port = if flow.echo.is_some() { 0 } else { self.to.port() };
+        let to = SocketAddr::new(self.to.ip(), port).into();
         // The error of an earlier probe is handed to the next one: it stands in the error queue as well.
         let _ = flow.socket.take_error();
-        match flow.socket.send_to(&probe.octets, &to) {
+        match flow.socket.send_to(octets, &to) {
             Ok(_) => Ok(()),
-            Err(_) => flow.socket.send_to(&probe.octets, &to).map(|_| ()),
+            Err(_) => flow.socket.send_to(octets, &to).map(|_| ()),
         }
     }
 
@@ -96,66 +137,72 @@ impl HopSockets {
         let _ = poll(&mut waited, timeout);
     }
 
-    /// Hands over what has come back, and says how many datagrams came that are no answers: something listens on the port.
-    pub fn read(&self, take: &mut dyn FnMut(&Answer<'_>)) -> u64 {
-        let mut other = 0;
-        for flow in &self.flows {
-            self.read_errors(flow, take);
-            other += match flow.echo {
-                Some(carrier) => self.read_replies(flow, carrier, take),
-                None => discard(&flow.socket),
-            };
+    /// Hands over what has come back.
+    pub fn read(&mut self, take: &mut dyn FnMut(&Answer<'_>)) {
+        let Self { flows, to, clock, octets } = self;
+        for flow in flows {
+            flow.read_errors(*clock, octets, take);
+            flow.read_answers(*to, *clock, octets, take);
         }
-        other
     }
+}
 
-    fn read_errors(&self, flow: &Flow, take: &mut dyn FnMut(&Answer<'_>)) {
-        let mut octets = [0; ANSWER];
+impl Flow {
+    fn read_errors(&self, clock: Clock, octets: &mut [u8], take: &mut dyn FnMut(&Answer<'_>)) {
         loop {
             let mut control = nix::cmsg_space!([u8; 256]);
-            let mut parts = [IoSliceMut::new(&mut octets)];
+            let mut parts = [IoSliceMut::new(octets)];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-            let read = recvmsg::<()>(flow.socket.as_raw_fd(), &mut parts, Some(&mut control), flags);
+            let read = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags);
             let Ok(message) = read else { return };
-            let (at, length) = (self.clock.now(), message.bytes);
+            let (at, length) = (clock.now(), message.bytes);
             let offender = message.cmsgs().ok().and_then(|mut all| all.find_map(offender));
             let Some((error, from)) = offender else { continue };
             let Some(said) = said(&error) else { continue };
             let (quoted, extension) = parts_of(octets.get(..length).unwrap_or_default(), error.ee_data);
-            let to_echo = flow.echo.is_some();
+            let to_echo = self.echo.is_some();
             let quoted = if to_echo { without_header(quoted) } else { quoted };
             take(&Answer { at, from, said, quoted, extension, to_echo });
         }
     }
 
-    /// Raw sockets deliver much else, so nothing is counted as a wrong answer.
-    fn read_replies(&self, flow: &Flow, carrier: Carrier, take: &mut dyn FnMut(&Answer<'_>)) -> u64 {
-        let mut octets = [0; ANSWER];
+    fn read_answers(
+        &self,
+        asked: SocketAddr,
+        clock: Clock,
+        octets: &mut [u8],
+        take: &mut dyn FnMut(&Answer<'_>),
+    ) {
         loop {
-            let mut parts = [IoSliceMut::new(&mut octets)];
+            let mut parts = [IoSliceMut::new(octets)];
             let flags = MsgFlags::MSG_DONTWAIT;
-            let read = recvmsg::<nix::sys::socket::SockaddrStorage>(
-                flow.socket.as_raw_fd(),
-                &mut parts,
-                None,
-                flags,
-            );
-            let Ok(message) = read else { return 0 };
-            let (at, length) = (self.clock.now(), message.bytes);
-            let from = message.address.and_then(|from| {
-                let v4 = from.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-                v4.or(from.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-            });
+            let read = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut parts, None, flags);
+            let Ok(message) = read else { return };
+            let (at, length) = (clock.now(), message.bytes);
+            let Some(from) = message.address.as_ref().and_then(address) else { continue };
             let all = octets.get(..length).unwrap_or_default();
-            let quoted = if carrier == Carrier::Raw { without_header(all) } else { all };
-            let reply = if self.to.is_ipv4() { 0 } else { 129 };
-            if let (Some(from), Some([kind, 0, ..])) = (from, quoted.first_chunk::<8>())
-                && *kind == reply
-            {
-                take(&Answer { at, from, said: Said::Reply, quoted, extension: &[], to_echo: true });
-            }
+            let (said, quoted) = match self.echo {
+                Some(carrier) => {
+                    let message = if carrier == Carrier::Raw { without_header(all) } else { all };
+                    let reply = if asked.is_ipv4() { 0 } else { 129 };
+                    // Raw sockets deliver much else.
+                    if message.first_chunk::<2>() != Some(&[reply, 0]) {
+                        continue;
+                    }
+                    (Said::Reply, message)
+                }
+                None if from == asked => (Said::Data, all),
+                None => continue,
+            };
+            let to_echo = self.echo.is_some();
+            take(&Answer { at, from: from.ip(), said, quoted, extension: &[], to_echo });
         }
     }
+}
+
+fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or(storage.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port()))))
 }
 
 /// A socket for echo requests, of the kind that this program may open.
@@ -191,16 +238,6 @@ fn flow(to: SocketAddr, interface: Option<&Interface>, carries: Carries) -> Resu
     Ok(socket)
 }
 
-/// Throws away what came as an answer proper: somebody listens on the port.
-fn discard(socket: &Socket) -> u64 {
-    let mut octets = [std::mem::MaybeUninit::new(0); 64];
-    let mut thrown = 0;
-    while socket.recv_from(&mut octets).is_ok() {
-        thrown += 1;
-    }
-    thrown
-}
-
 fn offender(control: ControlMessageOwned) -> Option<(libc::sock_extended_err, IpAddr)> {
     match control {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
@@ -217,6 +254,9 @@ fn offender(control: ControlMessageOwned) -> Option<(libc::sock_extended_err, Ip
 const fn said(error: &libc::sock_extended_err) -> Option<Said> {
     match (error.ee_origin, error.ee_type, error.ee_code) {
         (libc::SO_EE_ORIGIN_ICMP, 11, 0) | (libc::SO_EE_ORIGIN_ICMP6, 3, 0) => Some(Said::Expired),
+        (libc::SO_EE_ORIGIN_ICMP, 3, 4) | (libc::SO_EE_ORIGIN_ICMP6, 2, _) => {
+            Some(Said::TooBig(error.ee_info))
+        }
         (libc::SO_EE_ORIGIN_ICMP, 3, 3) | (libc::SO_EE_ORIGIN_ICMP6, 1, 4) => Some(Said::PortUnreachable),
         (libc::SO_EE_ORIGIN_ICMP, 3, code) | (libc::SO_EE_ORIGIN_ICMP6, 1, code) => {
             Some(Said::Unreachable(code))
@@ -250,16 +290,22 @@ fn parts_of(all: &[u8], data: u32) -> (&[u8], &[u8]) {
 
 /// Asks for what stands behind the quoted datagram. Kernels before 5.9 do not know it: then no labels are seen.
 fn want_extensions(socket: &Socket, is_ipv4: bool) {
-    let on: libc::c_int = 1;
     let (level, option) = match is_ipv4 {
         true => (libc::IPPROTO_IP, IP_RECVERR_RFC4884),
         false => (libc::IPPROTO_IPV6, IPV6_RECVERR_RFC4884),
     };
-    let size = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
-    // SAFETY: the socket is open and the option is an int of this size, which outlives the call.
-    unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, option, std::ptr::from_ref(&on).cast(), size);
+    if let Err(error) = set(socket, level, option, 1) {
+        tracing::debug!(%error, "labels are not told by this kernel");
     }
+}
+
+fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or_default();
+    // SAFETY: the socket is open and the option is an int of this size, which outlives the call.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, std::ptr::from_ref(&value).cast(), size)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

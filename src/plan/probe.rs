@@ -8,7 +8,7 @@ use std::sync::Arc;
 use greenroom_reports::schema::Mode;
 use greenroom_reports::units::Micros;
 
-use super::catalog::Service;
+use super::catalog::{Place, Service};
 use super::{LONGEST, Plan, PlanError, SHORTEST};
 use crate::address::{Credentials, OtherKind, OtherUrl, Token};
 
@@ -70,13 +70,15 @@ impl ProbePlan {
             | OtherKind::Quic
             | OtherKind::Icmp
             | OtherKind::Path
+            | OtherKind::Mtu
             | OtherKind::Service => false,
         }
     }
 
     /// The same for what a service needs: each way once, whatever time that takes.
     pub fn of_service(self, service: Arc<Service>) -> Self {
-        let count = u32::try_from(service.asked().count()).unwrap_or(u32::MAX);
+        let named = service.asked().filter(|(_, way, _)| matches!(way.host, Place::Host(_)));
+        let count = u32::try_from(named.count()).unwrap_or(u32::MAX);
         Self { count, service: Some(service), ..self }
     }
 
@@ -90,7 +92,9 @@ impl ProbePlan {
 pub const fn least_interval(kind: OtherKind) -> Micros {
     match kind {
         // 20 packets a second, one to a question: a server that did not consent.
-        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp | OtherKind::Path => Micros::from_millis(50),
+        OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp | OtherKind::Path | OtherKind::Mtu => {
+            Micros::from_millis(50)
+        }
         // The same of connections: four packets each way make and end one.
         OtherKind::Tcp => Micros::from_millis(200),
         // With its acknowledgment two packets each way.
@@ -117,7 +121,7 @@ const fn usual_interval(kind: OtherKind) -> Micros {
         | OtherKind::Turn
         | OtherKind::Turns
         | OtherKind::Path
-        | OtherKind::Service => least_interval(kind),
+        | OtherKind::Service => {
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.

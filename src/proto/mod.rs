@@ -32,6 +32,7 @@ pub mod grant;
 pub mod icmp;
 pub mod machine;
 pub mod media;
+pub mod mtu;
 pub mod ntp;
 pub mod path;
 pub mod plain;

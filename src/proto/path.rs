@@ -55,6 +55,10 @@ pub enum Said {
     PortUnreachable,
     /// The host answers an echo request.
     Reply,
+    /// Something else came back: whatever listens there says.
+    Data,
+    /// It is too big to go on from there: the most that does, in octets.
+    TooBig(u32),
     /// It does not get there: the code of "destination unreachable".
     Unreachable(u8),
 }
@@ -146,6 +150,7 @@ pub struct Tracer {
     sent: Vec<Sent>,
     hops: Vec<Hop>,
     unattributed: u64,
+    other: u64,
 }
 
 impl Tracer {
@@ -153,7 +158,7 @@ impl Tracer {
     /// cannot answer them.
     pub fn new(destination: IpAddr, kind: Kind, token: [u8; 6], patience: Micros) -> Self {
         let hops = vec![Hop::default(); usize::from(MOST_HOPS)];
-        Self { destination, kind, token, patience, sent: Vec::new(), hops, unattributed: 0 }
+        Self { destination, kind, token, patience, sent: Vec::new(), hops, unattributed: 0, other: 0 }
     }
 
     /// What the measured probes are.
@@ -252,6 +257,10 @@ impl Tracer {
 
     /// Takes what came back.
     pub fn take(&mut self, answer: &Answer<'_>) {
+        if answer.said == Said::Data {
+            self.other += 1;
+            return;
+        }
         if self.is_foreign(answer) {
             return;
         }
@@ -273,7 +282,7 @@ impl Tracer {
             seen.push(answer.from);
         }
         let is_end = match answer.said {
-            Said::Expired => false,
+            Said::Expired | Said::Data | Said::TooBig(_) => false,
             Said::PortUnreachable | Said::Reply => true,
             Said::Unreachable(code) => {
                 hop.unreachable = Some(code);
@@ -307,6 +316,11 @@ impl Tracer {
     /// Answers of which nobody can say which probe they mean.
     pub const fn unattributed(&self) -> u64 {
         self.unattributed
+    }
+
+    /// Datagrams that came back and are no errors: something listens on the port.
+    pub const fn other(&self) -> u64 {
+        self.other
     }
 
     /// Probes that were handed over.

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod greenroom;
 pub mod https;
 pub mod icmp;
+pub mod mtu;
 pub mod ntp;
 pub mod path;
 mod proxy;
@@ -62,6 +63,7 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Wss => wss::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Path => path::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Mtu => mtu::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Service => service::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,

@@ -58,7 +58,7 @@ pub async fn measure(
     let details = PathDetails {
         why_not_echo,
         unattributed_answers: tracer.unattributed(),
-        other_answers: traced.others,
+        other_answers: tracer.other(),
         ..PathDetails::of(probes, hops)
     };
     Ok(Found {
@@ -76,8 +76,6 @@ pub async fn measure(
 /// What came of a run.
 struct Traced {
     tracer: Tracer,
-    /// Datagrams that came back and were no answers.
-    others: u64,
     /// Why this computer refused to send, where it did.
     refused: Option<String>,
 }
@@ -106,11 +104,11 @@ fn trace(
     /// How often it is looked whether the run was stopped.
     const LOOK: Micros = Micros::from_millis(100);
     let interface = plan.interface.as_deref().map(Interface::parse);
-    let (sockets, carrier) =
+    let (mut sockets, carrier) =
         HopSockets::open(host, interface.as_ref(), clock).map_err(|error| local(&error.to_string()))?;
     let kind = carrier.map_or(Kind::Datagrams, |carrier| Kind::Echo { carrier, identifier });
     let mut tracer = Tracer::new(host.ip(), kind, token, plan.patience);
-    let (start, mut turn, mut others, mut refused) = (clock.now(), 0, 0, None);
+    let (start, mut turn, mut refused) = (clock.now(), 0, None);
     while !stop.is_cancelled() && (turn < plan.count || tracer.is_waiting()) {
         let due = start + plan.interval * i64::from(turn);
         if turn < plan.count && clock.now() >= due {
@@ -126,10 +124,10 @@ fn trace(
         // Where a probe is due at once, what waits to be read is read all the same.
         let left = if turn < plan.count { (next - clock.now()).max(Micros::from_millis(1)) } else { LOOK };
         sockets.wait(left.min(LOOK).to_duration());
-        others += sockets.read(&mut |answer| tracer.take(answer));
+        sockets.read(&mut |answer| tracer.take(answer));
         tracer.give_up(clock.now());
     }
-    Ok(Traced { tracer, others, refused })
+    Ok(Traced { tracer, refused })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -95,7 +95,7 @@ pub async fn measure(
         ways,
     };
     let reached =
-        Reached { transport: "several".to_owned(), address: None, setup_ms: None, instead_of_udp: None };
+        Reached { transport: "tcp and udp".to_owned(), address: None, setup_ms: None, instead_of_udp: None };
     Ok(Found { reached, details: Details::Service(Box::new(details)), trace: None, stopped: false })
 }
 

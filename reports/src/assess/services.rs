@@ -12,7 +12,7 @@ use super::limits::limits;
 use super::relays;
 use crate::schema::{
     Cause, CertificateFault, Connects, Details, DnsDetails, DnsOutcome, Estimate, FaultDirection,
-    HttpsDetails, Interception, NameServer, NtpDetails, PartState, Place, RoundTrip, Security,
+    HttpsDetails, Interception, MtuDetails, NameServer, NtpDetails, PartState, Place, RoundTrip, Security,
     ServiceDetails, State, StunDetails, Use, WssDetails,
 };
 use crate::verdict::words::plain;
@@ -30,6 +30,7 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
         Details::Ntp(ntp) => told.clock(ntp).into_iter().collect(),
         Details::Tcp(tcp) => told.connections(&tcp.connect).into_iter().collect(),
         Details::Service(service) => told.parts(service),
+        Details::Mtu(mtu) => told.sizes(mtu).into_iter().collect(),
         Details::Tls(tls) => told.connections(&tls.connect).into_iter().collect(),
         Details::Turn(turn) => relays::causes(&told, turn),
         // Those with samples are judged by them, and hosts answer echo requests at their leisure.
@@ -44,6 +45,9 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
     causes.extend(shown);
     causes
 }
+
+/// Octets that a packet of media has at most behind the headers of IP and UDP, as WebRTC sends them.
+const MEDIA_PAYLOAD: u16 = 1_200;
 
 /// Whom it was told by, and what needs it.
 pub(super) struct Told<'a> {
@@ -73,6 +77,21 @@ impl Told<'_> {
             }
         });
         told.collect()
+    }
+
+    /// Packets that vanish without a word for their size.
+    fn sizes(&self, mtu: &MtuDetails) -> Option<Cause> {
+        let (carried, payload) = (mtu.path_mtu_bytes.fact()?, mtu.udp_payload_bytes.fact()?);
+        if mtu.black_hole.fact() != Some(&true) {
+            return None;
+        }
+        let state = if *payload < MEDIA_PAYLOAD { State::Blocked } else { State::Degraded };
+        let link =
+            mtu.link_mtu_bytes.fact().map(|link| format!("this computer's own link carries {link} bytes"));
+        Some(Cause {
+            evidence: link.into_iter().collect(),
+            ..self.cause("mtu_black_hole", state, Place::Relay, &[("bytes", json!(carried))])
+        })
     }
 
     fn stun(&self, stun: &StunDetails) -> Vec<Cause> {

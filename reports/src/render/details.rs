@@ -19,6 +19,7 @@ pub(super) fn rows(details: &Details) -> Vec<Row> {
         Details::Icmp(icmp) => nearby::icmp(icmp),
         Details::Gateway(gateway) => nearby::gateway(gateway),
         Details::Path(path) => path::path(path),
+        Details::Mtu(mtu) => mtu::mtu(mtu),
         Details::Whip(whip) => whip::whip(whip),
         Details::Turn(turn) => relay::turn(turn),
         Details::Service(service) => reachability::service(service),

@@ -13,6 +13,7 @@ pub mod terminal;
 mod details;
 mod devices;
 mod figures;
+mod mtu;
 mod names;
 mod nearby;
 mod number;

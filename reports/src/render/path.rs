@@ -16,7 +16,9 @@ pub(super) fn path(path: &PathDetails) -> Vec<Row> {
         };
         rows.push(once("Loss begins", "all hops from there on lose as much as the end", Cell::bare(said)));
     }
-    if let (Some(ttl), Some(added)) = (path.delay_begins_at_ttl.fact(), path.delay_added_ms.fact()) {
+    // Less is nobody's trouble.
+    let added = path.delay_added_ms.fact().filter(|added| **added >= 1.0);
+    if let (Some(ttl), Some(added)) = (path.delay_begins_at_ttl.fact(), added) {
         let said = format!("{} at hop {ttl}", number::ms(*added));
         rows.push(once("Most delay is added", "medians that no later hop undercuts", Cell::bare(said)));
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::TurnDetails;
 use super::value::tidy;
-use super::{AddressTried, GatewayDetails, IcmpDetails, PathDetails, ServiceDetails, WhipDetails};
+use super::{
+    AddressTried, GatewayDetails, IcmpDetails, MtuDetails, PathDetails, ServiceDetails, WhipDetails,
+};
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
     DnsDetails, HttpsDetails, NtpDetails, QuicDetails, Security, TcpDetails, TlsDetails, WssDetails,
@@ -45,6 +47,8 @@ pub enum Details {
     Gateway(Box<GatewayDetails>),
     /// The hops on the way to a host.
     Path(Box<PathDetails>),
+    /// The largest packet that gets to a host.
+    Mtu(Box<MtuDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
     /// A service for calls.
@@ -75,6 +79,8 @@ impl Details {
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
             // Many hosts, each asked once.
             Self::Service(_) => None,
+            // Few of them, of many sizes.
+            Self::Mtu(_) => None,
         }
     }
 
@@ -102,7 +108,7 @@ impl Details {
             Self::Whip(whip) => whip.security.measured(),
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
-            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Service(_) => None,
+            Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Mtu(_) | Self::Service(_) => None,
         }
     }
 }

@@ -23,6 +23,11 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Show the list of hosts and ports to whoever runs this network: it names what is in the way.",
     ),
     (
+        "mtu_black_hole",
+        "Packets of more than {bytes} bytes to {host} vanish on the way, and nobody is told.",
+        "Ask whoever runs the network or VPN to let ICMP through ('packet too big'), or to clamp TCP's segments (MSS).",
+    ),
+    (
         "certificate_unexpected",
         "{host} shows another certificate than the one expected.",
         "A proxy or firewall may be opening encrypted traffic: ask the network's administrator.",

@@ -59,8 +59,8 @@ pub(in crate::net) fn bound_address(socket: &Socket, options: &UdpOptions) -> Re
 
 fn prepare(socket: &Socket, options: &UdpOptions) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    if options.local.is_ipv6() {
-        // One socket per family: mapped addresses would need both families' control messages.
+    if options.local.is_ipv6() && options.carries != Carries::Icmp(Carrier::Raw) {
+        // One socket per family: mapped addresses would need both families' control messages. Raw ones have no such switch.
         socket.set_only_v6(true)?;
     }
     socket.set_recv_buffer_size(options.receive_buffer)?;
