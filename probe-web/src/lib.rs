@@ -6,7 +6,9 @@
 pub mod app;
 pub mod auth;
 pub mod clock;
+pub mod fleet;
 pub mod ingest;
+pub mod metrics;
 mod pages;
 pub mod problem;
 mod redact;
