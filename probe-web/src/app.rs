@@ -21,6 +21,7 @@ use crate::check::{self, Grants, Media};
 use crate::clock::Clock;
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
+use crate::metrics::Counters;
 use crate::pages;
 use crate::problem::Problem;
 use crate::routes;
@@ -64,6 +65,7 @@ pub struct AppState {
     pub grants: Arc<Grants>,
     pub(crate) writer: Writer,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     tasks: TaskTracker,
@@ -79,6 +81,7 @@ impl AppState {
         let state = Self {
             config: Arc::new(config),
             store,
+            counters: Arc::new(Counters::new(clock.now())),
             clock,
             media: None,
             grants: Arc::new(Grants::start()),
@@ -152,9 +155,17 @@ pub fn app(state: AppState) -> Router {
         .route("/first/{token}", get(routes::account::first_page).post(routes::account::first))
         .route("/account", get(routes::account::page).post(routes::account::change_password))
         .route("/reports", get(routes::reports::search))
-        .route("/reports/{id}", get(routes::reports::page))
-        .route("/reports/{id}/json", get(routes::reports::download))
-        .route("/reports/{id}/notes", post(routes::reports::add_note))
+        .route("/reports/{id}", get(routes::report::page))
+        .route("/reports/{id}/compare/{other}", get(routes::beside::page))
+        .route("/reports/{id}/json", get(routes::report::download))
+        .route("/reports/{id}/notes", post(routes::report::add_note))
+        .route("/reports/{id}/shares", post(routes::shares::add))
+        .route("/shares/{id}/revoke", post(routes::shares::revoke))
+        .route("/s/{token}", get(routes::shares::landing).post(routes::shares::show))
+        .route("/fleet", get(routes::fleet::page))
+        .route("/links", get(routes::links::page).post(routes::links::add))
+        .route("/links/{id}/revoke", post(routes::links::revoke))
+        .route("/c/{token}", get(routes::links::landing))
         .route("/users", get(routes::users::page).post(routes::users::add))
         .route("/users/{id}", post(routes::users::change))
         .route("/keys", get(routes::keys::page).post(routes::keys::add))
@@ -167,6 +178,7 @@ pub fn app(state: AppState) -> Router {
         .merge(check::routes())
         .route("/api/v1/reports", post(routes::ingest::ingest))
         .route(pages::STYLE_PATH, get(pages::style))
+        .route("/metrics", get(routes::metrics::page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(pages::nowhere)
@@ -185,6 +197,7 @@ async fn ready(State(state): State<AppState>) -> Response {
 /// Headers that every answer has.
 async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    state.counters.answer(response.status().as_u16());
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
@@ -192,7 +205,9 @@ async fn guard(State(state): State<AppState>, request: Request, next: Next) -> R
     set(header::CONTENT_SECURITY_POLICY, POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
-    set(header::REFERRER_POLICY, "no-referrer");
+    // Nothing leaks to other sites. With `no-referrer` a browser would say `Origin: null` with a form, and over plain HTTP beyond
+    // loopback, where it says nothing else of where a form is from, every one would be refused.
+    set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");

@@ -50,6 +50,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail)
     }
 
+    /// 403: a check link that let in as many reports as it may.
+    pub fn used_up(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "used-up", "This link is used up", detail)
+    }
+
     /// 404: it is not there, or not for this tenant.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)

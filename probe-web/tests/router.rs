@@ -1,134 +1,26 @@
 //! The whole application, asked as browsers, programs and attackers ask it.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "house/mod.rs"]
+mod house;
 #[path = "../src/testing.rs"]
 mod testing;
 
 use std::io::Write as _;
-use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use axum::http::{Request, StatusCode};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use greenroom_reports::schema::Report;
-use greenroom_web::auth::{key, password};
-use greenroom_web::clock::Clock;
 use greenroom_web::rollup::{Contribution, Sums};
-use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::*;
-use greenroom_web::{AppState, Config, app};
-use http_body_util::BodyExt as _;
-use jiff::{SignedDuration, Timestamp};
+use house::{House, PASSWORD, SAID, now, report};
+use jiff::Timestamp;
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-
-/// An application with nothing in it.
-struct House {
-    app: Router,
-    state: AppState,
-    store: Arc<SqliteStore>,
-    _folder: TempDir,
-}
-
-/// An answer, read to its end.
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    fn location(&self) -> &str {
-        self.headers[LOCATION].to_str().unwrap()
-    }
-
-    /// The session that it sets.
-    fn cookie(&self) -> String {
-        let line = self.headers[SET_COOKIE].to_str().unwrap();
-        line.split(';').next().unwrap().to_owned()
-    }
-}
-
-fn now() -> Timestamp {
-    testing::start().checked_add(SignedDuration::from_hours(24)).unwrap()
-}
-
-impl House {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
-        let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
-        let state = AppState::start(config, store.clone(), Clock::from_fn(now));
-        Self { app: app(state.clone()), state, store, _folder: folder }
-    }
-
-    async fn ask(&self, request: Request<Body>) -> Answer {
-        let answer = self.app.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-        Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
-    }
-
-    async fn key(&self, tenant: Tenant) -> String {
-        let (shown, kept) = key::mint(tenant, "laptops".into(), now());
-        self.store.add_key(&kept).await.unwrap();
-        shown
-    }
-
-    async fn post(&self, key: &str, body: impl Into<Body>, encoding: Option<&str>) -> Answer {
-        let mut request = Request::post("/api/v1/reports")
-            .header(AUTHORIZATION, format!("Bearer {key}"))
-            .header(CONTENT_TYPE, "application/json");
-        if let Some(encoding) = encoding {
-            request = request.header(CONTENT_ENCODING, encoding);
-        }
-        self.ask(request.body(body.into()).unwrap()).await
-    }
-
-    async fn send(&self, key: &str, report: &Report) -> Answer {
-        self.post(key, serde_json::to_vec(report).unwrap(), None).await
-    }
-
-    async fn get(&self, path: &str, cookie: &str) -> Answer {
-        self.ask(Request::get(path).header(COOKIE, cookie).body(Body::empty()).unwrap()).await
-    }
-
-    async fn form(&self, path: &str, cookie: &str, pairs: &[(&str, &str)]) -> Answer {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(pairs);
-        let request = Request::post(path)
-            .header(COOKIE, cookie)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header("sec-fetch-site", "same-origin");
-        self.ask(request.body(Body::from(form.finish())).unwrap()).await
-    }
-
-    /// Somebody who signed in.
-    async fn sign_in(&self, tenant: Tenant, name: &str, role: Role) -> String {
-        let id = Uuid::from_u128(u128::from(name.as_bytes()[0]));
-        let user = User { tenant, id, name: name.into(), role: Some(role), created: now() };
-        let password_hash = password::hash(PASSWORD.into()).await.unwrap();
-        self.store.add_user(&NewUser { user, password_hash }).await.unwrap();
-        let answer = self.form("/login", "", &[("name", name), ("password", PASSWORD)]).await;
-        assert_eq!(answer.status, 303, "{}", answer.text);
-        answer.cookie()
-    }
-}
-
-/// Part of what the golden report says, without the number, whose space does not break on a page.
-const SAID: &str = "of what you send is lost on the way";
-
-const PASSWORD: &str = "correct horse battery";
 
 /// A name, a body, its packing, the status that is expected and the field that is named.
 type Refused = (&'static str, Vec<u8>, Option<&'static str>, u16, Option<&'static str>);
@@ -137,12 +29,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
-}
-
-fn report(n: u64, person: &str) -> Report {
-    let mut report = testing::report(n);
-    report.labels.insert("person".into(), person.into());
-    report
 }
 
 #[tokio::test]
@@ -466,7 +352,7 @@ async fn what_senders_write_is_shown_and_never_obeyed() {
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
             ("x-frame-options", "DENY"),
         ] {

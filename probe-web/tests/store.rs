@@ -242,6 +242,7 @@ async fn keys_are_revoked_by_their_tenant_alone() {
             tenant: Tenant::FIRST,
             id: "k1".into(),
             name: "laptops".into(),
+            good_for: KeyUse::Metrics,
             secret: hash(1),
             created: after(0),
             revoked: None,

@@ -1,7 +1,8 @@
-//! Who may do what: secrets, passwords, sessions, keys.
+//! Who may do what: secrets, passwords, sessions, keys, links.
 
 pub mod cookie;
 pub mod key;
+pub mod link;
 pub mod password;
 pub mod secret;
 pub mod throttle;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use super::{cookie, secret};
 use crate::app::AppState;
 use crate::pages::{error_page, query, store_failed};
-use crate::store::{AuditEntry, Role, StoreError, Tenant, User};
+use crate::store::{AuditEntry, Role, StoreError, Summary, Tenant, User};
 
 /// Somebody with a session.
 #[derive(Debug, Clone)]
@@ -22,6 +22,12 @@ impl Visitor {
     /// Whose data they see.
     pub fn tenant(&self) -> Tenant {
         self.user.tenant
+    }
+
+    /// A report's header as their role may see it.
+    #[must_use]
+    pub fn sees(&self, summary: Summary) -> Summary {
+        if self.role.sees_personal() { summary } else { summary.redacted() }
     }
 
     /// Lets on who may do this.

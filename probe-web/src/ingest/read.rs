@@ -114,6 +114,7 @@ pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp
         agreement: if report.trace.is_some() { Agreement::Pending } else { Agreement::NoSamples },
         differs: Vec::new(),
         counted: rollup::counted(report.started, received),
+        link: None,
     };
     Ok(Record { tenant, summary, adds, raw })
 }

@@ -1,5 +1,7 @@
 //! Pages: the frame around each, and what they have in common. Handlers stand in [`crate::routes`].
 
+pub(crate) mod plot;
+
 use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -40,6 +42,8 @@ pub(crate) async fn style() -> Response {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Reports,
+    Fleet,
+    Links,
     Users,
     Keys,
     Audit,
@@ -50,8 +54,10 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(Role) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 4] = [
+    const MENU: [MenuItem; 6] = [
         (Self::Reports, "Reports", "/reports", |_| true),
+        (Self::Fleet, "Fleet", "/fleet", |_| true),
+        (Self::Links, "Check links", "/links", Role::sees_personal),
         (Self::Users, "Users", "/users", Role::manages),
         (Self::Keys, "Keys", "/keys", Role::manages),
         (Self::Audit, "Audit", "/audit", Role::manages),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::AppState;
-use crate::auth::key;
+use crate::auth::key::{self, Sender};
 use crate::ingest::body::{self, MAX_BODY};
 use crate::ingest::read;
 use crate::ingest::writer::WriteError;
@@ -21,6 +21,9 @@ use crate::store::Outcome;
 
 /// How long a body may take to come.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The status of a report that was there.
+const DUPLICATE: &str = "duplicate";
 
 /// What a sender is told of a report that is durable now.
 #[derive(Serialize)]
@@ -34,13 +37,18 @@ struct Kept {
 }
 
 /// Keeps a report. 202 once it is durable, also when it was before.
-pub(crate) async fn ingest(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let key = key::bearer(&*state.store, &headers).await?;
-    let packing = body::packing(&headers)?;
+pub(crate) async fn ingest(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let (duplicate, answer) = match keep(&state, &headers, body).await {
+        Ok(kept) => (kept.status == DUPLICATE, (StatusCode::ACCEPTED, Json(kept)).into_response()),
+        Err(problem) => (false, problem.into_response()),
+    };
+    state.counters.report(answer.status().as_u16(), duplicate);
+    answer
+}
+
+async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept, Problem> {
+    let sender = key::sender(&*state.store, headers, state.clock.now()).await?;
+    let packing = body::packing(headers)?;
     let packed = whole(body).await?;
     let received = state.clock.now();
     let record = {
@@ -49,7 +57,11 @@ pub(crate) async fn ingest(
         let read = tokio::task::spawn_blocking(move || {
             let json = body::unpack(packing, &packed)?;
             let report = read::report(&json)?;
-            read::record(key.tenant, &report, json, received)
+            let record = read::record(sender.tenant(), &report, json, received)?;
+            Ok::<_, Problem>(match &sender {
+                Sender::Key(_) => record,
+                Sender::Link(link) => record.through(link),
+            })
         });
         // What makes the reading panic is no report.
         read.await.map_err(|_| Problem::invalid("the report cannot be read", Vec::new()))??
@@ -63,10 +75,15 @@ pub(crate) async fn ingest(
     })?;
     let status = match outcome {
         Outcome::Accepted => "accepted",
-        Outcome::Duplicate => "duplicate",
+        Outcome::Duplicate => DUPLICATE,
+        Outcome::NotAllowed => {
+            return Err(Problem::used_up(
+                "this link let in as many checks as it may; ask whoever sent it for a new one",
+            ));
+        }
     };
     let url = format!("{}/reports/{id}", state.config.base_url);
-    Ok((StatusCode::ACCEPTED, Json(Kept { id, code, status, url })).into_response())
+    Ok(Kept { id, code, status, url })
 }
 
 /// A body, if it is not too long and does not take too long.

@@ -11,7 +11,7 @@ use crate::auth::key;
 use crate::auth::visitor::Visitor;
 use crate::ingest::read::is_plain;
 use crate::pages::{self, Paged, Place, notice, shown_once, text, time};
-use crate::store::Role;
+use crate::store::{KeyUse, Role, from_name, name_of};
 
 /// Most characters of a key's name.
 const NAME: usize = 64;
@@ -26,6 +26,8 @@ pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor) -> Pag
 #[derive(Deserialize)]
 pub(crate) struct Added {
     name: String,
+    #[serde(default)]
+    good_for: String,
 }
 
 /// Makes a key and shows it, once.
@@ -37,13 +39,22 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
         let page = show(&state, &visitor, &notice(&words, true)).await?;
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
-    let (shown, kept) = key::mint(visitor.tenant(), name.to_owned(), state.clock.now());
+    let good_for = from_name(&form.good_for).unwrap_or(KeyUse::Send);
+    let (shown, kept) = key::mint(visitor.tenant(), name.to_owned(), good_for, state.clock.now());
     state.store.add_key(&kept).await?;
     visitor.audit(&state, "key.add", format!("{} ({name})", kept.id)).await?;
     let told = html! {
         (shown_once("The new key.", &shown))
-        p { "Put it into a file that only its user can read, and name the file:" }
-        pre { "greenroom check HOST --upload " (state.config.base_url) " --key-file FILE" }
+        @match good_for {
+            KeyUse::Send => {
+                p { "Put it into a file that only its user can read, and name the file:" }
+                pre { "greenroom check HOST --upload " (state.config.base_url) " --key-file FILE" }
+            }
+            KeyUse::Metrics => {
+                p { "Put it into a file that only Prometheus can read, and name the file in its configuration:" }
+                pre { "authorization: { credentials_file: FILE }" }
+            }
+        }
     };
     show(&state, &visitor, &told).await
 }
@@ -62,18 +73,19 @@ async fn show(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
     let keys = state.store.keys(visitor.tenant()).await?;
     let body = html! {
         h1 { "Keys" }
-        p { "A key lets computers send their reports here, and nothing else." }
+        p { "A key lets computers send their reports here, or Prometheus read " code { "/metrics" } ", and nothing else." }
         (told)
         @if keys.is_empty() {
             p class="empty" { "No key yet. Make one below, and computers can send their reports." }
         } @else {
             table class="list" {
-                thead { tr { th { "Name" } th { "Begins with" } th { "Since" } th { "Good" } } }
+                thead { tr { th { "Name" } th { "Good to" } th { "Begins with" } th { "Since" } th { "State" } } }
                 tbody { @for key in &keys { tr {
                     th scope="row" { (text(Some(&key.name))) }
+                    td data-name="Good to" { (key.good_for.words()) }
                     td data-name="Begins with" { code { "gr_" (key.id) } }
                     td class="when" data-name="Since" { (time(key.created)) }
-                    td data-name="Good" {
+                    td data-name="State" {
                         @match key.revoked {
                             Some(at) => { "revoked " (time(at)) }
                             None => {
@@ -88,6 +100,9 @@ async fn show(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
         }
         form class="row" method="post" action="/keys" {
             label { "Name of a new key" input name="name" maxlength=(NAME) placeholder="laptops in Lyon" autocomplete="off" required; }
+            label { "Good to" select name="good_for" {
+                @for good_for in [KeyUse::Send, KeyUse::Metrics] { option value=(name_of(&good_for)) { (good_for.words()) } }
+            } }
             button class="main" { "Make" }
         }
     };

@@ -1,20 +1,19 @@
-//! Reports: found by what is said on the phone, and one page each.
+//! Reports found: by what is said on the phone, by time and by place.
 
-use axum::extract::{Form, Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Redirect};
-use greenroom_reports::render::{self, html as report_html};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use greenroom_reports::render;
 use greenroom_reports::schema::State as Verdict;
-use maud::{Markup, PreEscaped, html};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use crate::app::AppState;
-use crate::auth::visitor::Visitor;
-use crate::ingest::read;
-use crate::pages::{self, Failed, Paged, Place, notice, query, text, time, verdict};
-use crate::redact::redact;
-use crate::store::{Agreement, Counted, Cursor, Filter, Note, Role, StoreError, Summary, from_name, name_of};
+use crate::auth::visitor::{Visitor, forbidden};
+use crate::pages::{self, Paged, Place, query, text, time, verdict};
+use crate::store::{Cursor, Filter, StoreError, Summary, from_name, name_of};
 
 /// Reports of a page.
 const AT_ONCE: u32 = 50;
@@ -22,25 +21,108 @@ const AT_ONCE: u32 = 50;
 /// Most characters of what is looked for.
 const MAX_QUERY: usize = 256;
 
-/// Most characters of a note.
-const MAX_NOTE: usize = 4_000;
+/// What stands for reports without a site or an endpoint.
+pub(super) const WITHOUT: &str = "(none)";
 
 /// Verdicts to choose from.
 const VERDICTS: [Verdict; 5] =
     [Verdict::Ready, Verdict::Degraded, Verdict::Blocked, Verdict::PermissionDenied, Verdict::Inconclusive];
 
-/// What is looked for.
-#[derive(Deserialize)]
+/// What is looked for. Empty fields are not looked at.
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(crate) struct Asked {
     /// A code, a ticket or a person.
-    #[serde(default)]
     q: String,
     /// A verdict's name.
-    #[serde(default)]
     verdict: String,
+    /// A ticket.
+    ticket: String,
+    /// A person. Personal.
+    person: String,
+    /// A fleet agent. Personal.
+    agent: String,
+    /// A site, or [`WITHOUT`].
+    site: String,
+    /// An endpoint, or [`WITHOUT`].
+    endpoint: String,
+    /// Begun at or after, in UTC.
+    from: String,
+    /// Begun before, in UTC.
+    to: String,
     /// Where the page before ended.
-    #[serde(default)]
     after: String,
+}
+
+impl Asked {
+    /// The fields with their names, as a link has them.
+    fn pairs(&self) -> [(&'static str, &str); 9] {
+        [
+            ("q", self.q.trim()),
+            ("verdict", &self.verdict),
+            ("ticket", self.ticket.trim()),
+            ("person", self.person.trim()),
+            ("agent", self.agent.trim()),
+            ("site", self.site.trim()),
+            ("endpoint", self.endpoint.trim()),
+            ("from", self.from.trim()),
+            ("to", self.to.trim()),
+        ]
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.pairs().iter().any(|(_, value)| value.chars().count() > MAX_QUERY)
+    }
+
+    /// Whether something is looked for that only some roles may look for.
+    fn is_personal(&self) -> bool {
+        !self.person.trim().is_empty() || !self.agent.trim().is_empty()
+    }
+
+    /// Whether more is looked for than words and a verdict.
+    fn narrows(&self) -> bool {
+        self.pairs()[2..].iter().any(|(_, value)| !value.is_empty())
+    }
+
+    /// What the audit log says of it: the words, or all fields.
+    fn told(&self) -> String {
+        if !self.narrows() {
+            return self.q.trim().to_owned();
+        }
+        let given = self.pairs().into_iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the fields besides the words ask for, or which of the times cannot be read.
+    fn filter(&self) -> Result<Filter, &'static str> {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let or_without =
+            |text: &str| given(text).map(|text| if text == WITHOUT { String::new() } else { text });
+        Ok(Filter {
+            code: None,
+            ticket: given(&self.ticket),
+            person: given(&self.person),
+            agent: given(&self.agent),
+            site: or_without(&self.site),
+            endpoint: or_without(&self.endpoint),
+            overall: from_name::<Verdict>(&self.verdict),
+            from: point(&self.from).map_err(|()| "The time that they begin at cannot be read.")?,
+            to: point(&self.to).map_err(|()| "The time that they end at cannot be read.")?,
+        })
+    }
+}
+
+/// A point in time as a form (`2026-11-29T03:00`, in UTC) or a link (RFC 3339) has it.
+pub(super) fn point(text: &str) -> Result<Option<Timestamp>, ()> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(Some(time));
+    }
+    let civil: DateTime = text.parse().map_err(|_| ())?;
+    civil.to_zoned(TimeZone::UTC).map(|zoned| Some(zoned.timestamp())).map_err(|_| ())
 }
 
 /// The latest reports, or those that are looked for.
@@ -49,14 +131,23 @@ pub(crate) async fn search(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Paged {
-    let words = asked.q.trim();
-    if words.chars().count() > MAX_QUERY {
+    if asked.is_too_long() {
         return Ok(pages::error_page(StatusCode::BAD_REQUEST, "Too long", "Nothing has so long a name."));
     }
-    let overall = from_name::<Verdict>(&asked.verdict);
+    if asked.is_personal() && !visitor.role.sees_personal() {
+        return Ok(forbidden());
+    }
+    let fields = match asked.filter() {
+        Ok(fields) => fields,
+        Err(words) => {
+            let words = format!("{words} Write it as 2026-11-29T03:00, in UTC.");
+            return Ok(pages::error_page(StatusCode::BAD_REQUEST, "No time", &words));
+        }
+    };
     let after: Option<Cursor> = asked.after.parse().ok();
-    visitor.audit(&state, if words.is_empty() { "report.list" } else { "report.search" }, words).await?;
-    let filter = filter_for(&state, &visitor, words, overall).await?;
+    let told = asked.told();
+    visitor.audit(&state, if told.is_empty() { "report.list" } else { "report.search" }, told).await?;
+    let filter = filter_for(&state, &visitor, asked.q.trim(), fields).await?;
     let mut found = match &filter {
         Some(filter) => state.store.list(visitor.tenant(), filter, after, AT_ONCE + 1).await?,
         None => Vec::new(),
@@ -65,17 +156,17 @@ pub(crate) async fn search(
     if more {
         found.pop();
     }
-    let found: Vec<Summary> = found.into_iter().map(|summary| seen_by(&visitor, summary)).collect();
+    let found: Vec<Summary> = found.into_iter().map(|summary| visitor.sees(summary)).collect();
     let next = found.last().filter(|_| more).map(|last| {
-        query(
-            "/reports",
-            &[("q", words), ("verdict", &asked.verdict), ("after", &Cursor::behind(last).to_string())],
-        )
+        let behind = Cursor::behind(last).to_string();
+        let mut pairs = asked.pairs().to_vec();
+        pairs.push(("after", &behind));
+        query("/reports", &pairs)
     });
     let body = html! {
         h1 { "Reports" }
-        (search_form(&visitor, words, overall))
-        @if found.is_empty() { (nothing(words, overall, after.is_some())) } @else { (list(&found)) }
+        (search_form(&visitor, &asked))
+        @if found.is_empty() { (nothing(&asked, after.is_some())) } @else { (list(&found, visitor.role.sees_personal())) }
         @if let Some(next) = next { p { a href=(next) { "Earlier reports" } } }
     };
     Ok(pages::page(&visitor, Place::Reports, "Reports", &body))
@@ -86,9 +177,8 @@ async fn filter_for(
     state: &AppState,
     visitor: &Visitor,
     words: &str,
-    overall: Option<Verdict>,
+    all: Filter,
 ) -> Result<Option<Filter>, StoreError> {
-    let all = Filter { overall, ..Filter::default() };
     if words.is_empty() {
         return Ok(Some(all));
     }
@@ -122,131 +212,62 @@ fn code(words: &str) -> Option<String> {
     plain.then(|| format!("{}-{}", &letters[..4], &letters[4..]))
 }
 
-/// One report.
-pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>) -> Paged {
-    let Some(summary) = summary(&state, &visitor, &id).await? else { return Ok(pages::not_found()) };
-    visitor.audit(&state, "report.view", summary.id.to_string()).await?;
-    let shown = fragment(&state, &visitor, summary.id).await?;
-    let notes = match visitor.role.sees_personal() {
-        true => state.store.notes(visitor.tenant(), summary.id).await?,
-        false => Vec::new(),
-    };
-    let body = html! {
-        (about(&summary))
-        @if let Some(words) = doubt(&summary) { (notice(&words, true)) }
-        @match shown {
-            Shown::Report(html) => { (PreEscaped(html)) }
-            Shown::Gone => { (notice("The report itself was deleted when its time was over; this is what is left of it.", false)) (remains(&summary)) }
-            Shown::Hidden => { (notice("This report cannot be shown without what is personal, and your role does not include that.", true)) (remains(&summary)) }
-        }
-        @if visitor.role.sees_personal() { (notes_part(&summary, &notes)) }
-    };
-    Ok(pages::page(&visitor, Place::Reports, &summary.code, &body))
-}
-
-/// A report's JSON as it was sent.
-pub(crate) async fn download(
-    State(state): State<AppState>,
-    visitor: Visitor,
-    Path(id): Path<String>,
-) -> Paged {
-    visitor.must(Role::sees_personal)?;
-    let Some(summary) = summary(&state, &visitor, &id).await? else { return Ok(pages::not_found()) };
-    visitor.audit(&state, "report.download", summary.id.to_string()).await?;
-    let Some(json) = state.store.raw(visitor.tenant(), summary.id).await? else {
-        return Ok(pages::not_found());
-    };
-    let name = format!("attachment; filename=\"{}.json\"", summary.code);
-    Ok(([(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_DISPOSITION, name)], json)
-        .into_response())
-}
-
-/// A note to be added.
-#[derive(Deserialize)]
-pub(crate) struct Added {
-    words: String,
-}
-
-/// Adds a note to a report.
-pub(crate) async fn add_note(
-    State(state): State<AppState>,
-    visitor: Visitor,
-    Path(id): Path<String>,
-    Form(form): Form<Added>,
-) -> Paged {
-    visitor.must(Role::sees_personal)?;
-    let Some(summary) = summary(&state, &visitor, &id).await? else { return Ok(pages::not_found()) };
-    let words = form.words.trim();
-    if words.is_empty() || words.chars().count() > MAX_NOTE {
-        return Ok(pages::error_page(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Not a note",
-            "A note has 1 to 4,000 characters. Go back, and what you wrote should still be there.",
-        ));
-    }
-    let note = Note { at: state.clock.now(), by: visitor.user.name.clone(), text: words.to_owned() };
-    state.store.add_note(visitor.tenant(), summary.id, &note).await?;
-    visitor.audit(&state, "note.add", summary.id.to_string()).await?;
-    Ok(Redirect::to(&format!("/reports/{}#notes", summary.id)).into_response())
-}
-
-/// The header of one of the visitor's own tenant's reports, as their role may see it.
-async fn summary(state: &AppState, visitor: &Visitor, id: &str) -> Result<Option<Summary>, StoreError> {
-    let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
-    let found = state.store.summary(visitor.tenant(), id).await?;
-    Ok(found.map(|summary| seen_by(visitor, summary)))
-}
-
-fn seen_by(visitor: &Visitor, summary: Summary) -> Summary {
-    if visitor.role.sees_personal() { summary } else { summary.redacted() }
-}
-
-/// What there is to show of a report.
-enum Shown {
-    /// All that the role may see, as HTML.
-    Report(String),
-    /// Its bytes were deleted.
-    Gone,
-    /// Nothing of it can be shown to this role.
-    Hidden,
-}
-
-async fn fragment(state: &AppState, visitor: &Visitor, id: Uuid) -> Result<Shown, Failed> {
-    let Some(json) = state.store.raw(visitor.tenant(), id).await? else { return Ok(Shown::Gone) };
-    let _turn = state.reading.acquire().await.map_err(|_| Failed::from(pages::stopping()))?;
+fn search_form(visitor: &Visitor, asked: &Asked) -> Markup {
     let personal = visitor.role.sees_personal();
-    let work = tokio::task::spawn_blocking(move || {
-        let report = read::report(&json).ok()?;
-        let report = if personal { report } else { redact(report)? };
-        Some(report_html::fragment(&report))
-    });
-    Ok(work.await.ok().flatten().map_or(Shown::Hidden, Shown::Report))
-}
-
-fn search_form(visitor: &Visitor, words: &str, overall: Option<Verdict>) -> Markup {
-    let what = if visitor.role.sees_personal() { "Code, ticket or person" } else { "Code or ticket" };
+    let what = if personal { "Code, ticket or person" } else { "Code or ticket" };
+    let field = |label: &str, name: &str, value: &str, kind: &str, hint: &str| {
+        html! { label { (label) input type=(kind) name=(name) value=(value) placeholder=(hint) autocomplete="off"; } }
+    };
     html! {
-        form class="row" method="get" action="/reports" role="search" {
-            label { (what) input type="search" name="q" value=(words) placeholder="K7Q4-M2XP" autocomplete="off" autofocus; }
-            label { "Verdict" select name="verdict" {
-                option value="" { "any" }
-                @for state in VERDICTS {
-                    option value=(name_of(&state)) selected[overall == Some(state)] { (render::verdict(state, true)) }
+        form method="get" action="/reports" role="search" {
+            div class="row" {
+                label { (what) input type="search" name="q" value=(asked.q.trim()) placeholder="K7Q4-M2XP" autocomplete="off" autofocus; }
+                label { "Verdict" select name="verdict" {
+                    option value="" { "any" }
+                    @for state in VERDICTS {
+                        option value=(name_of(&state)) selected[asked.verdict == name_of(&state)] { (render::verdict(state, true)) }
+                    }
+                } }
+                button class="main" { "Find" }
+                @if asked.narrows() { a class="reset" href="/reports" { "All reports" } }
+            }
+            details open[asked.narrows()] {
+                summary { "By time and place" }
+                div class="row" {
+                    (field("Begun from (UTC)", "from", &for_form(&asked.from), "datetime-local", ""))
+                    (field("Begun before (UTC)", "to", &for_form(&asked.to), "datetime-local", ""))
+                    (field("Site", "site", &asked.site, "text", WITHOUT))
+                    (field("Endpoint", "endpoint", &asked.endpoint, "text", "greenroom://probe.example"))
+                    (field("Ticket", "ticket", &asked.ticket, "text", ""))
+                    @if personal {
+                        (field("Person", "person", &asked.person, "text", ""))
+                        (field("Agent", "agent", &asked.agent, "text", ""))
+                    }
                 }
-            } }
-            button class="main" { "Find" }
+                p class="quiet" { "All as the reports have it, in full. " (WITHOUT) " finds those without a site, or without an endpoint." }
+            }
         }
     }
 }
 
-fn nothing(words: &str, overall: Option<Verdict>, is_later_page: bool) -> Markup {
+/// A point in time as a form's field takes it.
+fn for_form(text: &str) -> String {
+    match point(text) {
+        Ok(Some(time)) => time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M").to_string(),
+        _ => String::new(),
+    }
+}
+
+fn nothing(asked: &Asked, is_later_page: bool) -> Markup {
+    let words = asked.q.trim();
     html! {
         p class="empty" {
             @if is_later_page { "No earlier reports." }
+            @else if asked.narrows() { "No report is so." }
             @else if !words.is_empty() {
                 "Nothing found for “" (render::clean(words)) "”. Codes may be written in small letters and without the dash; tickets and people \
                  are found by exactly what their reports say."
-            } @else if overall.is_some() { "No report with this verdict." }
+            } @else if !asked.verdict.is_empty() { "No report with this verdict." }
             @else {
                 "No report yet. An admin makes a key on the page Keys; then: greenroom check HOST --upload URL --key-file FILE"
             }
@@ -254,85 +275,20 @@ fn nothing(words: &str, overall: Option<Verdict>, is_later_page: bool) -> Markup
     }
 }
 
-fn list(found: &[Summary]) -> Markup {
+fn list(found: &[Summary], personal: bool) -> Markup {
     html! {
         table class="list" {
-            thead { tr { th { "Code" } th { "Begun (UTC)" } th { "Verdict" } th { "Person" } th { "Ticket" } th { "Site" } } }
+            thead { tr { th { "Code" } th { "Begun (UTC)" } th { "Verdict" } @if personal { th { "Person" } } th { "Ticket" } th { "Site" } th { "Endpoint" } } }
             tbody { @for summary in found { tr {
                 th scope="row" { a class="code" href={ "/reports/" (summary.id) } { (summary.code) } }
                 td class="when" data-name="Begun (UTC)" { (time(summary.started)) }
                 td class="say" data-name="Verdict" { (verdict(summary.overall, summary.certain)) small { (render::clean(&summary.say)) } }
-                td data-name="Person" { (text(summary.person.as_deref())) }
+                @if personal { td data-name="Person" { (text(summary.person.as_deref())) } }
                 td data-name="Ticket" { (text(summary.ticket.as_deref())) }
                 td data-name="Site" { (text(summary.site.as_deref())) }
+                td data-name="Endpoint" { (text(summary.endpoint.as_deref())) }
             } } }
         }
-    }
-}
-
-fn about(summary: &Summary) -> Markup {
-    let facts = [
-        ("Person", &summary.person),
-        ("Ticket", &summary.ticket),
-        ("Site", &summary.site),
-        ("Agent", &summary.agent),
-        ("Endpoint", &summary.endpoint),
-    ];
-    html! {
-        dl class="about" {
-            div { dt { "Code" } dd class="code" { (summary.code) } }
-            div { dt { "Begun (UTC)" } dd { (time(summary.started)) } }
-            div { dt { "Received (UTC)" } dd { (time(summary.received)) } }
-            @for (name, value) in facts {
-                @if let Some(value) = value { div { dt { (name) } dd { (render::clean(value)) } } }
-            }
-        }
-        @if let Some(person) = &summary.person {
-            p { a href=(query("/reports", &[("q", person)])) { "All reports of this person" } }
-        }
-    }
-}
-
-/// What makes a report less than sure.
-fn doubt(summary: &Summary) -> Option<String> {
-    let figures = match summary.agreement {
-        Agreement::Differs => Some(format!(
-            "Computed again from its own samples, this report's figures come out otherwise ({}). Do not rely on them.",
-            summary.differs.join(", ")
-        )),
-        Agreement::Unreadable => {
-            Some("The samples in this report cannot be read, so its figures could not be checked.".to_owned())
-        }
-        Agreement::Pending | Agreement::Agrees | Agreement::NoSamples => None,
-    };
-    let clock = match summary.counted {
-        Counted::ClockAhead => {
-            Some("The sender's clock was more than five minutes ahead: the time may be wrong.".to_owned())
-        }
-        Counted::TooOld | Counted::Yes => None,
-    };
-    let all: Vec<String> = [figures, clock].into_iter().flatten().collect();
-    (!all.is_empty()).then(|| all.join(" "))
-}
-
-fn remains(summary: &Summary) -> Markup {
-    html! {
-        h1 { (verdict(summary.overall, summary.certain)) }
-        p { (render::clean(&summary.say)) }
-    }
-}
-
-fn notes_part(summary: &Summary, notes: &[Note]) -> Markup {
-    html! {
-        h2 id="notes" { "Notes" }
-        @for note in notes {
-            div class="note" { p class="quiet" { (text(Some(&note.by))) ", " (time(note.at)) } p { (note.text) } }
-        }
-        form class="column" method="post" action={ "/reports/" (summary.id) "/notes" } {
-            label { "Add a note" textarea name="words" maxlength=(MAX_NOTE) required {} }
-            button { "Add" }
-        }
-        p { a href={ "/reports/" (summary.id) "/json" } { "Download the report as JSON" } }
     }
 }
 
@@ -349,5 +305,17 @@ mod tests {
         for other in ["", "K7Q4", "Ada Lovelace", "UUUU-UUUU", "Zoë Zoë8"] {
             assert_eq!(code(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn times_are_read_from_forms_and_links_in_utc() {
+        let time = |text: &str| point(text).map(|time| time.map(|time| time.to_string()));
+        assert_eq!(time(""), Ok(None));
+        assert_eq!(time("2026-11-29T03:00"), Ok(Some("2026-11-29T03:00:00Z".into())));
+        assert_eq!(time("2026-11-29T03:00:00+01:00"), Ok(Some("2026-11-29T02:00:00Z".into())));
+        for wrong in ["yesterday", "2026-13-01T00:00", "29.11.2026"] {
+            assert_eq!(point(wrong), Err(()), "{wrong}");
+        }
+        assert_eq!(for_form("2026-11-29T03:00:00Z"), "2026-11-29T03:00");
     }
 }

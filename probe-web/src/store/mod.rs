@@ -4,13 +4,17 @@
 //! another tenant's id finds nothing. A report counts once, whatever is sent twice, because its id, its header, its raw bytes and
 //! what it adds to the roll-ups become visible by one commit.
 
+mod links;
 pub mod sqlite;
 mod types;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub use types::*;
 
 /// Why the store did not do its work.
@@ -40,7 +44,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 pub trait ReportStore: Send + Sync {
     /// Keeps reports. When it returns, all of them are durable; an id that was there before (or earlier in the batch) is a
-    /// [`Outcome::Duplicate`] and adds to nothing. All or nothing: after an error none was kept that was not kept before.
+    /// [`Outcome::Duplicate`] and adds to nothing; a new one by a check link that is not good any more is [`Outcome::NotAllowed`] and
+    /// is not kept. All or nothing: after an error none was kept that was not kept before.
     async fn ingest(&self, batch: Vec<Record>) -> Result<Vec<Outcome>>;
 
     /// One report's header.
@@ -73,6 +78,21 @@ pub trait ReportStore: Send + Sync {
     /// The roll-ups of a stretch of time.
     async fn rollups(&self, tenant: Tenant, query: &RollupQuery) -> Result<Rollups>;
 
+    /// The sums of a stretch of time.
+    async fn tallies(
+        &self,
+        tenant: Tenant,
+        query: &RollupQuery,
+    ) -> Result<BTreeMap<(BucketKey, String), u64>>;
+
+    /// The histograms of one name of a stretch of time, as they are stored (HdrHistogram V2): read, each takes some 20 kB.
+    async fn histograms(
+        &self,
+        tenant: Tenant,
+        query: &RollupQuery,
+        name: &str,
+    ) -> Result<Vec<(BucketKey, Vec<u8>)>>;
+
     /// Adds a note to a report.
     async fn add_note(&self, tenant: Tenant, report: Uuid, note: &Note) -> Result<()>;
 
@@ -80,7 +100,7 @@ pub trait ReportStore: Send + Sync {
     async fn notes(&self, tenant: Tenant, report: Uuid) -> Result<Vec<Note>>;
 
     /// Deletes the raw bytes of reports that were received before a point in time, clears what is personal in their headers
-    /// (person, agent, notes) and the audit's subjects, and deletes dead sessions. Roll-ups stay. Says how many reports
+    /// (person, agent, notes) and the audit's subjects, and deletes dead sessions and links. Roll-ups stay. Says how many reports
     /// were cleared.
     async fn retire(&self, before: Timestamp, now: Timestamp) -> Result<u64>;
 }
@@ -152,6 +172,6 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: ReportStore + AccountStore {}
+pub trait Store: ReportStore + AccountStore + LinkStore {}
 
-impl<T: ReportStore + AccountStore> Store for T {}
+impl<T: ReportStore + AccountStore + LinkStore> Store for T {}

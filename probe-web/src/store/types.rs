@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::CheckLink;
 use crate::rollup::Contribution;
 
 /// Whose data it is. The first part of every key.
@@ -34,6 +35,17 @@ pub struct Record {
     pub raw: Vec<u8>,
 }
 
+impl Record {
+    /// A report that came by a check link is of the link's ticket and person, whatever its own labels say.
+    #[must_use]
+    pub fn through(mut self, link: &CheckLink) -> Self {
+        self.summary.link = Some(link.id.clone());
+        self.summary.ticket = Some(link.ticket.clone());
+        self.summary.person = link.person.clone();
+        self
+    }
+}
+
 /// What became of a report that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -41,6 +53,8 @@ pub enum Outcome {
     Accepted,
     /// It was there already.
     Duplicate,
+    /// It came by a check link that is used up or no longer good, and is not kept.
+    NotAllowed,
 }
 
 /// A report's header: what lists show and look-ups search.
@@ -88,6 +102,8 @@ pub struct Summary {
     pub differs: Vec<String>,
     /// Whether the roll-ups count it, and if not why.
     pub counted: Counted,
+    /// Through which check link it came; `None` for a key.
+    pub link: Option<String>,
 }
 
 impl Summary {
@@ -135,6 +151,8 @@ pub struct Filter {
     pub ticket: Option<String>,
     /// Exactly this person.
     pub person: Option<String>,
+    /// Exactly this fleet agent.
+    pub agent: Option<String>,
     /// Exactly this site; empty for those without one.
     pub site: Option<String>,
     /// Exactly this endpoint; empty for those without one.
@@ -352,7 +370,27 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
-/// A key of a tenant: it lets programs send reports, and nothing else.
+/// What a key is good for: one thing, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUse {
+    /// To send reports.
+    Send,
+    /// To read `/metrics`.
+    Metrics,
+}
+
+impl KeyUse {
+    /// What it is good for, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Send => "send reports",
+            Self::Metrics => "read metrics",
+        }
+    }
+}
+
+/// A key of a tenant, for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Whose.
@@ -361,6 +399,8 @@ pub struct ApiKey {
     pub id: String,
     /// What it is called.
     pub name: String,
+    /// What it is good for.
+    pub good_for: KeyUse,
     /// Hash of the part that is.
     pub secret: TokenHash,
     /// Since when.

@@ -38,7 +38,7 @@ fn states(changed: States) -> String {
 }
 
 /// Name, value before, value after, and what to make of it.
-fn row(change: &Change) -> ([String; 3], &'static str) {
+pub fn row(change: &Change) -> ([String; 3], &'static str) {
     let value = |value| words::metric_value(&change.figure, value);
     let trend = match change.trend {
         Trend::Better => "better",

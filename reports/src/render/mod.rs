@@ -24,4 +24,5 @@ mod services;
 mod whip;
 mod words;
 
+pub use number::{count, ms, percent};
 pub use words::{clean, fault, mark, verdict};

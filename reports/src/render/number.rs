@@ -9,12 +9,12 @@ pub(super) const GLUE: char = '\u{a0}';
 const NOT_A_NUMBER: &str = "not a number";
 
 /// Milliseconds: `0.004 ms`, `0.04 ms`, `1.2 ms`, `23 ms`, `12.3 s`.
-pub(super) fn ms(value: f64) -> String {
+pub fn ms(value: f64) -> String {
     quantity(value, ms_scale(value))
 }
 
 /// A share (0..=1) in percent: `0 %`, `0.23 %`, `3.4 %`, `15 %`. Never rounds to none or all what is not.
-pub(super) fn percent(ratio: f64) -> String {
+pub fn percent(ratio: f64) -> String {
     quantity(ratio, percent_scale(ratio))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn plain(value: f64, decimals: usize) -> String {
 }
 
 /// A count with thousands separated: `12,345`.
-pub(super) fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

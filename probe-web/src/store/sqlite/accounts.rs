@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{SqliteStore, begin, broken, rows};
 use crate::store::{
     AccountStore, ApiKey, AuditEntry, NewUser, Result, Role, Session, StoreError, Tenant, TokenHash, User,
+    name_of,
 };
 
 #[async_trait]
@@ -162,15 +163,18 @@ impl AccountStore for SqliteStore {
 
     async fn add_key(&self, key: &ApiKey) -> Result<()> {
         let mut writer = self.writer().await;
-        sqlx::query("INSERT INTO api_key (tenant, id, name, secret, created_ms) VALUES (?, ?, ?, ?, ?)")
-            .bind(key.tenant.0)
-            .bind(&key.id)
-            .bind(&key.name)
-            .bind(&key.secret.0[..])
-            .bind(key.created.as_millisecond())
-            .execute(&mut *writer)
-            .await
-            .map_err(broken)?;
+        sqlx::query(
+            "INSERT INTO api_key (tenant, id, name, good_for, secret, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(key.tenant.0)
+        .bind(&key.id)
+        .bind(&key.name)
+        .bind(name_of(&key.good_for))
+        .bind(&key.secret.0[..])
+        .bind(key.created.as_millisecond())
+        .execute(&mut *writer)
+        .await
+        .map_err(broken)?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! before the commit that names them: whoever sees a header finds its report.
 
 mod accounts;
+mod links;
 mod raw;
 mod reports;
 mod rows;
@@ -28,7 +29,11 @@ use super::{Result, StoreError};
 const READERS: u32 = 4;
 
 /// Versions of the schema, in order. What was released is never changed; a change is a new one.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "begin", include_str!("migrations/1_begin.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "begin", include_str!("migrations/1_begin.sql")),
+    (2, "links", include_str!("migrations/2_links.sql")),
+    (3, "key use", include_str!("migrations/3_key_use.sql")),
+];
 
 /// A store in a folder.
 pub struct SqliteStore {

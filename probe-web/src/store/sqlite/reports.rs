@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::raw::{Packed, Position, day_of};
-use super::{SqliteStore, begin, broken, rows};
+use super::{SqliteStore, begin, broken, links, rows};
 use crate::rollup::{KEPT, SumKey, Sums};
 use crate::store::{
     Agreement, BucketKey, Counted, Cursor, Filter, Note, Outcome, Record, ReportStore, Result, RollupQuery,
@@ -19,6 +19,9 @@ use crate::store::{
 
 /// How long buckets of five minutes are kept; those of an hour and a day stay for [`KEPT`].
 const FINE_KEPT: SignedDuration = SignedDuration::from_hours(35 * 24);
+
+const HISTOGRAMS: &str = "SELECT bucket, site, endpoint, name, histogram FROM rollup";
+const TALLIES: &str = "SELECT bucket, site, endpoint, name, n FROM tally";
 
 #[async_trait]
 impl ReportStore for SqliteStore {
@@ -30,9 +33,9 @@ impl ReportStore for SqliteStore {
         let mut outcomes = Vec::with_capacity(batch.len());
         let (mut fresh, mut sums) = (Vec::new(), Sums::default());
         for (record, packed) in batch {
-            let new = insert_header(&mut tx, &record).await?;
-            outcomes.push(if new { Outcome::Accepted } else { Outcome::Duplicate });
-            if new {
+            let outcome = insert(&mut tx, &record).await?;
+            outcomes.push(outcome);
+            if outcome == Outcome::Accepted {
                 if record.summary.counted == Counted::Yes {
                     sums.add(record.tenant, &record.adds);
                 }
@@ -87,6 +90,7 @@ impl ReportStore for SqliteStore {
             (" AND code = ", &filter.code),
             (" AND ticket = ", &filter.ticket),
             (" AND person = ", &filter.person),
+            (" AND agent = ", &filter.agent),
         ];
         for (clause, value) in texts {
             if let Some(value) = value {
@@ -149,18 +153,38 @@ impl ReportStore for SqliteStore {
     }
 
     async fn rollups(&self, tenant: Tenant, query: &RollupQuery) -> Result<Rollups> {
-        let mut found = Rollups::default();
-        for row in
-            self.buckets("SELECT bucket, site, endpoint, name, histogram FROM rollup", tenant, query).await?
-        {
+        let mut found = Rollups { tallies: self.tallies(tenant, query).await?, ..Rollups::default() };
+        for row in self.buckets(HISTOGRAMS, tenant, query, None).await? {
             let bytes: &[u8] = row.try_get("histogram").map_err(broken)?;
             found.sketches.insert(bucket_key(&row)?, stored_sketch(bytes)?);
         }
-        for row in self.buckets("SELECT bucket, site, endpoint, name, n FROM tally", tenant, query).await? {
+        Ok(found)
+    }
+
+    async fn tallies(
+        &self,
+        tenant: Tenant,
+        query: &RollupQuery,
+    ) -> Result<BTreeMap<(BucketKey, String), u64>> {
+        let mut found = BTreeMap::new();
+        for row in self.buckets(TALLIES, tenant, query, None).await? {
             let n: i64 = row.try_get("n").map_err(broken)?;
-            found.tallies.insert(bucket_key(&row)?, u64::try_from(n).unwrap_or(0));
+            found.insert(bucket_key(&row)?, u64::try_from(n).unwrap_or(0));
         }
         Ok(found)
+    }
+
+    async fn histograms(
+        &self,
+        tenant: Tenant,
+        query: &RollupQuery,
+        name: &str,
+    ) -> Result<Vec<(BucketKey, Vec<u8>)>> {
+        let found = self.buckets(HISTOGRAMS, tenant, query, Some(name)).await?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Ok((bucket_key(row)?.0, row.try_get("histogram").map_err(broken)?))
+        };
+        found.iter().map(read).collect()
     }
 
     async fn add_note(&self, tenant: Tenant, report: Uuid, note: &Note) -> Result<()> {
@@ -220,6 +244,8 @@ impl ReportStore for SqliteStore {
         for (statement, limit) in [
             ("UPDATE audit SET subject = '' WHERE at_ms < ? AND subject <> ''", midnight.as_millisecond()),
             ("DELETE FROM session WHERE expires_ms < ?", now.as_millisecond()),
+            ("DELETE FROM check_link WHERE expires_ms < ?", midnight.as_millisecond()),
+            ("DELETE FROM share_link WHERE expires_ms < ?", midnight.as_millisecond()),
             ("DELETE FROM report WHERE raw_day IS NULL AND received_ms < ?", ago(KEPT).as_millisecond()),
             ("DELETE FROM rollup WHERE resolution = 300 AND bucket < ?", ago(FINE_KEPT).as_second()),
             ("DELETE FROM tally WHERE resolution = 300 AND bucket < ?", ago(FINE_KEPT).as_second()),
@@ -277,13 +303,19 @@ impl SqliteStore {
         select: &'static str,
         tenant: Tenant,
         asked: &RollupQuery,
+        name: Option<&str>,
     ) -> Result<Vec<sqlx::sqlite::SqliteRow>> {
         let mut query = QueryBuilder::<Sqlite>::new(select);
         query.push(" WHERE tenant = ").push_bind(tenant.0);
         query.push(" AND resolution = ").push_bind(asked.resolution.seconds());
         query.push(" AND bucket >= ").push_bind(asked.from.as_second());
         query.push(" AND bucket < ").push_bind(asked.to.as_second());
-        for (clause, value) in [(" AND site = ", &asked.site), (" AND endpoint = ", &asked.endpoint)] {
+        let texts = [
+            (" AND site = ", asked.site.as_deref()),
+            (" AND endpoint = ", asked.endpoint.as_deref()),
+            (" AND name = ", name),
+        ];
+        for (clause, value) in texts {
             if let Some(value) = value {
                 query.push(clause).push_bind(value);
             }
@@ -295,13 +327,33 @@ impl SqliteStore {
 /// The reports of one day: whose they are, and their bytes.
 type DayOf = (Vec<(Tenant, Uuid)>, Vec<Packed>);
 
+/// Inserts a header, if its id is new and, where it came by a link, that link is good. Whoever sends one again whose answer was lost
+/// hears that it is there, also when it was the link's last.
+async fn insert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<Outcome> {
+    if !insert_header(tx, record).await? {
+        return Ok(Outcome::Duplicate);
+    }
+    let found = &record.summary;
+    let Some(link) = &found.link else { return Ok(Outcome::Accepted) };
+    if links::take_use(tx, record.tenant, link, found.received).await? {
+        return Ok(Outcome::Accepted);
+    }
+    sqlx::query("DELETE FROM report WHERE tenant = ? AND id = ?")
+        .bind(record.tenant.0)
+        .bind(&found.id.as_bytes()[..])
+        .execute(&mut **tx)
+        .await
+        .map_err(broken)?;
+    Ok(Outcome::NotAllowed)
+}
+
 /// Inserts a header without its position; false when the id is there already.
 async fn insert_header(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<bool> {
     let found = &record.summary;
     let done = sqlx::query(
         "INSERT INTO report (tenant, id, code, kind, source, started_ms, received_ms, duration_ms, overall, certain,
-           place, direction, cause, say, site, person, ticket, agent, endpoint, agreement, differs, counted)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+           place, direction, cause, say, site, person, ticket, agent, endpoint, agreement, differs, counted, link)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
     .bind(record.tenant.0)
@@ -326,6 +378,7 @@ async fn insert_header(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Res
     .bind(name_of(&found.agreement))
     .bind(list_text(&found.differs))
     .bind(name_of(&found.counted))
+    .bind(&found.link)
     .execute(&mut **tx)
     .await
     .map_err(broken)?;

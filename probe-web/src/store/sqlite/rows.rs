@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::broken;
 use crate::store::{
-    ApiKey, AuditEntry, Note, Result, Role, StoreError, Summary, Tenant, TokenHash, User, from_name,
+    ApiKey, AuditEntry, CheckLink, Note, Result, Role, ShareLink, StoreError, Summary, Tenant, TokenHash,
+    User, from_name,
 };
 
 fn get<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T>
@@ -78,6 +79,7 @@ pub(super) fn summary(row: &SqliteRow) -> Result<Summary> {
         agreement: named(row, "agreement")?,
         differs: serde_json::from_str(differs).map_err(|_| damaged("differs"))?,
         counted: named(row, "counted")?,
+        link: get(row, "link")?,
     })
 }
 
@@ -101,8 +103,41 @@ pub(super) fn key(row: &SqliteRow) -> Result<ApiKey> {
         tenant: tenant(row)?,
         id: get(row, "id")?,
         name: get(row, "name")?,
+        good_for: named(row, "good_for")?,
         secret: hash(row, "secret")?,
         created: time(row, "created_ms")?,
+        revoked: time_or_none(row, "revoked_ms")?,
+    })
+}
+
+pub(super) fn check_link(row: &SqliteRow) -> Result<CheckLink> {
+    Ok(CheckLink {
+        tenant: tenant(row)?,
+        id: get(row, "id")?,
+        token: hash(row, "token")?,
+        ticket: get(row, "ticket")?,
+        person: get(row, "person")?,
+        target: get(row, "target")?,
+        author: get(row, "author")?,
+        created: time(row, "created_ms")?,
+        expires: time(row, "expires_ms")?,
+        most: get(row, "most")?,
+        used: get(row, "used")?,
+        revoked: time_or_none(row, "revoked_ms")?,
+    })
+}
+
+pub(super) fn share_link(row: &SqliteRow) -> Result<ShareLink> {
+    Ok(ShareLink {
+        tenant: tenant(row)?,
+        id: get(row, "id")?,
+        token: hash(row, "token")?,
+        report: id(row, "report")?,
+        author: get(row, "author")?,
+        created: time(row, "created_ms")?,
+        expires: time(row, "expires_ms")?,
+        views: get(row, "views")?,
+        viewed: time_or_none(row, "viewed_ms")?,
         revoked: time_or_none(row, "revoked_ms")?,
     })
 }

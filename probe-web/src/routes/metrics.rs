@@ -1,0 +1,37 @@
+//! `GET /metrics` for Prometheus, with a key that an admin made for that.
+//!
+//! A key is asked for on every address. A proxy on this computer also comes from loopback, so that where a request comes from says
+//! nothing of who asks.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use jiff::SignedDuration;
+
+use crate::app::AppState;
+use crate::auth::key;
+use crate::fleet::Fleet;
+use crate::metrics::{resident, text};
+use crate::problem::Problem;
+use crate::store::{KeyUse, Resolution, RollupQuery, StoreError};
+
+/// How far back roll-ups are told.
+const BACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// The last hour of the key's tenant, and this process.
+pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {
+    let key = key::of_program(&*state.store, &headers, KeyUse::Metrics).await?;
+    let to = state.later(SignedDuration::from_secs(1));
+    let from = to.checked_sub(BACK).unwrap_or(to);
+    let query = RollupQuery { resolution: Resolution::FiveMinutes, from, to, site: None, endpoint: None };
+    let tallies = state.store.tallies(key.tenant, &query).await?;
+    let trips = state.store.histograms(key.tenant, &query, "rtt").await?;
+    let counters = std::sync::Arc::clone(&state.counters);
+    let work = tokio::task::spawn_blocking(move || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Fleet::of(&tallies, &trips, from.as_second()).map(|fleet| text(&fleet, &counters, resident(&status)))
+    });
+    let told = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
+    let told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
+}
