@@ -67,8 +67,7 @@ pub enum OtherKind {
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 15] = [
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,

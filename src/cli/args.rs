@@ -150,7 +150,7 @@ pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
     /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH, turn:HOST, turns:HOST,
-    /// path:HOST for the hops on the way, or service:NAME for what a service for calls needs
+    /// path:HOST for the hops on the way, mtu:HOST for the largest packet, or service:NAME for what a service for calls needs
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 
@@ -181,25 +181,22 @@ pub(crate) struct MeasureArgs {
     /// proved who it is
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) whip_token_file: Option<PathBuf>,
+
     /// File with the user name (first line) and the password (second line) for a TURN server; or set
     /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) turn_user_file: Option<PathBuf>,
+
     /// Folder with your own entries for service:NAME, which come before those of the program
     /// [default: ~/.config/greenroom/services, where it exists]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) catalog: Option<std::path::PathBuf>,
+    pub(crate) catalog: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-
-    /// File with the user name (first line) and the password (second line) for a TURN server; or set
-    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
-    pub(crate) turn_user_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

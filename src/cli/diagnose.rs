@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
@@ -86,7 +87,7 @@ pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError
     let settings = settings::resolve(args.layer(&named)?, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
     refuse_idle_turn_user(&named, args.turn_user_file.as_deref())?;
-    let named = with_names(named, &settings);
+    let named = with_the_way(named, &settings);
     let recipient = args.recipient(&settings)?;
     if let Some(file) = &args.file {
         output::check_writable(file)?;
@@ -149,15 +150,20 @@ impl DiagnoseArgs {
     }
 }
 
-/// What is asked beside: how the name of the endpoint is looked up.
-fn with_names(mut named: Named, settings: &Settings) -> Named {
-    let endpoint = settings.endpoint.as_ref().map(|endpoint| &endpoint.host);
-    if let Some(Host::Name(name)) = endpoint
-        && name != "localhost"
-        && let Ok(TargetUrl::Other(names)) = format!("dns:{name}").parse()
-        && !named.others.contains(&names)
-    {
-        named.others.push(names);
+/// What is asked beside: how the endpoint's name is looked up, the hops on the way to it and the largest packet that gets there.
+fn with_the_way(mut named: Named, settings: &Settings) -> Named {
+    let (name, kinds): (_, &[_]) = match settings.endpoint.as_ref().map(|endpoint| &endpoint.host) {
+        Some(Host::Name(name)) if name != "localhost" => (name.clone(), &["dns", "path", "mtu"]),
+        Some(Host::Address(IpAddr::V4(ip))) if !ip.is_loopback() => (ip.to_string(), &["path", "mtu"]),
+        Some(Host::Address(IpAddr::V6(ip))) if !ip.is_loopback() => (format!("[{ip}]"), &["path", "mtu"]),
+        _ => return named,
+    };
+    for kind in kinds {
+        if let Ok(TargetUrl::Other(asked)) = format!("{kind}:{name}").parse()
+            && !named.others.contains(&asked)
+        {
+            named.others.push(asked);
+        }
     }
     named
 }

@@ -115,13 +115,9 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
 /// From question to question where nothing else is asked for.
 const fn usual_interval(kind: OtherKind) -> Micros {
     match kind {
-        OtherKind::Stun
-        | OtherKind::Ntp
-        | OtherKind::Icmp
-        | OtherKind::Turn
-        | OtherKind::Turns
-        | OtherKind::Path
-        | OtherKind::Service => {
+        OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
+        OtherKind::Turn | OtherKind::Turns => least_interval(kind),
+        OtherKind::Path | OtherKind::Mtu | OtherKind::Service => least_interval(kind),
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.

@@ -265,8 +265,14 @@ impl<'a> Judged<'a> {
     fn fail(&mut self, failure: &TargetFailure, question: &Question<'_>) {
         let measured = self.observed.is_some();
         let state = failure.state();
+        // What only looks at the way is nothing that a call needs: this computer may not, or nobody on the way answers.
+        let looks = matches!(self.target.kind.as_str(), "path" | "mtu");
+        if looks && matches!(failure, TargetFailure::Local { .. }) && !question.asked.is_empty() {
+            return;
+        }
         // Many hosts answer no echo requests, by choice.
-        if self.target.kind == "icmp" && *failure == TargetFailure::Silent && !question.asked.is_empty() {
+        let echoes = looks || self.target.kind == "icmp";
+        if echoes && *failure == TargetFailure::Silent && !question.asked.is_empty() {
             let host = BTreeMap::from([("host".to_owned(), serde_json::json!(host_of(&self.target.url)))]);
             self.causes.push(causes::worded("no_echo", host));
             return;

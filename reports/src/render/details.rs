@@ -1,7 +1,7 @@
 //! What an endpoint of one kind has to tell, as rows to show.
 
 use super::figures::{Cell, Row, cell, extremes, glued, once, p50, p95, p99, share, smoothed, time};
-use super::{names, nearby, number, path, reachability, relay, services, whip, words};
+use super::{mtu, names, nearby, number, path, reachability, relay, services, whip, words};
 use crate::schema::{Details, Exact, RoundTrip, StampDetails, StunDetails, Value};
 
 /// The rows of a kind's own figures, in order of interest.
