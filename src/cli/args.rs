@@ -384,7 +384,7 @@ Examples:
   greenroom measure tcp:probe.example:5061                         also wss://HOST/PATH, quic:HOST
   greenroom measure ntp:time.example                               how far this computer's clock is off
   greenroom measure whip:https://sfu.example/whip/room --whip-token-file FILE
-  greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay: UDP, TCP, TLS
+  greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay, three ways
                                                                    sound and picture to a WebRTC server
 
 But for whip: these carry no media: there and back are measured together, with 20 packets a second at most.

@@ -132,6 +132,9 @@ pub fn assess(probed: &[Probed<'_>], question: &Question<'_>) -> Assessment {
 /// Why nothing of a call is judged by an endpoint that has only details.
 const NO_MEDIA: &str = "it carries no media, which only Greenroom endpoints do";
 
+/// The same of a relay.
+const RELAYED: &str = "a relay only carries media on; what becomes of them a Greenroom endpoint tells";
+
 /// One endpoint judged.
 struct Judged<'a> {
     target: Target,
@@ -151,6 +154,7 @@ impl<'a> Judged<'a> {
                 let reason = match (&meta.failure, &meta.details) {
                     (Some(failure), _) => failure_sentence(failure, meta),
                     (None, Some(Details::Whip(_))) => reported::NOT_TOLD.to_owned(),
+                    (None, Some(Details::Turn(_))) => RELAYED.to_owned(),
                     (None, Some(_)) => NO_MEDIA.to_owned(),
                     (None, None) => "nothing was sent".to_owned(),
                 };

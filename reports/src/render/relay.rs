@@ -92,7 +92,7 @@ fn head(way: &TurnTransport) -> String {
 fn result(way: &TurnTransport) -> String {
     match &way.failure {
         None if way.security.as_ref().is_some_and(|security| security.verified.fact() == Some(&false)) => {
-            "works; its certificate does not hold".to_owned()
+            "works, untrusted".to_owned()
         }
         None if way.relayed.is_some() => "works".to_owned(),
         None => "gives an address".to_owned(),
