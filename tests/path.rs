@@ -24,7 +24,7 @@ fn every_hop_shows_without_raw_sockets() {
 #[test]
 fn every_hop_shows_over_ipv6() {
     let lab = Lab::new("phb");
-    let report = lab.measure(&format!("path:[{}]", HOST6), "4");
+    let report = lab.measure(&format!("path:[{HOST6}]"), "4");
     let path = &report["targets"][0]["details"];
     assert_eq!(addresses(path), HOPS6, "{path:#}");
     assert_eq!(
@@ -38,7 +38,7 @@ fn every_hop_shows_over_ipv6() {
 fn every_hop_shows_by_raw_sockets() {
     let lab = Lab::new("phr");
     lab.sh('c', NO_ECHO);
-    for (url, hops) in [(format!("path:{HOST}"), HOPS), (format!("path:[{}]", HOST6), HOPS6)] {
+    for (url, hops) in [(format!("path:{HOST}"), HOPS), (format!("path:[{HOST6}]"), HOPS6)] {
         let report = lab.measured(&[], &url, "4");
         let path = &report["targets"][0]["details"];
         assert_eq!(addresses(path), hops, "{path:#}");
@@ -50,7 +50,7 @@ fn every_hop_shows_by_raw_sockets() {
 fn without_echo_requests_datagrams_show_the_hops_and_the_command_is_told() {
     let lab = Lab::new("phu");
     lab.sh('c', NO_ECHO);
-    for (url, hops) in [(format!("path:{HOST}"), HOPS), (format!("path:[{}]", HOST6), HOPS6)] {
+    for (url, hops) in [(format!("path:{HOST}"), HOPS), (format!("path:[{HOST6}]"), HOPS6)] {
         let report = lab.measure(&url, "4");
         let path = &report["targets"][0]["details"];
         assert_eq!(addresses(path), hops, "{path:#}");

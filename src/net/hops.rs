@@ -156,7 +156,7 @@ impl Flow {
             let read = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), flags);
             let Ok(message) = read else { return };
             let (at, length) = (clock.now(), message.bytes);
-            let offender = message.cmsgs().ok().and_then(|mut all| all.find_map(offender));
+            let offender = message.cmsgs().ok().and_then(|mut all| all.find_map(|one| offender(&one)));
             let Some((error, from)) = offender else { continue };
             let Some(said) = said(&error) else { continue };
             let (quoted, extension) = parts_of(octets.get(..length).unwrap_or_default(), error.ee_data);
@@ -238,13 +238,13 @@ fn flow(to: SocketAddr, interface: Option<&Interface>, carries: Carries) -> Resu
     Ok(socket)
 }
 
-fn offender(control: ControlMessageOwned) -> Option<(libc::sock_extended_err, IpAddr)> {
+fn offender(control: &ControlMessageOwned) -> Option<(libc::sock_extended_err, IpAddr)> {
     match control {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
-            Some((error, IpAddr::from(from.sin_addr.s_addr.to_ne_bytes())))
+            Some((*error, IpAddr::from(from.sin_addr.s_addr.to_ne_bytes())))
         }
         ControlMessageOwned::Ipv6RecvErr(error, Some(from)) => {
-            Some((error, IpAddr::from(from.sin6_addr.s6_addr)))
+            Some((*error, IpAddr::from(from.sin6_addr.s6_addr)))
         }
         _ => None,
     }

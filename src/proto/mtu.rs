@@ -357,7 +357,7 @@ mod tests {
                 extension: &[],
                 to_echo: true,
             };
-            if lost > 0 && search.count() % lost == 0 {
+            if lost > 0 && search.count().is_multiple_of(lost) {
                 continue;
             }
             if probe.size <= mtu {
