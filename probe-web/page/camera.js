@@ -31,13 +31,17 @@ export async function watch(stream, video, ms) {
   video.srcObject = stream;
   // Some browsers reject while the element is not shown; frames come all the same.
   video.play().catch(() => {});
+  const counted = track.stats?.totalFrames;
   const ended = await follow(video, track, ms, look);
+  const came = track.stats?.totalFrames - counted;
   const settings = track.getSettings();
   return {
     ended,
     ran_ms: round(performance.now() - began),
     given: { width: settings.width ?? video.videoWidth, height: settings.height ?? video.videoHeight, fps: settings.frameRate ?? null },
     label: track.label,
+    // The camera's own count, where the browser tells it: a busy computer draws fewer.
+    came: Number.isFinite(came) && came >= 0 ? came : null,
     frames,
   };
 }
@@ -114,8 +118,9 @@ export function seen(frames, limits) {
   return average(frames, 'white') > limits.overexposed_ratio ? 'overexposed' : 'picture';
 }
 
-/** Frames per second that came. */
-export function rate(frames) {
+/** Frames per second that came; as far as they were drawn, where the browser does not count them. */
+export function rate({ came, ran_ms, frames }) {
+  if (came !== null && ran_ms > 0) return (came * 1000) / ran_ms;
   if (frames.length < 2) return 0;
   const time = frames[frames.length - 1].at_ms - frames[0].at_ms;
   return time > 0 ? ((frames.length - 1) * 1000) / time : 0;

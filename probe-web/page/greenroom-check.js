@@ -142,7 +142,7 @@ class GreenroomCheck extends HTMLElement {
   }
 
   async #watch(opened, limits) {
-    if (typeof opened === 'string') return this.#barred('camera', opened, { frames: [], given: null });
+    if (typeof opened === 'string') return this.#barred('camera', opened, { frames: [], given: null, came: null });
     this.#streams.push(opened.stream);
     this.#parts.video.hidden = false;
     this.#set('camera', '', this.#words.watching);
@@ -153,8 +153,8 @@ class GreenroomCheck extends HTMLElement {
     const quality = ['dark', 'overexposed'].includes(seen) ? 'fair' : 'bad';
     this.#set('camera', seen === 'picture' ? 'good' : quality, said);
     const { width, height } = found.given;
-    this.#parts.camera.detail.textContent = this.#words.frames(width, height, cameras.rate(found.frames));
-    return { label: short(found.label), failure, first_ms: opened.first_ms, ran_ms: found.ran_ms, given: found.given, frames: found.frames };
+    this.#parts.camera.detail.textContent = this.#words.frames(width, height, cameras.rate(found));
+    return { label: short(found.label), failure, first_ms: opened.first_ms, ran_ms: found.ran_ms, given: found.given, came: found.came, frames: found.frames };
   }
 
   async #listen(opened, limits) {
@@ -282,7 +282,10 @@ class GreenroomCheck extends HTMLElement {
   #show(report) {
     const words = this.#words;
     const { result } = this.#parts;
-    const { overall, say, fix } = report.verdict;
+    const { overall, causes } = report.verdict;
+    // Without a cause it says what to run on a command line, which is not at hand here.
+    const uncaused = overall === 'inconclusive' && causes.every((cause) => cause.state === 'ready');
+    const { say, fix } = uncaused ? { say: words.unsure, fix: words.unsure_fix } : report.verdict;
     const known = words.verdicts[overall] ? overall : 'inconclusive';
     const target = report.targets[0];
     const figures = [

@@ -4,8 +4,8 @@ import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, pac
 import { pause, within } from './time.js';
 
 const INTERVAL_MS = 20;
-/** Five seconds: beside a call's other checks it costs no time, and shows a loss of some percent. */
-const PACKETS = 250;
+/** Six seconds: while the devices are looked at it costs no time, and it shows a loss of some percent. */
+const PACKETS = 300;
 /** The browser itself gives up an address that does not answer after four seconds. */
 const OPEN_MS = 8_000;
 const ANSWER_MS = 4_000;

@@ -88,22 +88,17 @@ export const en = {
     permission_denied: 'The page may not use your devices',
     inconclusive: 'We could not tell for sure',
   },
-  figures: 'Figures',
+  unsure: 'The measurement was too unsteady to judge.',
+  unsure_fix: 'Close other programs, keep this page in front, and check again.',
   rtt: 'Time there and back',
   loss_up: 'Lost on the way out',
   loss_down: 'Lost on the way in',
-  pdv: 'Uneven arrival (95 % within)',
   /** @param {number} ms */
   ms: (ms) => `${number(ms, 1)} ms`,
   /** @param {number} ratio */
   percent: (ratio) => `${number(ratio * 100, 1)} %`,
-  way: { up: 'out', down: 'in' },
   code: 'Code for support',
   download: 'Download the report',
-  disturbed: {
-    hidden: 'The page was in the background during part of the check, which slows it down. Keep it in front and check again.',
-    stalled: 'This computer was busy during the check, so the connection could not be judged fairly. Close other programs and check again.',
-  },
   server: {
     offline: 'The result could not be sent: the server did not answer. Check that you are connected, then check again.',
     busy: 'Too many checks are running on this server. Check again in a minute.',

@@ -110,6 +110,9 @@ async fn the_page_is_open_isolated_and_runs_its_own_scripts_alone() {
         (status, &headers[header::CONTENT_TYPE]),
         (200, &"text/javascript; charset=utf-8".parse().unwrap())
     );
+    let worker = house.get("/check/network-worker.js").await.1;
+    assert_eq!(worker[header::CONTENT_SECURITY_POLICY].to_str().unwrap(), policy, "a worker has its own");
+    assert_eq!(worker["cross-origin-embedder-policy"], "require-corp");
     let again =
         Request::get("/check/greenroom-check.js").header(header::IF_NONE_MATCH, &headers[header::ETAG]);
     let (status, _, body) = house.ask(again.body(Body::empty()).unwrap()).await;

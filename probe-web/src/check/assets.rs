@@ -42,30 +42,33 @@ fn tag(text: &str) -> String {
 
 /// `GET /check`.
 pub(super) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    let mut response = answer(&headers, HTML, &PAGE_TAG, PAGE);
-    let policy = policy(state.media.as_ref().map(|media| media.url.as_str()));
-    let set = response.headers_mut();
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        set.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    // Isolated, a page has a clock fine enough to measure by.
-    set.insert(
-        HeaderName::from_static("cross-origin-embedder-policy"),
-        HeaderValue::from_static("require-corp"),
-    );
-    let allowed = "camera=(self), microphone=(self), speaker-selection=(self)";
-    set.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(allowed));
+    let mut response = isolated(&state, answer(&headers, HTML, &PAGE_TAG, PAGE));
+    let allowed = HeaderValue::from_static("camera=(self), microphone=(self), speaker-selection=(self)");
+    response.headers_mut().insert(HeaderName::from_static("permissions-policy"), allowed);
     response
 }
 
 /// `GET /check/…`.
-pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn file(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let Some(at) = FILES.iter().position(|(known, ..)| *known == name) else { return pages::not_found() };
     let (_, kind, text) = FILES[at];
-    let mut response = answer(&headers, kind, &TAGS[at], text);
-    // A worker of an isolated page has to be isolated itself.
-    let isolated = HeaderName::from_static("cross-origin-embedder-policy");
-    response.headers_mut().insert(isolated, HeaderValue::from_static("require-corp"));
+    isolated(&state, answer(&headers, kind, &TAGS[at], text))
+}
+
+/// Isolates an answer, so that its clock is fine enough to measure by, and says what it may do. A worker has both from its own file, not
+/// from the page that starts it.
+fn isolated(state: &AppState, mut response: Response) -> Response {
+    let set = response.headers_mut();
+    let embedder = HeaderName::from_static("cross-origin-embedder-policy");
+    set.insert(embedder, HeaderValue::from_static("require-corp"));
+    let policy = policy(state.media.as_ref().map(|media| media.url.as_str()));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        set.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
 

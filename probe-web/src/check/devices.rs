@@ -106,8 +106,21 @@ fn camera(run: &CameraRun) -> Option<Camera> {
         watch.push_stats(stats, frame.same);
     }
     let mut frames = timeline.figures(micros(run.ran_ms));
-    // What the person thought about the question is no time of the camera's.
+    // What the person thought about the question is no time of the camera's, and how evenly a page draws is the computer's.
     frames.first_ms = Value::not_tested(NO_PAGE);
+    frames.interval_spread_ratio = Value::not_tested(NO_PAGE);
+    match run.came.filter(|_| run.ran_ms > 0.0) {
+        Some(came) => {
+            let fps = f64::from(came) * 1e3 / run.ran_ms;
+            frames.rate_fps = Value::estimate(fps, u64::from(came));
+            frames.rate_ratio = match given.fps.filter(|claimed| *claimed > 0.0) {
+                Some(claimed) => Value::estimate(fps / claimed, u64::from(came)),
+                None => Value::not_tested("the camera claims no rate"),
+            };
+        }
+        // Drawn were fewer than came wherever the computer was busy.
+        None => frames.rate_ratio = Value::not_tested("the browser counts only what it drew"),
+    }
     Some(Camera {
         failure,
         state: Value::Measured(CameraStream {

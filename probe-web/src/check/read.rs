@@ -58,6 +58,9 @@ pub(super) struct CameraRun {
     pub(super) first_ms: Option<f64>,
     pub(super) ran_ms: f64,
     pub(super) given: Option<Given>,
+    /// Frames that came by the browser's count, drawn or not.
+    #[serde(default)]
+    pub(super) came: Option<u32>,
     pub(super) frames: Vec<FrameRun>,
 }
 

@@ -358,6 +358,11 @@ fn failures_tell_what_to_do_on_this_system() {
             "device_permission_privacy",
         ),
         (DeviceFailure::Permission { which: Permission::Portal, detail: None }, "device_permission_portal"),
+        (
+            DeviceFailure::Permission { which: Permission::Browser, detail: Some("it is blocked".into()) },
+            "device_permission_browser",
+        ),
+        (DeviceFailure::Unheard, "device_unheard"),
         (DeviceFailure::Permission { which: Permission::Unknown, detail: None }, "device_permission"),
     ] {
         let found = failed(failure, System::Macos);
