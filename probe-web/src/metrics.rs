@@ -83,7 +83,7 @@ pub fn text(fleet: &Fleet, counters: &Counters, resident: Option<u64>) -> String
     out.family(
         "greenroom_loss_ratio",
         "gauge",
-        "Share of packets lost in the last hour; up is from agent to endpoint.",
+        "Share of packets lost in the last hour; up is on the way to the endpoint.",
     );
     for (of, found) in &series {
         for (way, lost) in [("up", found.lost_up()), ("down", found.lost_down())] {
