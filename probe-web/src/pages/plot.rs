@@ -114,7 +114,7 @@ fn figure(
         figure class="plot" {
             figcaption { b { (title) } (about) }
             p class="key" { @for (class, name) in key { span { i class=(class) aria-hidden="true" { "■ " } (name) } } }
-            div class="scroll" tabindex="-1" {
+            div class="scroll" tabindex="0" role="group" aria-label=(title) {
                 svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } aria-hidden="true" focusable="false" { (drawn) }
             }
             details { summary { "As a table" } div class="scroll" tabindex="0" role="region" aria-label={ (title) ", as a table" } { (table) } }

@@ -361,7 +361,7 @@ impl View<'_> {
         let days = (self.range.seconds().max(Range::Week.seconds())) / day;
         html! {
             h2 id="hours" { "By hour" }
-            p { "Reports with trouble of those that tell, by day and hour (UTC). The darker, the greater the share." }
+            p { "Reports with trouble of those that tell, by day and hour (UTC). The darker, the greater the share; –: none that tells." }
             div class="scroll" tabindex="0" role="region" aria-labelledby="hours" {
                 table class="heat" {
                     thead { tr { th scope="col" { "Day" } @for n in 0..24 { th scope="col" { (format!("{n:02}")) } } } }
@@ -371,7 +371,7 @@ impl View<'_> {
                             @match hours.get(&at).filter(|found| found.reports() > 0) {
                                 None => { td {} }
                                 Some(found) => {
-                                    td class=(heat_class(found)) { a href=(self.reports(at, at + hour, None)) { (found.bad()) "/" (found.judged()) } }
+                                    td class=(heat_class(found)) { a href=(self.reports(at, at + hour, None)) { @if found.judged() == 0 { "–" } @else { (found.bad()) "/" (found.judged()) } } }
                                 }
                             }
                         }
