@@ -1,6 +1,7 @@
 //! `greenroom serve` as whoever runs one meets it: the first admin, a key, reports that come in and are found, and the file of a
 //! support run.
 #![cfg(all(unix, feature = "web"))]
+#![expect(clippy::disallowed_methods, reason = "a test asks for pages over sockets of its own")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 mod support;

@@ -64,7 +64,7 @@ pub fn text(fleet: &Fleet, counters: &Counters, resident: Option<u64>) -> String
     out.family("greenroom_reports", "gauge", "Reports that began in the last hour, by verdict.");
     for (of, found) in &series {
         for verdict in VERDICTS {
-            out.sample("greenroom_reports", of, Some(("verdict", verdict)), count(found.of(verdict)));
+            out.sample("greenroom_reports", of, Some(("verdict", verdict)), &count(found.of(verdict)));
         }
     }
     out.family("greenroom_round_trip_seconds", "gauge", "Round trips of the last hour, merged, to 1 %.");
@@ -75,7 +75,7 @@ pub fn text(fleet: &Fleet, counters: &Counters, resident: Option<u64>) -> String
                     "greenroom_round_trip_seconds",
                     of,
                     Some(("quantile", name)),
-                    format!("{}", ms / 1e3),
+                    &format!("{}", ms / 1e3),
                 );
             }
         }
@@ -88,7 +88,7 @@ pub fn text(fleet: &Fleet, counters: &Counters, resident: Option<u64>) -> String
     for (of, found) in &series {
         for (way, lost) in [("up", found.lost_up()), ("down", found.lost_down())] {
             if let Some(lost) = lost {
-                out.sample("greenroom_loss_ratio", of, Some(("direction", way)), format!("{lost}"));
+                out.sample("greenroom_loss_ratio", of, Some(("direction", way)), &format!("{lost}"));
             }
         }
     }
@@ -142,13 +142,13 @@ impl Text {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    fn sample(&mut self, name: &str, of: &Series, more: Option<(&str, &str)>, value: String) {
+    fn sample(&mut self, name: &str, of: &Series, more: Option<(&str, &str)>, value: &str) {
         let mut labels = format!("{{site=\"{}\",endpoint=\"{}\"", escaped(&of.site), escaped(&of.endpoint));
         if let Some((key, label)) = more {
             let _ = write!(labels, ",{key}=\"{label}\"");
         }
         labels.push('}');
-        self.line(name, &labels, &value);
+        self.line(name, &labels, value);
     }
 
     fn line(&mut self, name: &str, labels: &str, value: &str) {

@@ -192,7 +192,7 @@ async fn faults_of_devices_are_named_here_by_the_figures() {
     assert_eq!(named(&refused).await, ("device_permission_browser".to_owned(), State::PermissionDenied));
     let none = |run: &mut Value| {
         run["camera"] =
-            json!({ "label": "", "failure": "not_found", "ran_ms": 0, "given": null, "frames": [] })
+            json!({ "label": "", "failure": "not_found", "ran_ms": 0, "given": null, "frames": [] });
     };
     assert_eq!(named(&none).await, ("device_not_found".to_owned(), State::Blocked));
     let unheard = |run: &mut Value| run["speaker"]["outcome"] = json!("unheard");

@@ -92,8 +92,7 @@ async fn the_page_of_a_check_link_tells_what_to_do_and_nothing_of_the_ticket() {
         let page = house.get(&format!("/c/{token}"), "").await;
         assert_eq!(page.status, 200);
         for part in [
-            format!("greenroom diagnose --ticket http://127.0.0.1:8080/c/{token}"),
-            format!("greenroom check probe.example --ticket http://127.0.0.1:8080/c/{token}"),
+            format!("greenroom diagnose probe.example --ticket http://127.0.0.1:8080/c/{token}"),
             "for 5 more checks".into(),
         ] {
             assert!(page.text.contains(&part), "{part}: {}", page.text);

@@ -320,8 +320,8 @@ mod tests {
         for (right, wrong) in [
             ("3478-3481", "3481-3478"),
             ("3478-3481", "0"),
-            ("one.example", "one.example:443"),
-            ("one.example", "*."),
+            ("\"one.example\"", "\"one.example:443\""),
+            ("\"one.example\"", "\"*.\""),
             ("192.0.2.0/24", "192.0.2.0/33"),
             ("2026-11-28", "2026-13-01"),
             ("\"one\"", "\"One Two\""),

@@ -143,7 +143,6 @@ fn is_target(text: &str) -> bool {
 }
 
 fn instructions(link: &CheckLink, address: &str) -> Response {
-    let target = link.target.as_deref().unwrap_or("HOST");
     let body = html! {
         h1 { "Check your connection" }
         p { "Whoever sent you this link wants to know why your calls are not good. A check takes half a minute and sends them what it found." }
@@ -151,21 +150,28 @@ fn instructions(link: &CheckLink, address: &str) -> Response {
             li {
                 p { "Open a terminal on the computer that has the trouble, in the place and network where it has it." }
             }
-            li {
-                p { "Run this, which looks at the computer, its devices and its network:" }
-                pre tabindex="0" { "greenroom diagnose --ticket " (address) }
-            }
-            li {
-                p { "If you were asked to check a call, run this" @if link.target.is_none() { ", with the name that you were told in place of HOST" } ":" }
-                pre tabindex="0" { "greenroom check " (target) " --ticket " (address) }
+            @if let Some(target) = &link.target {
+                li {
+                    p { "Run this, which looks at the computer, its devices and the way to where your calls go:" }
+                    pre tabindex="0" { "greenroom diagnose " (target) " --ticket " (address) }
+                }
+            } @else {
+                li {
+                    p { "Run this, with the name that you were told in place of HOST:" }
+                    pre tabindex="0" { "greenroom diagnose HOST --ticket " (address) }
+                }
+                li {
+                    p { "If you were told no name, run this, which looks at the computer and its devices:" }
+                    pre tabindex="0" { "greenroom diagnose --ticket " (address) }
+                }
             }
         }
         p { "No greenroom on that computer? Ask whoever sent you this link where to get it." }
         h2 { "What is sent" }
         p {
-            "Times and losses of test packets, the kinds and names of microphones, speakers and cameras and whether they work, how fast the computer is, \
-             its system, and the names and addresses of its network. No sound and no picture, nothing that you typed, no file, and nothing \
-             of other programs. Before anything is sent, you see what was found."
+            "Times and losses of test packets, which microphones, speakers and cameras there are and whether they work, how fast the computer is, \
+             its system and its network. The names of your devices and whole addresses are hidden. No sound and no picture, nothing that you typed, \
+             no file, and nothing of other programs. What is sent is also saved on your computer, so that you can look at it."
         }
         p { "Only those who support you see it. It is deleted after a time that they set; ask them to have it deleted at once." }
         p class="quiet" { "This link is good until " (time(link.expires)) " (UTC), for " (checks(link.most.saturating_sub(link.used))) "." }

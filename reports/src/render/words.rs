@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::number;
 use crate::schema::{
-    Cause, FaultDirection, Identity, Place, Redaction, Report, State, Target, Timestamps, Use, UseVerdict,
-    Value,
+    Cause, FaultDirection, Identity, Mode, Place, Redaction, Report, State, Target, Timestamps, Use,
+    UseVerdict, Value,
 };
 use crate::trace::StampSource;
 
@@ -34,9 +34,11 @@ pub(super) fn doubt(report: &Report) -> Option<String> {
     let leaning = matches!(found.overall, State::Ready | State::Degraded | State::Blocked) && !found.certain;
     let length = duration(report.duration_ms);
     leaning.then(|| {
-        format!(
-            "Not certain: {length} gave too few packets. A deep check takes longer and tells more surely."
-        )
+        let longer = match report.settings.judged.mode {
+            Mode::Quick => " A deep check takes longer and tells more surely.",
+            Mode::Deep => "",
+        };
+        format!("Not certain: {length} gave too few packets.{longer}")
     })
 }
 
