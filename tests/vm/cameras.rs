@@ -36,7 +36,6 @@ fn cameras_by_the_kernels_own_interface() {
             "{frames}"
         );
         assert_eq!(frames["damaged_ratio"]["value"], 0.0);
-        at_rate(frames, 30.0);
         // It paces its frames in jiffies of 4 ms: 32 or 36.
         near(&frames["interval_ms"]["p50"], 33.33, 4.0);
         assert_eq!(camera["picture"]["seen"]["value"], "picture", "{}", camera["picture"]);
@@ -46,6 +45,12 @@ fn cameras_by_the_kernels_own_interface() {
             (&json!("ready"), Some(0)),
             "{verdict}"
         );
+    });
+    faults.check("steady", || {
+        // Over so many frames that one which an emulated processor stamps an interval late does not show.
+        let frames = &first(&said, "steady")["frames"];
+        assert!(number(&frames["count"]["value"]) >= 230.0, "{frames}");
+        near(&frames["rate_fps"]["value"], 30.0, 0.3);
     });
     faults.check("preview", || {
         let text = &said.scenario("preview").text;
@@ -97,12 +102,12 @@ fn cameras_by_the_kernels_own_interface() {
     });
     faults.check("left at 12.5 frames per second by another program", || {
         let camera = first(&said, "left_at_12.5");
-        at_rate(&camera["frames"], 30.0);
+        near(&camera["frames"]["rate_fps"]["value"], 30.0, 0.3);
     });
     faults.check("asked for 12.5 frames per second", || {
         let camera = first(&said, "at_12.5");
         assert_eq!(camera["state"]["given"]["fps"], 12.5);
-        at_rate(&camera["frames"], 12.5);
+        near(&camera["frames"]["rate_fps"]["value"], 12.5, 0.2);
     });
     faults.check("busy, and by whom", || {
         let failure = first(&said, "busy")["failure"].clone();
@@ -150,7 +155,7 @@ fn cameras_by_the_kernels_own_interface() {
             "none is missed: {damaged:?}"
         );
         near(&frames["damaged_ratio"]["value"], share, 1e-5);
-        at_rate(frames, f64::from(FEED_FPS));
+        near(&frames["rate_fps"]["value"], f64::from(FEED_FPS), 0.5);
         assert_eq!(camera["picture"]["seen"]["value"], "picture", "{}", camera["picture"]);
     });
     faults.check("a driver that breaks off", || {
@@ -190,7 +195,7 @@ fn cameras_by_way_of_nokhwa() {
             camera["frames"]["lost_ratio"]["state"], "not_tested",
             "it has no numbers: nothing is known to be lost"
         );
-        at_rate(&camera["frames"], 30.0);
+        near(&camera["frames"]["rate_fps"]["value"], 30.0, 1.0);
         assert_eq!(camera["picture"]["seen"]["value"], "picture", "{}", camera["picture"]);
     });
     faults.check("black", || assert_eq!(first(&said, "black")["picture"]["seen"]["value"], "black"));
@@ -198,7 +203,7 @@ fn cameras_by_way_of_nokhwa() {
     faults.check("JPEG", || {
         let camera = first(&said, "jpeg");
         assert_eq!(camera["failure"], Value::Null);
-        at_rate(&camera["frames"], f64::from(FEED_FPS));
+        near(&camera["frames"]["rate_fps"]["value"], f64::from(FEED_FPS), 0.5);
         // It hands over what earlier frames left behind a torn one, so that not every one of them can be told.
         assert!(number(&camera["frames"]["damaged_ratio"]["value"]) > 0.0);
     });
@@ -241,16 +246,6 @@ fn cells(row: &str) -> Vec<[u8; 3]> {
 fn number_before_space(text: &str) -> usize {
     let digits = text.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
     digits.parse().unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-/// Fails when frames did not come at this rate, from the first to the last of them.
-///
-/// An emulated processor that is busy elsewhere stamps the first or the last an interval late, so that the time between them may be
-/// short or long by two intervals.
-#[track_caller]
-fn at_rate(frames: &Value, fps: f64) {
-    let intervals = number(&frames["count"]["value"]) - 1.0;
-    near(&frames["rate_fps"]["value"], fps, fps * 2.0 / (intervals - 2.0));
 }
 
 /// The tested camera of a scenario.

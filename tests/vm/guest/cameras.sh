@@ -17,6 +17,7 @@ control() { v4l2-ctl -d /dev/video0 -c "$1"; }
 scenario list timeout 30 greenroom devices camera --list --json -
 
 scenario normal test_camera
+scenario steady test_camera --duration 8s
 control osd_text_mode=2
 # The serial port is a terminal, too, a slow one: a small one.
 stty -F /dev/ttyS1 cols 16 rows 8
@@ -34,8 +35,8 @@ later 3 control inject_v4l2_buf_flag_error=1
 scenario flagged test_camera --duration 5s
 
 v4l2-ctl -d /dev/video0 --set-parm=12.5 >/dev/null
-scenario left_at_12.5 test_camera
-scenario at_12.5 camera /dev/video0 --mode 320x180@12.5:YUYV
+scenario left_at_12.5 test_camera --duration 8s
+scenario at_12.5 camera /dev/video0 --mode 320x180@12.5:YUYV --duration 8s
 
 v4l2-ctl -d /dev/video0 --stream-mmap --stream-count=300 >/dev/null 2>&1 &
 sleep 1
