@@ -70,16 +70,20 @@ impl Serve {
 
     /// A key for sending reports, in a file.
     fn key_file(&self, cookie: &str, folder: &Path) -> PathBuf {
-        let page = self.ask("POST", "/keys", cookie, "name=laptops");
+        let file = folder.join("key");
+        fs::write(&file, self.key(cookie, "send")).expect("writable");
+        file
+    }
+
+    fn key(&self, cookie: &str, good_for: &str) -> String {
+        let page = self.ask("POST", "/keys", cookie, &format!("name=laptops&good_for={good_for}"));
         let from = page.find("gr_").expect("the key is shown");
         let key: String = page[from..]
             .chars()
             .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
             .collect();
         assert!(key.len() > 30, "{key}");
-        let file = folder.join("key");
-        fs::write(&file, key).expect("writable");
-        file
+        key
     }
 
     fn stop(mut self) {
@@ -254,4 +258,40 @@ fn a_link_that_is_none_is_refused_before_anything_is_measured_and_not_repeated()
         let said = text(&ran.stdout) + &text(&ran.stderr);
         assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
     }
+}
+
+/// schemathesis makes requests from the OpenAPI document, right ones and wrong ones, and looks whether each answer is one that the document
+/// describes. `./dev test` installs it. Its seed is printed with what it finds.
+#[test]
+fn every_answer_is_one_that_the_openapi_document_describes() {
+    let schemathesis =
+        std::env::var_os("GREENROOM_SCHEMATHESIS").expect("GREENROOM_SCHEMATHESIS: run ./dev test");
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Serve::on(&folder.path().join("data"));
+    let cookie = server.first_admin();
+    let document = format!("{}/api/v1/openapi.json", server.url());
+    for (operations, good_for) in [
+        ("^GET /api/v1/(reports|fleet)", "read_personal"),
+        ("^POST /api/v1/reports", "send"),
+        ("session|runs|z$", "send"),
+        ("/metrics", "metrics"),
+    ] {
+        let mut run = std::process::Command::new(&schemathesis);
+        run.args([
+            "run",
+            &document,
+            "--max-examples",
+            "60",
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--no-color",
+        ])
+        .args(["--include-name-regex", operations])
+        .arg("--header")
+        .arg(format!("Authorization: Bearer {}", server.key(&cookie, good_for)))
+        .current_dir(folder.path());
+        let output = run.output().expect("schemathesis runs");
+        assert!(output.status.success(), "{operations}: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+    server.stop();
 }

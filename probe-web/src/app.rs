@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::csrf::CsrfLayer;
 
+use crate::api::{self, Listeners, News};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
 use crate::check::{self, Grants, Media};
@@ -36,7 +37,7 @@ const READING: usize = 4;
 /// How often what is personal is cleared.
 const RETIRE_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// What a page may do: use this server's own style sheet and send forms to it. No script runs at all.
+/// What a page may do: use this server's own style sheet and send forms to it. Live pages may run one script besides.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Settings.
@@ -67,6 +68,8 @@ pub struct AppState {
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) reading: Arc<Semaphore>,
+    pub(crate) news: News,
+    pub(crate) listeners: Listeners,
     pub(crate) stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -76,7 +79,8 @@ impl AppState {
     pub fn start(config: Config, store: Arc<dyn Store>, clock: Clock) -> Self {
         let written = Arc::new(Notify::new());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&written));
+        let news = News::new();
+        let writer = Writer::start(Arc::clone(&store), Arc::clone(&written), news.clone());
         tasks.spawn(recheck::run(Arc::clone(&store), written, stop.clone()));
         let state = Self {
             config: Arc::new(config),
@@ -88,6 +92,8 @@ impl AppState {
             writer,
             throttle: Arc::default(),
             reading: Arc::new(Semaphore::new(READING)),
+            news,
+            listeners: Listeners::default(),
             stop,
             tasks,
         };
@@ -176,18 +182,32 @@ pub fn app(state: AppState) -> Router {
     Router::new()
         .merge(for_browsers)
         .merge(check::routes())
-        .route("/api/v1/reports", post(routes::ingest::ingest))
+        .merge(api::routes())
         .route(pages::STYLE_PATH, get(pages::style))
-        .route("/metrics", get(routes::metrics::page))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route(pages::LIVE_PATH, get(pages::live))
         .fallback(pages::nowhere)
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
 }
 
+/// Whether the process serves.
+#[utoipa::path(
+    get, path = "/healthz", tag = "process",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
+)]
+pub(crate) async fn alive() -> &'static str {
+    "ok\n"
+}
+
 /// Whether reports can be read: for what starts and watches this process.
-async fn ready(State(state): State<AppState>) -> Response {
+#[utoipa::path(
+    get, path = "/readyz", tag = "process",
+    responses(
+        (status = 200, description = "They can", body = String, content_type = "text/plain"),
+        (status = 503, description = "They cannot at this moment", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     match state.store.has_admin().await {
         Ok(_) => "ok\n".into_response(),
         Err(error) => Problem::from(error).into_response(),

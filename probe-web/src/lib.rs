@@ -3,6 +3,7 @@
 //! [`ingest`] lets reports in, [`store`] keeps them, [`pages`] and the routes show them to whom [`auth`] lets in. What a report says
 //! and how it looks comes from `greenroom-reports` alone.
 
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod check;

@@ -5,11 +5,12 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
 /// A refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// `urn:greenroom:problem:…`, stable.
     #[serde(rename = "type")]
@@ -22,11 +23,12 @@ pub struct Problem {
     detail: String,
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<FieldError>,
 }
 
 /// A field that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901).
     pub pointer: String,
@@ -53,6 +55,11 @@ impl Problem {
     /// 403: a check link that let in as many reports as it may.
     pub fn used_up(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "used-up", "This link is used up", detail)
+    }
+
+    /// 403: not with this key or role.
+    pub fn not_allowed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-allowed", "This is not for you", detail)
     }
 
     /// 404: it is not there, or not for this tenant.

@@ -47,7 +47,7 @@ pub fn mint(tenant: Tenant, name: String, good_for: KeyUse, now: Timestamp) -> (
 pub async fn sender(store: &dyn Store, headers: &HeaderMap, now: Timestamp) -> Result<Sender, Problem> {
     let shown = bearer(headers)?;
     let Some(hash) = link::hash(shown, link::CHECK) else {
-        return key(store, shown, KeyUse::Send).await.map(Sender::Key);
+        return key(store, shown, &[KeyUse::Send]).await.map(Sender::Key);
     };
     let found = store.check_link(&hash).await?.ok_or_else(|| {
         Problem::unauthorized("this link is not good; copy it whole, with all that stands behind /c/")
@@ -63,11 +63,15 @@ pub async fn sender(store: &dyn Store, headers: &HeaderMap, now: Timestamp) -> R
     }
 }
 
-/// The key of a program that is good for this.
+/// The key of a program that is good for one of these.
 ///
 /// # Errors
 /// 401 when none that is good for it is shown, 503 when the store fails.
-pub async fn of_program(store: &dyn Store, headers: &HeaderMap, good_for: KeyUse) -> Result<ApiKey, Problem> {
+pub async fn of_program(
+    store: &dyn Store,
+    headers: &HeaderMap,
+    good_for: &[KeyUse],
+) -> Result<ApiKey, Problem> {
     key(store, bearer(headers)?, good_for).await
 }
 
@@ -81,7 +85,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         })
 }
 
-async fn key(store: &dyn Store, shown: &str, good_for: KeyUse) -> Result<ApiKey, Problem> {
+async fn key(store: &dyn Store, shown: &str, good_for: &[KeyUse]) -> Result<ApiKey, Problem> {
     let Some((id, token)) = shown.strip_prefix("gr_").and_then(|rest| rest.split_once('_')) else {
         return Err(Problem::unauthorized(
             "this is not a key; one begins with gr_, and what a check link holds with gc_",
@@ -94,9 +98,10 @@ async fn key(store: &dyn Store, shown: &str, good_for: KeyUse) -> Result<ApiKey,
     let found = found
         .filter(|key| same && key.revoked.is_none())
         .ok_or_else(|| Problem::unauthorized("this key is not good, or no longer"))?;
-    if found.good_for != good_for {
+    if !good_for.contains(&found.good_for) {
+        let wanted: Vec<&str> = good_for.iter().map(|one| one.words()).collect();
         let words =
-            format!("this key is there to {}, and not to {}", found.good_for.words(), good_for.words());
+            format!("this key is there to {}, and not to {}", found.good_for.words(), wanted.join(" or to "));
         return Err(Problem::unauthorized(words));
     }
     Ok(found)

@@ -6,7 +6,7 @@ mod connection;
 mod devices;
 mod grant;
 mod read;
-mod run;
+pub(crate) mod run;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::get;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::problem::Problem;
@@ -48,26 +49,31 @@ impl fmt::Debug for Media {
 
 /// The routes of the page.
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/check", get(assets::page))
-        .route("/check/{file}", get(assets::file))
-        .route("/api/v1/session", get(session))
-        .route("/api/v1/runs", post(run::take))
+    Router::new().route("/check", get(assets::page)).route("/check/{file}", get(assets::file))
 }
 
 /// What a run begins with.
-#[derive(Serialize)]
-struct Session {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
     /// Lets one result in.
     run: String,
     /// Where to measure. Nothing where this server has no endpoint.
+    #[schema(value_type = Option<Object>)]
     media: Option<Value>,
     /// By what sounds and pictures are named, so that the page can say something at once.
+    #[schema(value_type = Object)]
     limits: Value,
 }
 
-/// `GET /api/v1/session`.
-async fn session(State(state): State<AppState>) -> Result<Json<Session>, Problem> {
+/// What a run of the check page begins with.
+#[utoipa::path(
+    get, path = "/api/v1/session", tag = "check",
+    responses(
+        (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
+        (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn session(State(state): State<AppState>) -> Result<Json<Session>, Problem> {
     if !state.grants.may_begin(state.clock.now()) {
         return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
     }

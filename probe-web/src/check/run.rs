@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::read::{NetworkRun, Run};
 use super::{connection, devices};
+use crate::api::ReportBody;
 use crate::app::AppState;
 use crate::clock::new_id;
 use crate::ingest::body;
@@ -29,13 +30,29 @@ use crate::ingest::writer::WriteError;
 use crate::problem::Problem;
 use crate::store::Tenant;
 
-/// Takes a run. 201 with the report, once it is durable.
-pub(super) async fn take(
+/// Takes what the check page measured. 201 with the report that it makes, once that is durable.
+#[utoipa::path(
+    post, path = "/api/v1/runs", tag = "check",
+    request_body(content = Object, content_type = "application/json", description = "The grant of the session, and raw samples"),
+    responses(
+        (status = 201, description = "The report", body = ReportBody),
+        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The run has ended, or was sent before", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No run; `errors` names the field", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn take(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let packing = body::packing(&headers)?;
+    let body = body::whole(body).await?;
     let received = state.clock.now();
     let url = state.media.as_ref().map_or_else(String::new, |media| endpoint_url(&media.url));
     let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;

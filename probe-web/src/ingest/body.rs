@@ -1,15 +1,21 @@
 //! Bodies within bounds: so many bytes sent, so many unpacked, so deep.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use flate2::read::MultiGzDecoder;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::problem::Problem;
 
 /// Most bytes of a request's body. A quick check has some 60 kB, a deep one some hundred.
 pub const MAX_BODY: usize = 2 << 20;
+
+/// How long a body may take to come.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Most bytes of JSON.
 pub const MAX_JSON: usize = 4 << 20;
@@ -51,6 +57,23 @@ pub fn packing(headers: &HeaderMap) -> Result<Packing, Problem> {
         "gzip" | "x-gzip" => Ok(Packing::Gzip),
         "zstd" => Ok(Packing::Zstd),
         _ => Err(Problem::unsupported("this Content-Encoding is not understood: gzip, zstd or none")),
+    }
+}
+
+/// A body, if it is not too long and does not take too long.
+///
+/// # Errors
+/// 413, 408, or 400 where it broke off.
+pub async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
+    match collected {
+        Err(_) => Err(Problem::too_slow(format!("the body did not come within {} s", DEADLINE.as_secs()))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(format!(
+            "the body has more than {} MiB; pack it with gzip or zstd",
+            MAX_BODY >> 20
+        ))),
+        Ok(Err(error)) => Err(Problem::bad_request(format!("the body broke off: {error}"))),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
     }
 }
 

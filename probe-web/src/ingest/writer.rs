@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::api::News;
 use crate::store::{Outcome, Record, Store, StoreError};
 
 /// Most reports of one commit.
@@ -33,10 +34,10 @@ pub enum WriteError {
 
 impl Writer {
     /// Starts the task that writes. It ends when all writers are dropped and what they handed over is written. `written` is
-    /// notified after each commit.
-    pub fn start(store: Arc<dyn Store>, written: Arc<Notify>) -> Self {
+    /// notified after each commit, and `news` tells of what is new.
+    pub fn start(store: Arc<dyn Store>, written: Arc<Notify>, news: News) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(write_all(store, waiting, written));
+        tokio::spawn(write_all(store, waiting, written, news));
         Self { queue }
     }
 
@@ -55,12 +56,26 @@ impl Writer {
     }
 }
 
-async fn write_all(store: Arc<dyn Store>, mut waiting: mpsc::Receiver<Waiting>, written: Arc<Notify>) {
+async fn write_all(
+    store: Arc<dyn Store>,
+    mut waiting: mpsc::Receiver<Waiting>,
+    written: Arc<Notify>,
+    news: News,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let (records, senders): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let headers: Vec<_> = match news.is_heard() {
+            true => records.iter().map(|record| (record.tenant, record.summary.clone())).collect(),
+            false => Vec::new(),
+        };
         match store.ingest(records).await {
             Ok(outcomes) => {
+                for ((tenant, summary), outcome) in headers.into_iter().zip(&outcomes) {
+                    if *outcome == Outcome::Accepted {
+                        news.tell(tenant, summary);
+                    }
+                }
                 for (sender, outcome) in senders.into_iter().zip(outcomes) {
                     // Who went away does not want to know.
                     let _ = sender.send(Ok(outcome));

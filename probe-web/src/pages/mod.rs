@@ -23,19 +23,35 @@ pub(crate) const STYLE_PATH: &str = "/assets/greenroom.css";
 static STYLE: LazyLock<String> =
     LazyLock::new(|| format!("{}\n{}", report_html::STYLE, include_str!("../assets/app.css")));
 
-/// The style sheet's address, with what its content is in it: a browser may keep it for good.
-static STYLE_URL: LazyLock<String> = LazyLock::new(|| {
-    let hash = crate::auth::secret::hash(&STYLE).0;
-    format!("{STYLE_PATH}?{}", hash[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-});
+/// Follows what comes in.
+const LIVE: &str = include_str!("../assets/live.js");
+
+/// Where that is.
+pub(crate) const LIVE_PATH: &str = "/assets/live.js";
+
+static STYLE_URL: LazyLock<String> = LazyLock::new(|| versioned(STYLE_PATH, &STYLE));
+static LIVE_URL: LazyLock<String> = LazyLock::new(|| versioned(LIVE_PATH, LIVE));
+
+/// An address with what its content is in it: a browser may keep it for good.
+fn versioned(path: &str, content: &str) -> String {
+    let hash = crate::auth::secret::hash(content).0;
+    format!("{path}?{}", hash[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
 
 /// `GET` of the style sheet.
 pub(crate) async fn style() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
-    (headers, STYLE.as_str()).into_response()
+    asset("text/css; charset=utf-8", &STYLE)
+}
+
+/// `GET` of the script of live pages.
+pub(crate) async fn live() -> Response {
+    asset("text/javascript; charset=utf-8", LIVE)
+}
+
+fn asset(kind: &'static str, content: &'static str) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    (headers, content).into_response()
 }
 
 /// What a page of somebody who came in is called, and where in the menu it stands.
@@ -66,7 +82,11 @@ impl Place {
 
 /// A page of somebody who came in.
 pub(crate) fn page(visitor: &Visitor, place: Place, title: &str, body: &Markup) -> Response {
-    let menu = html! {
+    frame(title, &menu(visitor, place), body, &html! {})
+}
+
+fn menu(visitor: &Visitor, place: Place) -> Markup {
+    html! {
         nav aria-label="Main" {
             span class="brand" { "Greenroom" }
             @for (at, name, path, _) in Place::MENU.iter().filter(|(.., may)| may(visitor.role)) {
@@ -77,16 +97,40 @@ pub(crate) fn page(visitor: &Visitor, place: Place, title: &str, body: &Markup) 
                 form method="post" action="/logout" { button class="plain" { "Sign out" } }
             }
         }
+    }
+}
+
+/// What a live page may do besides: run this server's own script, which follows what comes in.
+const LIVE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self'; \
+                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What a live page does when reports come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Live {
+    /// Shows them at once, unless somebody is reading.
+    AtOnce,
+    /// Offers to show them.
+    Asks,
+}
+
+/// A page of somebody who came in that follows what comes in meanwhile.
+pub(crate) fn live_page(visitor: &Visitor, place: Place, title: &str, body: &Markup, live: Live) -> Response {
+    let shows = if live == Live::AtOnce { "at once" } else { "when asked" };
+    let below = html! {
+        p id="live" role="status" data-shows=(shows) {}
+        script type="module" src=(*LIVE_URL) {}
     };
-    frame(title, &menu, body)
+    let mut response = frame(title, &menu(visitor, place), body, &below);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(LIVE_POLICY));
+    response
 }
 
 /// A page of somebody who did not.
 pub(crate) fn bare(title: &str, body: &Markup) -> Response {
-    frame(title, &html! { nav { span class="brand" { "Greenroom" } } }, body)
+    frame(title, &html! { nav { span class="brand" { "Greenroom" } } }, body, &html! {})
 }
 
-fn frame(title: &str, menu: &Markup, body: &Markup) -> Response {
+fn frame(title: &str, menu: &Markup, body: &Markup, below: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -102,6 +146,7 @@ fn frame(title: &str, menu: &Markup, body: &Markup) -> Response {
                 a class="skip" href="#main" { "Skip to content" }
                 (menu)
                 main id="main" { (body) }
+                (below)
             }
         }
     };

@@ -13,7 +13,7 @@ use crate::app::AppState;
 use crate::auth::visitor::Visitor;
 use crate::fleet::{self, Figures, Fleet, Mover, Series, Tallies};
 use crate::pages::plot::{self, Line, Slot};
-use crate::pages::{self, Failed, Paged, Place, query};
+use crate::pages::{self, Failed, Live, Paged, Place, query};
 use crate::store::{Resolution, RollupQuery, StoreError};
 
 /// Rows of the table at most, and of what got worse.
@@ -129,7 +129,7 @@ pub(crate) async fn page(
         }
         (view.heat(&hours, hours_start))
     };
-    Ok(pages::page(&visitor, Place::Fleet, "Fleet", &body))
+    Ok(pages::live_page(&visitor, Place::Fleet, "Fleet", &body, Live::AtOnce))
 }
 
 impl View<'_> {

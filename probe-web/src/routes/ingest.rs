@@ -1,33 +1,29 @@
 //! `POST /api/v1/reports`: one report in JSON, packed with gzip, zstd or not at all.
 
-use std::time::Duration;
-
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::ReportBody;
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
-use crate::ingest::body::{self, MAX_BODY};
+use crate::ingest::body;
 use crate::ingest::read;
 use crate::ingest::writer::WriteError;
 use crate::problem::Problem;
 use crate::store::Outcome;
 
-/// How long a body may take to come.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// The status of a report that was there.
 const DUPLICATE: &str = "duplicate";
 
 /// What a sender is told of a report that is durable now.
-#[derive(Serialize)]
-struct Kept {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Kept {
     id: Uuid,
     code: String,
     /// `accepted`, or `duplicate` when it was there already.
@@ -37,6 +33,25 @@ struct Kept {
 }
 
 /// Keeps a report. 202 once it is durable, also when it was before.
+///
+/// It may be sent any number of times: it is kept and counted once, by its id. Packed with gzip, zstd or not at all.
+#[utoipa::path(
+    post, path = "/api/v1/reports", tag = "reports", security(("send_key" = [])),
+    params(("Content-Encoding" = Option<String>, Header, description = "`gzip` or `zstd`; not there when it is not packed")),
+    request_body(content = ReportBody, content_type = "application/json"),
+    responses(
+        (status = 202, description = "It is durable", body = Kept),
+        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The key or the check link is not good", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The check link is used up", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No report; `errors` names the field", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn ingest(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let (duplicate, answer) = match keep(&state, &headers, body).await {
         Ok(kept) => (kept.status == DUPLICATE, (StatusCode::ACCEPTED, Json(kept)).into_response()),
@@ -49,7 +64,7 @@ pub(crate) async fn ingest(State(state): State<AppState>, headers: HeaderMap, bo
 async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept, Problem> {
     let sender = key::sender(&*state.store, headers, state.clock.now()).await?;
     let packing = body::packing(headers)?;
-    let packed = whole(body).await?;
+    let packed = body::whole(body).await?;
     let received = state.clock.now();
     let record = {
         let _turn =
@@ -84,18 +99,4 @@ async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept,
     };
     let url = format!("{}/reports/{id}", state.config.base_url);
     Ok(Kept { id, code, status, url })
-}
-
-/// A body, if it is not too long and does not take too long.
-async fn whole(body: Body) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(DEADLINE, Limited::new(body, MAX_BODY).collect()).await;
-    match collected {
-        Err(_) => Err(Problem::too_slow(format!("the body did not come within {} s", DEADLINE.as_secs()))),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(format!(
-            "the body has more than {} MiB; pack it with gzip or zstd",
-            MAX_BODY >> 20
-        ))),
-        Ok(Err(error)) => Err(Problem::bad_request(format!("the body broke off: {error}"))),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-    }
 }

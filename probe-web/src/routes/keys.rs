@@ -54,6 +54,10 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
                 p { "Put it into a file that only Prometheus can read, and name the file in its configuration:" }
                 pre { "authorization: { credentials_file: FILE }" }
             }
+            KeyUse::Read | KeyUse::ReadPersonal => {
+                p { "Put it into a file that only its user can read. It is sent with each request:" }
+                pre { "curl -H \"Authorization: Bearer $(cat FILE)\" " (state.config.base_url) "/api/v1/reports?limit=5" }
+            }
         }
     };
     show(&state, &visitor, &told).await
@@ -73,7 +77,7 @@ async fn show(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
     let keys = state.store.keys(visitor.tenant()).await?;
     let body = html! {
         h1 { "Keys" }
-        p { "A key lets computers send their reports here, or Prometheus read " code { "/metrics" } ", and nothing else." }
+        p { "A key lets computers send their reports here, lets Prometheus read " code { "/metrics" } ", or lets programs read reports through the " a href="/api/v1/openapi.json" { "API" } ": one of these, and nothing else." }
         (told)
         @if keys.is_empty() {
             p class="empty" { "No key yet. Make one below, and computers can send their reports." }

@@ -18,9 +18,17 @@ use crate::store::{KeyUse, Resolution, RollupQuery, StoreError};
 /// How far back roll-ups are told.
 const BACK: SignedDuration = SignedDuration::from_hours(1);
 
-/// The last hour of the key's tenant, and this process.
+/// The last hour of the key's tenant, and this process, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "process", security(("metrics_key" = [])),
+    responses(
+        (status = 200, description = "Prometheus' text format 0.0.4", body = String, content_type = "text/plain"),
+        (status = 401, description = "No good key", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {
-    let key = key::of_program(&*state.store, &headers, KeyUse::Metrics).await?;
+    let key = key::of_program(&*state.store, &headers, &[KeyUse::Metrics]).await?;
     let to = state.later(SignedDuration::from_secs(1));
     let from = to.checked_sub(BACK).unwrap_or(to);
     let query = RollupQuery { resolution: Resolution::FiveMinutes, from, to, site: None, endpoint: None };

@@ -138,7 +138,7 @@ pub(super) async fn fragment(
 }
 
 /// A report as it may be seen. One that came by a check link is of the link's ticket and person, not of those that it names itself.
-pub(super) fn as_seen(json: &[u8], summary: &Summary, personal: bool) -> Option<Report> {
+pub(crate) fn as_seen(json: &[u8], summary: &Summary, personal: bool) -> Option<Report> {
     let mut report = read::report(json).ok()?;
     if summary.link.is_some() {
         for (name, value) in [("ticket", &summary.ticket), ("person", &summary.person)] {

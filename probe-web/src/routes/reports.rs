@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::app::AppState;
 use crate::auth::visitor::{Visitor, forbidden};
-use crate::pages::{self, Paged, Place, query, text, time, verdict};
+use crate::pages::{self, Live, Paged, Place, query, text, time, verdict};
 use crate::store::{Cursor, Filter, StoreError, Summary, from_name, name_of};
 
 /// Reports of a page.
@@ -169,7 +169,7 @@ pub(crate) async fn search(
         @if found.is_empty() { (nothing(&asked, after.is_some())) } @else { (list(&found, visitor.role.sees_personal())) }
         @if let Some(next) = next { p { a href=(next) { "Earlier reports" } } }
     };
-    Ok(pages::page(&visitor, Place::Reports, "Reports", &body))
+    Ok(pages::live_page(&visitor, Place::Reports, "Reports", &body, Live::Asks))
 }
 
 /// What to look for: the first of code, ticket and person that there is. `None` when there is none of them.

@@ -7,6 +7,7 @@ use greenroom_reports::metrics::sketch::Sketch;
 use greenroom_reports::schema::{FaultDirection, Kind, Place, Source, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::CheckLink;
@@ -115,7 +116,7 @@ impl Summary {
 }
 
 /// Whether a report's figures follow from its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
     /// Not computed again yet.
@@ -131,7 +132,7 @@ pub enum Agreement {
 }
 
 /// Whether the roll-ups count a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Counted {
     /// They do.
@@ -378,14 +379,23 @@ pub enum KeyUse {
     Send,
     /// To read `/metrics`.
     Metrics,
+    /// To find and read reports and figures, without what is personal.
+    Read,
+    /// The same with what is personal.
+    ReadPersonal,
 }
 
 impl KeyUse {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Send, Self::Metrics, Self::Read, Self::ReadPersonal];
+
     /// What it is good for, in words.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Send => "send reports",
             Self::Metrics => "read metrics",
+            Self::Read => "read reports without personal data",
+            Self::ReadPersonal => "read whole reports",
         }
     }
 }
