@@ -248,10 +248,12 @@ fn an_older_report_is_redacted_and_stays_as_it_was() {
 fn a_link_that_is_none_is_refused_before_anything_is_measured_and_not_repeated() {
     for link in ["https://greenroom.example/c/gr_hunter2", "http://greenroom.example/c/gc_hunter2", "hunter2"]
     {
-        let ran =
-            greenroom(["diagnose", "host.invalid", "--ticket", link]).output().expect("the binary runs");
-        assert_eq!(ran.status.code(), Some(64), "{link}");
-        let said = text(&ran.stdout) + &text(&ran.stderr);
-        assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
+        for command in ["check", "diagnose"] {
+            let ran =
+                greenroom([command, "host.invalid", "--ticket", link]).output().expect("the binary runs");
+            assert_eq!(ran.status.code(), Some(64), "{command} {link}");
+            let said = text(&ran.stdout) + &text(&ran.stderr);
+            assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
+        }
     }
 }
