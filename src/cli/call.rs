@@ -12,7 +12,7 @@ use super::block_on;
 use super::exit::CliError;
 use super::settings::{self, Layer, Settings, TokenSource};
 use super::values;
-use crate::address::Token;
+use crate::address::{Portal, Token};
 use crate::net::upload::{self, TicketLink, TicketLinkError, UploadUrl};
 
 #[derive(Debug, Args)]
@@ -42,6 +42,11 @@ pub(crate) struct CallArgs {
     /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) turn_user_file: Option<PathBuf>,
+
+    /// Where a sign-in page is looked for: http://HOST/PATH of a page that answers 204, or off [default: at the endpoint's
+    /// own host, whether or not it answers web requests]
+    #[arg(long, value_name = "URL|off", help_heading = "Network")]
+    pub(crate) portal_url: Option<Portal>,
 
     #[command(flatten)]
     pub(crate) send: SendArgs,
@@ -76,6 +81,7 @@ impl CallArgs {
             uses: self.uses.as_ref().map(|uses| uses.iter().copied().collect()),
             mode,
             profile: self.profile.clone(),
+            portal: self.portal_url.clone(),
             labels: self.send.labels.iter().cloned().collect(),
             upload: self.send.upload.clone(),
             upload_key: self.send.key_file.clone().map(TokenSource::File),

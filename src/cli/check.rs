@@ -41,7 +41,8 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
     }
-    let also = Also { pick_best: args.pick_best, ..also(&plan, &named, turn_user_file)? };
+    let also = also(&plan, &named, turn_user_file)?;
+    let also = Also { pick_best: args.pick_best, portal: settings.portal.clone(), ..also };
     let beside = beside(&settings);
     announce(&plan, &also, global);
     announce_devices(&beside, global);
@@ -77,7 +78,7 @@ pub(super) fn also(plan: &Plan, named: &Named, turn_user_file: Option<&Path>) ->
         let turn = settings::turn_user(target, turn_user_file)?;
         catalog::needs(ProbePlan { token, turn, ..planned }, None)
     });
-    Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
+    Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, ..Also::default() })
 }
 
 /// The endpoints behind the first.
@@ -321,10 +322,14 @@ pub(super) fn exit_of(report: &Report, interrupted: bool) -> Exit {
     if interrupted {
         return Exit::Interrupted;
     }
-    if report.targets.iter().any(|target| {
-        target.state.measured().is_none()
-            && target.failure.as_ref().is_some_and(|failure| failure.state() == State::Inconclusive)
-    }) {
+    // Whoever was kept from the endpoint was not turned away by it.
+    let kept_away = report.verdict.causes.first().is_some_and(|first| first.code == "captive_portal");
+    if !kept_away
+        && report.targets.iter().any(|target| {
+            target.state.measured().is_none()
+                && target.failure.as_ref().is_some_and(|failure| failure.state() == State::Inconclusive)
+        })
+    {
         return Exit::Unavailable;
     }
     match verdict::exit_code(report.verdict.overall) {

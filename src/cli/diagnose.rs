@@ -16,6 +16,7 @@ use super::targets::{Named, refuse_idle_turn_user};
 use super::{check, output, report};
 use crate::address::{Host, TargetUrl};
 use crate::bundle::{self, SUFFIX};
+use crate::check::Also;
 use crate::plan::Traffic;
 
 #[derive(Debug, Args)]
@@ -54,6 +55,7 @@ pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError
     }
     let plan = check::plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     let also = check::also(&plan, &named, turn_user_file)?;
+    let also = Also { portal: settings.portal.clone(), ..also };
     let beside = check::beside(&settings);
     check::announce(&plan, &also, global);
     check::announce_devices(&beside, global);

@@ -21,6 +21,7 @@ mod path;
 mod reachability;
 mod relay;
 mod services;
+mod surroundings;
 mod whip;
 mod words;
 
