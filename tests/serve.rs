@@ -193,7 +193,7 @@ fn a_support_run_is_one_file_without_what_is_personal() {
         "--key-file",
     ])
     .arg(&key)
-    .arg("--file")
+    .args(["--pcap", "--file"])
     .arg(&file)
     .output()
     .expect("the binary runs");
@@ -206,6 +206,10 @@ fn a_support_run_is_one_file_without_what_is_personal() {
         json.contains(&code) && json.contains("\"diagnose\"") && json.contains("\"redaction\": \"support\"")
     );
     assert!(!json.contains(secret.trim()));
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(&packed)).expect("an archive");
+    assert!(
+        archive.index_for_name("packets.csv").is_some() && archive.index_for_name("packets.pcapng").is_some()
+    );
 
     let shown = greenroom(["report", "show"]).arg(&file).output().expect("the binary runs");
     assert_eq!(shown.status.code(), Some(0));

@@ -32,6 +32,10 @@ pub(crate) struct DiagnoseArgs {
     #[arg(long, help_heading = "File")]
     full: bool,
 
+    /// Also put the packets into it as a capture (pcapng) for Wireshark and tcpdump: when each left and came, without content
+    #[arg(long, help_heading = "File")]
+    pcap: bool,
+
     /// Measure nothing: hide what is personal in this report or support file, and write that
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "File")]
     #[arg(conflicts_with_all = ["targets", "full", "ticket", "upload", "uses", "devices"])]
@@ -40,7 +44,7 @@ pub(crate) struct DiagnoseArgs {
 
 pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError> {
     if let Some(file) = &args.redact {
-        return redact_file(file, args.file.as_deref());
+        return redact_file(file, args);
     }
     let named = Named::read(&args.call.targets)?;
     let layer = args.call.layer(Some(mode(&named)))?;
@@ -64,7 +68,7 @@ pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError
     report.labels.extend(settings.labels.clone());
     let given = if args.full { report.clone() } else { redacted(&report)? };
     output::to_stdout(&terminal::render(&report, output::terminal_options(global)))?;
-    let file = write(&given, args.file.as_deref());
+    let file = write(&given, args);
     if let Ok(file) = &file {
         tell(&format!("Saved to {}. {}", file.display(), what_is_in_it(args.full)), global);
     }
@@ -107,9 +111,9 @@ fn what_is_in_it(full: bool) -> &'static str {
 }
 
 /// Hides what is personal in a file that exists; the file itself stays as it is.
-fn redact_file(from: &Path, to: Option<&Path>) -> Result<Exit, CliError> {
+fn redact_file(from: &Path, args: &DiagnoseArgs) -> Result<Exit, CliError> {
     let report = redacted(&report::read(from)?)?;
-    let written = write(&report, to)?;
+    let written = write(&report, args)?;
     output::to_stdout(&format!(
         "Saved to {}. {} is as it was.\n{}\n",
         written.display(),
@@ -119,10 +123,10 @@ fn redact_file(from: &Path, to: Option<&Path>) -> Result<Exit, CliError> {
     Ok(Exit::Ready)
 }
 
-fn write(report: &Report, to: Option<&Path>) -> Result<PathBuf, CliError> {
+fn write(report: &Report, args: &DiagnoseArgs) -> Result<PathBuf, CliError> {
     let usual = || PathBuf::from(format!("greenroom-{}{SUFFIX}", report.code));
-    let file = to.map_or_else(usual, Path::to_owned);
-    let bytes = bundle::pack(report).map_err(|error| CliError::Internal(error.to_string()))?;
+    let file = args.file.clone().unwrap_or_else(usual);
+    let bytes = bundle::pack(report, args.pcap).map_err(|error| CliError::Internal(error.to_string()))?;
     output::write_file(&file, &bytes).map_err(|error| CliError::output(&file, error))?;
     Ok(file)
 }

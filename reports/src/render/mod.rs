@@ -5,9 +5,11 @@
 
 pub mod comparison;
 pub mod csv;
+pub mod csv_details;
 pub mod html;
 pub mod json;
 pub mod machine;
+pub mod pcap;
 pub mod terminal;
 
 mod details;
