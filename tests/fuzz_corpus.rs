@@ -2,12 +2,18 @@
 //!
 //! Fuzzing itself needs a nightly compiler (`./dev fuzz`). Inputs that it finds are added to `fuzz/corpus/TARGET`.
 
+#[path = "../fuzz/drive/bundle.rs"]
+mod bundle;
 #[path = "../fuzz/drive/chunks.rs"]
 mod chunks;
 #[path = "../fuzz/drive/control.rs"]
 mod control;
 #[path = "../fuzz/drive/dns.rs"]
 mod dns;
+#[path = "../fuzz/drive/grant.rs"]
+mod grant;
+#[path = "../fuzz/drive/hops.rs"]
+mod hops;
 #[path = "../fuzz/drive/machines.rs"]
 mod machines;
 #[path = "../fuzz/drive/ntp.rs"]
@@ -168,4 +174,19 @@ fn profile_corpus() {
 #[test]
 fn words_corpus() {
     run("words", words::drive);
+}
+
+#[test]
+fn bundle_corpus() {
+    run("bundle", bundle::drive);
+}
+
+#[test]
+fn grant_corpus() {
+    run("grant", grant::drive);
+}
+
+#[test]
+fn hops_corpus() {
+    run("hops", hops::drive);
 }

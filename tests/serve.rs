@@ -197,7 +197,7 @@ fn a_support_run_is_one_file_without_what_is_personal() {
         "--key-file",
     ])
     .arg(&key)
-    .arg("--file")
+    .args(["--pcap", "--file"])
     .arg(&file)
     .output()
     .expect("the binary runs");
@@ -210,6 +210,10 @@ fn a_support_run_is_one_file_without_what_is_personal() {
         json.contains(&code) && json.contains("\"diagnose\"") && json.contains("\"redaction\": \"support\"")
     );
     assert!(!json.contains(secret.trim()));
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(&packed)).expect("an archive");
+    assert!(
+        archive.index_for_name("packets.csv").is_some() && archive.index_for_name("packets.pcapng").is_some()
+    );
 
     let shown = greenroom(["report", "show"]).arg(&file).output().expect("the binary runs");
     assert_eq!(shown.status.code(), Some(0));
@@ -252,11 +256,13 @@ fn an_older_report_is_redacted_and_stays_as_it_was() {
 fn a_link_that_is_none_is_refused_before_anything_is_measured_and_not_repeated() {
     for link in ["https://greenroom.example/c/gr_hunter2", "http://greenroom.example/c/gc_hunter2", "hunter2"]
     {
-        let ran =
-            greenroom(["diagnose", "host.invalid", "--ticket", link]).output().expect("the binary runs");
-        assert_eq!(ran.status.code(), Some(64), "{link}");
-        let said = text(&ran.stdout) + &text(&ran.stderr);
-        assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
+        for command in ["check", "diagnose"] {
+            let ran =
+                greenroom([command, "host.invalid", "--ticket", link]).output().expect("the binary runs");
+            assert_eq!(ran.status.code(), Some(64), "{command} {link}");
+            let said = text(&ran.stdout) + &text(&ran.stderr);
+            assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod credentials;
 mod fingerprint;
 mod part;
+mod portal;
 mod target;
 mod token;
 mod url;
@@ -11,6 +12,7 @@ mod url;
 pub use credentials::Credentials;
 pub use fingerprint::{Fingerprint, NoFingerprint};
 pub use part::{Expected, Part, Question, RecordType, Transport};
+pub use portal::{NoPortalUrl, Portal, PortalUrl};
 pub use target::{OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 pub use token::Token;
 pub use url::{DEFAULT_PORT, EndpointUrl, Host, SCHEME, UrlError};

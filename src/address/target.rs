@@ -155,6 +155,11 @@ impl OtherKind {
         matches!(self, Self::Turn | Self::Turns)
     }
 
+    /// Whether its host is one to reach: no name that is only looked up, no entry of a catalog.
+    pub const fn is_of_a_host(self) -> bool {
+        !matches!(self, Self::Dns | Self::Service)
+    }
+
     /// Whether its URL has a path.
     pub(super) const fn has_path(self) -> bool {
         matches!(self, Self::Https | Self::Wss | Self::Whip)

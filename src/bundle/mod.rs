@@ -2,11 +2,12 @@
 //!
 //! Made of a report's bytes and read as bytes: which file that is, is the caller's business.
 
+mod tables;
+
 use std::io::{self, Cursor, Read as _, Write as _};
 
-use greenroom_reports::render::{csv, html, json, terminal};
+use greenroom_reports::render::{html, json, terminal};
 use greenroom_reports::schema::{Redaction, Report};
-use greenroom_reports::trace::encoding;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -45,38 +46,30 @@ pub fn is_archive(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// Packs a report with what is made of it. The same report gives the same bytes. Samples that are damaged have no table beside the
+/// Packs a report with what is made of it, also its packets as captures where they are wanted ([`greenroom_reports::render::pcap`]). The same report gives the same bytes. Samples that are damaged have no table beside the
 /// report, which holds them as they are.
 ///
 /// # Errors
 ///
 /// [`BundleError`] when the report cannot be written.
-pub fn pack(report: &Report) -> Result<Vec<u8>, BundleError> {
+pub fn pack(report: &Report, with_captures: bool) -> Result<Vec<u8>, BundleError> {
+    let tables = tables::of(report, with_captures);
     let mut files = vec![
-        ("READ-ME.txt".to_owned(), read_me(report)),
-        (REPORT.to_owned(), json::pretty(report)?),
-        ("report.html".to_owned(), html::render(report)),
-        ("report.txt".to_owned(), terminal::render(report, as_text())),
+        ("READ-ME.txt".to_owned(), read_me(report, &tables).into_bytes()),
+        (REPORT.to_owned(), json::pretty(report)?.into_bytes()),
+        ("report.html".to_owned(), html::render(report).into_bytes()),
+        ("report.txt".to_owned(), terminal::render(report, as_text()).into_bytes()),
     ];
-    let further = report.further_traces.iter().map(|further| &further.trace);
-    for (number, trace) in report.trace.iter().chain(further).enumerate() {
-        if let Ok(trace) = encoding::decode(trace) {
-            files.push((packets_name(number), csv::packets(&trace)));
-        }
-    }
+    files.extend(tables.into_iter().map(|table| (table.name, table.bytes)));
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(begun(report));
-    for (name, text) in &files {
+    for (name, bytes) in &files {
         archive.start_file(name.as_str(), options)?;
-        archive.write_all(text.as_bytes())?;
+        archive.write_all(bytes)?;
     }
     Ok(archive.finish()?.into_inner())
-}
-
-fn packets_name(number: usize) -> String {
-    if number == 0 { "packets.csv".to_owned() } else { format!("packets-{}.csv", number + 1) }
 }
 
 /// When the run began, as an archive can say it: from 1980 on, in UTC.
@@ -93,7 +86,7 @@ fn as_text() -> terminal::Options {
     terminal::Options { detail: terminal::Detail::Full, ..terminal::Options::default() }
 }
 
-fn read_me(report: &Report) -> String {
+fn read_me(report: &Report, tables: &[tables::Table]) -> String {
     let hidden = match report.redaction {
         None => "Nothing is hidden: it holds whole addresses and the names of devices, as you agreed.\n"
             .to_owned(),
@@ -109,14 +102,14 @@ labels that were given (site, person, ticket) and all figures are in it.
         "\
 A support run of Greenroom, {code}.
 
-report.html   the report for people: open it in a browser
-report.txt    the same as text
-report.json   the same for programs; `greenroom report show` opens this archive, too
-packets.csv   when each packet was sent and received, in microseconds (packets-2.csv: of another endpoint)
-
+report.html    the report for people: open it in a browser
+report.txt     the same as text
+report.json    the same for programs; `greenroom report show` opens this archive, too
+{tables}
 {hidden}Sound and pictures are never in it, nor passwords or tokens.
 ",
-        code = report.code
+        code = report.code,
+        tables = tables.iter().map(tables::Table::line).collect::<String>()
     )
 }
 
@@ -160,21 +153,21 @@ mod tests {
     #[test]
     fn a_report_comes_out_as_it_went_in() {
         let report = read(MEASURED).unwrap();
-        let packed = pack(&report).unwrap();
+        let packed = pack(&report, false).unwrap();
         assert!(is_archive(&packed));
         assert_eq!(read(&report_json(&packed).unwrap()).unwrap(), report);
         assert_eq!(
             names(&packed),
             ["READ-ME.txt", "report.json", "report.html", "report.txt", "packets.csv"]
         );
-        assert_eq!(pack(&report).unwrap(), packed, "the same report gives the same bytes");
+        assert_eq!(pack(&report, false).unwrap(), packed, "the same report gives the same bytes");
     }
 
     #[test]
     fn what_is_no_support_file_is_refused() {
         assert!(matches!(report_json(b"PK\x03\x04 and nothing"), Err(BundleError::Archive(_))));
         assert!(matches!(report_json(b""), Err(BundleError::Archive(_))));
-        let packed = pack(&read(MEASURED).unwrap()).unwrap();
+        let packed = pack(&read(MEASURED).unwrap(), true).unwrap();
         for length in (0..packed.len()).step_by(997) {
             assert!(report_json(&packed[..length]).is_err(), "cut to {length}");
         }
@@ -186,7 +179,7 @@ mod tests {
     fn samples_that_are_damaged_stay_in_the_report_alone() {
         let mut report = read(MEASURED).unwrap();
         report.trace.as_mut().unwrap().here.truncate(40);
-        let packed = pack(&report).unwrap();
+        let packed = pack(&report, false).unwrap();
         assert_eq!(names(&packed), ["READ-ME.txt", "report.json", "report.html", "report.txt"]);
         assert_eq!(read(&report_json(&packed).unwrap()).unwrap(), report);
     }

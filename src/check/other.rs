@@ -55,6 +55,7 @@ pub async fn probe_all(plans: &[ProbePlan], watch: &Watch) -> Report {
                 .take(1)
                 .map(|name| ("interface".to_owned(), json!(name)))
                 .collect(),
+            surroundings: None,
         },
         profile: profile.clone(),
         settings: settings(plans, complete),

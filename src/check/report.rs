@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
+use greenroom_reports::assess::{
+    Equipment, Frame, Probed, Question, assemble, assess, with_devices, with_surroundings,
+};
 use greenroom_reports::schema::{
     AgentRef, DeviceKind, Devices, EncodedTrace, Environment, Judged, Report, Settings, Source, Tool,
 };
@@ -32,6 +34,7 @@ pub(super) fn of(
     let question = Question { profile: &plan.profile, asked: &plan.uses, mode: plan.mode, at_cap };
     let probed = probed(found);
     let assessment = assess(&probed, &question);
+    let assessment = with_surroundings(assessment, found.surroundings.as_ref(), &question);
     let machine = seen.map_or_else(|| assessment.host.machine.clone(), |seen| seen.machine);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &by_name };
     let assessment = with_devices(assessment, equipment, &question);
@@ -46,7 +49,7 @@ pub(super) fn of(
         labels: BTreeMap::new(),
         agent: AgentRef::default(),
         tool: tool(),
-        environment: environment(plan),
+        environment: environment(plan, found),
         profile: plan.profile.clone(),
         settings: settings((plan, candidates), &probed, at_cap, by_name),
         devices,
@@ -88,12 +91,13 @@ fn encoded(trace: &Trace) -> Option<EncodedTrace> {
         .ok()
 }
 
-fn environment(plan: &Plan) -> Environment {
+fn environment(plan: &Plan, found: &Found) -> Environment {
     let interface = plan.against.interface.as_ref().map(|name| ("interface".to_owned(), json!(name)));
     Environment {
         os: Some(system::os_name()),
         arch: Some(std::env::consts::ARCH.to_owned()),
         network: interface.into_iter().collect(),
+        surroundings: found.surroundings.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Everything that a run measures: endpoints in turn, since their traffic would disturb each other, and beside them what only asks.
 
 use greenroom_reports::assess::TargetMeta;
-use greenroom_reports::schema::Kind;
+use greenroom_reports::schema::{Kind, Surroundings};
 use greenroom_reports::units::DataSize;
 use greenroom_reports::verdict::TargetFailure;
 use tokio_util::sync::CancellationToken;
@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::best::{self, Candidate};
 use super::traffic::{self, Ending, Measured, bytes_of};
 use super::{Progress, Watch};
+use crate::address::{Host, Portal};
 use crate::net::clock::Clock;
 use crate::plan::{Against, EndpointUrl, Plan, ProbePlan};
+use crate::targets::surroundings::{self, Way};
 use crate::targets::{self, gateway};
 
 /// What is measured beside the plan's own endpoint.
@@ -22,6 +24,8 @@ pub struct Also {
     pub others: Vec<ProbePlan>,
     /// Whether the best of all endpoints is found first, and the others are left out.
     pub pick_best: bool,
+    /// Where a sign-in page is looked for.
+    pub portal: Portal,
 }
 
 /// A plan against the endpoint that was chosen, where there was a choice.
@@ -54,7 +58,9 @@ pub(super) struct Found {
     /// Each endpoint with the first router on the way to it, where that was asked.
     pub(super) endpoints: Vec<(Measured, Option<TargetMeta>)>,
     pub(super) others: Vec<targets::Measured>,
-    /// Bytes that asking routers took.
+    /// What stands in between; `None` where nobody looked.
+    pub(super) surroundings: Option<Surroundings>,
+    /// Bytes that asking routers and a sign-in page took.
     asking: DataSize,
 }
 
@@ -80,9 +86,30 @@ impl Found {
 /// Measures the plan's endpoint and all others, until `watch` stops it.
 pub(super) async fn measure(plan: &Plan, also: &Also, clock: Clock, watch: &Watch) -> Found {
     let endpoints = in_turn(plan, also, clock, watch);
-    let ((endpoints, asking), others) =
-        targets::all_beside(endpoints, &also.others, clock, &watch.stop).await;
-    Found { endpoints, others, asking }
+    let (((endpoints, asking), others), (surroundings, looking)) = tokio::join!(
+        targets::all_beside(endpoints, &also.others, clock, &watch.stop),
+        surroundings(plan, also, watch)
+    );
+    Found { endpoints, others, surroundings, asking: asking + looking }
+}
+
+/// What stands between this computer and what is measured. Only a verdict has a use for it.
+async fn surroundings(plan: &Plan, also: &Also, watch: &Watch) -> (Option<Surroundings>, DataSize) {
+    if plan.kind == Kind::Measure {
+        return (None, DataSize::default());
+    }
+    let endpoints = plan.against.endpoint.iter().chain(&also.endpoints).map(|endpoint| &endpoint.host);
+    let others = also.others.iter().map(|other| &other.target).filter(|target| target.kind.is_of_a_host());
+    let mut hosts: Vec<Host> = Vec::new();
+    for host in endpoints.chain(others.map(|target| &target.host)) {
+        if !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
+    }
+    let way = Way { hosts, interface: plan.against.interface.clone(), portal: also.portal.clone() };
+    let mut spent = DataSize::default();
+    let found = surroundings::look(&way, &watch.stop, &mut spent).await;
+    (Some(found), spent)
 }
 
 /// The endpoints one after the other.

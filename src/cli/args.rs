@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use greenroom_reports::schema::{Mode, Use};
+use greenroom_reports::schema::Mode;
 use greenroom_reports::units::{DataSize, Micros};
 
+use super::call::CallArgs;
 use super::devices::DevicesArgs;
 use super::diagnose::DiagnoseArgs;
 use super::exit::CliError;
@@ -15,7 +16,6 @@ use super::respond::RespondArgs;
 use super::serve::ServeArgs;
 use super::settings::{Layer, TokenSource};
 use super::values::{self, TrafficItem, Ways};
-use crate::net::upload::UploadUrl;
 
 /// Will this call work, and if not, whose fault is it?
 #[derive(Debug, Parser)]
@@ -87,23 +87,12 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Endpoint to check against: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT], and whatever else
-    /// the call needs, as `greenroom measure` takes it: all of them must work. Without any, this computer is tested by
-    /// itself, which says nothing about the internet
-    #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
-    pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
 
     /// Of several endpoints, find the best one first and check against it alone
     #[arg(long)]
     pub(crate) pick_best: bool,
-
-    /// What the call will use: audio, 360p, 720p, 1080p, screen [default: audio,720p]
-    #[arg(long = "for", value_name = "USES", value_delimiter = ',', value_parser = values::use_)]
-    pub(crate) uses: Option<Vec<Use>>,
-
-    /// Devices that must work: mic, speaker, camera; none leaves them out [default: those that there are]
-    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    pub(crate) devices: Option<Vec<String>>,
 
     /// 6 s, up to 20 s if the answer hangs; 10 MB at most (the default)
     #[arg(long, conflicts_with = "deep")]
@@ -113,36 +102,12 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     pub(crate) deep: bool,
 
-    /// Thresholds to judge by: default, teams, meet, zoom, y1541, or a file [default: default]
-    #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) profile: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
-
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-
-    /// Say whose report this is, for whoever looks it up: site, person, ticket. Can be given more than once
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = values::label, help_heading = "Report")]
-    pub(crate) labels: Vec<(String, String)>,
-
-    /// Send the report to this greenroom serve: https://HOST[:PORT][#sha256=FINGERPRINT]
-    #[arg(long, value_name = "URL", help_heading = "Report")]
-    pub(crate) upload: Option<UploadUrl>,
-
-    /// File with the key to send it with (- for standard input)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Report")]
-    pub(crate) key_file: Option<PathBuf>,
 
     /// Do not remember this result
     #[arg(long)]
     pub(crate) no_history: bool,
-
-    /// File with the user name (first line) and the password (second line) for a TURN server; or set
-    /// GREENROOM_TURN_USERNAME and GREENROOM_TURN_PASSWORD. The password itself is never sent
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
-    pub(crate) turn_user_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -296,18 +261,7 @@ impl CheckArgs {
             (_, true) => Some(Mode::Deep),
             _ => None,
         };
-        let devices = self.devices.as_deref().map(values::devices).transpose().map_err(CliError::Usage)?;
-        Ok(Layer {
-            devices,
-            uses: self.uses.as_ref().map(|uses| uses.iter().copied().collect()),
-            mode,
-            profile: self.profile.clone(),
-            history_keep: self.no_history.then_some(0),
-            labels: self.labels.iter().cloned().collect(),
-            upload: self.upload.clone(),
-            upload_key: self.key_file.clone().map(TokenSource::File),
-            ..self.network.layer()?
-        })
+        Ok(Layer { history_keep: self.no_history.then_some(0), ..self.call.layer(mode)? })
     }
 }
 
@@ -338,11 +292,12 @@ Examples:
   greenroom check probe.example tls:app.example          and what else the call needs
   greenroom check eu.example us.example --pick-best      which of them to use
   greenroom check probe.example --upload https://greenroom.example --key-file key --label ticket=T-1
+  greenroom check probe.example --ticket https://greenroom.example/c/…  for whoever sent you that link
 
 Settings also come from the environment:
   GREENROOM_ENDPOINT, GREENROOM_FOR, GREENROOM_MODE, GREENROOM_PROFILE, GREENROOM_INTERFACE,
   GREENROOM_MAX_BYTES, GREENROOM_TOKEN, GREENROOM_TOKEN_FILE, GREENROOM_HISTORY, GREENROOM_CONFIG,
-  GREENROOM_DEVICES, GREENROOM_UPLOAD, GREENROOM_UPLOAD_KEY, GREENROOM_UPLOAD_KEY_FILE
+  GREENROOM_DEVICES, GREENROOM_PORTAL_URL, GREENROOM_UPLOAD, GREENROOM_UPLOAD_KEY, GREENROOM_UPLOAD_KEY_FILE
 and from the config file:
   endpoint = \"greenroom://probe.example\"
   for = [\"audio\", \"720p\"]

@@ -17,7 +17,7 @@ use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
 use super::targets::{Named, refuse_idle_turn_user};
-use super::{block_on, history as history_view, output};
+use super::{block_on, call, history as history_view, output};
 use crate::address::OtherKind;
 use crate::check::{self, Also, Beside, Watch};
 #[cfg(feature = "audio")]
@@ -27,21 +27,22 @@ use crate::devices::audio::choose::choose;
 use crate::devices::audio::native::NativeAudio;
 use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
-use crate::net::upload::{self, UploadUrl};
-use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Token, Traffic};
+use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Traffic};
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
-    let named = Named::read(&args.targets)?;
+    let named = Named::read(&args.call.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
-    refuse_idle_turn_user(&named, args.turn_user_file.as_deref())?;
+    let turn_user_file = args.call.turn_user_file.as_deref();
+    refuse_idle_turn_user(&named, turn_user_file)?;
     args.output.check_writable()?;
-    let upload = upload_of(args.key_file.is_some(), &settings)?;
+    let recipient = args.call.send.recipient(&settings)?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
     }
-    let also = Also { pick_best: args.pick_best, ..also(&plan, &named, args.turn_user_file.as_deref())? };
+    let also = also(&plan, &named, turn_user_file)?;
+    let also = Also { pick_best: args.pick_best, portal: settings.portal.clone(), ..also };
     let beside = beside(&settings);
     announce(&plan, &also, global);
     announce_devices(&beside, global);
@@ -49,44 +50,13 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     report.labels.extend(settings.labels.clone());
     let notes = picked_note(&report) + &remember(&report, &settings);
     let written = args.output.write(&report, &notes, global);
-    if let Some((url, key)) = upload.filter(|_| !interrupted) {
-        send(&report, &url, &key, global)?;
+    match recipient.filter(|_| !interrupted) {
+        Some(recipient) if recipient.is_stranger => recipient.send(&call::redacted(&report)?, global)?,
+        Some(recipient) => recipient.send(&report, global)?,
+        None => {}
     }
     written?;
     Ok(exit_of(&report, interrupted))
-}
-
-/// Where the report is to be sent and with which key; both are known before anything is measured.
-pub(super) fn upload_of(
-    key_given: bool,
-    settings: &Settings,
-) -> Result<Option<(UploadUrl, Token)>, CliError> {
-    let Some(url) = settings.upload.clone() else {
-        return match key_given {
-            true => Err(CliError::Usage("--key-file needs --upload URL, to know where to".to_owned())),
-            false => Ok(None),
-        };
-    };
-    let Some(key) = settings.upload_key.clone() else {
-        return Err(CliError::Usage(format!(
-            "{url} takes reports with a key alone: give --key-file FILE, or set GREENROOM_UPLOAD_KEY"
-        )));
-    };
-    Ok(Some((url, settings::load_token(key)?)))
-}
-
-/// Sends a report, and says how it is found there.
-pub(super) fn send(report: &Report, url: &UploadUrl, key: &Token, global: &Global) -> Result<(), CliError> {
-    let json = serde_json::to_vec(report)
-        .map_err(|error| CliError::Internal(format!("a report is no JSON: {error}")))?;
-    let kept = block_on(upload::upload(url, key, &json))?
-        .map_err(|error| CliError::Upload { to: url.to_string(), problem: error.to_string() })?;
-    if !global.quiet {
-        // Without standard error nobody reads it.
-        let _ = writeln!(io::stderr(), "Sent to {url}. Say {} to whoever helps you.", report.code);
-        tracing::debug!(page = kept.url, "sent");
-    }
-    Ok(())
 }
 
 /// Who names what to measure means that and no other endpoint.
@@ -108,7 +78,7 @@ pub(super) fn also(plan: &Plan, named: &Named, turn_user_file: Option<&Path>) ->
         let turn = settings::turn_user(target, turn_user_file)?;
         catalog::needs(ProbePlan { token, turn, ..planned }, None)
     });
-    Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, pick_best: false })
+    Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, ..Also::default() })
 }
 
 /// The endpoints behind the first.
@@ -352,10 +322,14 @@ pub(super) fn exit_of(report: &Report, interrupted: bool) -> Exit {
     if interrupted {
         return Exit::Interrupted;
     }
-    if report.targets.iter().any(|target| {
-        target.state.measured().is_none()
-            && target.failure.as_ref().is_some_and(|failure| failure.state() == State::Inconclusive)
-    }) {
+    // Whoever was kept from the endpoint was not turned away by it.
+    let kept_away = report.verdict.causes.first().is_some_and(|first| first.code == "captive_portal");
+    if !kept_away
+        && report.targets.iter().any(|target| {
+            target.state.measured().is_none()
+                && target.failure.as_ref().is_some_and(|failure| failure.state() == State::Inconclusive)
+        })
+    {
         return Exit::Unavailable;
     }
     match verdict::exit_code(report.verdict.overall) {

@@ -36,7 +36,7 @@ pub(super) fn run(args: &MeasureArgs, global: &Global) -> Result<Exit, CliError>
     args.output.check_writable()?;
     let plan = check::plan_for(&settings, traffic(args))?;
     let others = plans(&named, args, settings.interface.as_ref())?;
-    let also = Also { endpoints: check::further(&named), others, pick_best: false };
+    let also = Also { endpoints: check::further(&named), others, ..Also::default() };
     check::announce(&plan, &also, global);
     let (report, interrupted) = check::watched_run(plan, also, Beside::nothing(), global)?;
     args.output.write(&report, "", global)?;

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod args;
+mod call;
 mod catalog;
 mod devices;
 mod diagnose;

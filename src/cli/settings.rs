@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::exit::CliError;
 use super::values;
-use crate::address::{Credentials, OtherUrl, TargetUrl, TargetUrlError};
+use crate::address::{Credentials, NoPortalUrl, OtherUrl, Portal, TargetUrl, TargetUrlError};
 use crate::history;
 use crate::net::upload::{UploadUrl, UploadUrlError};
 use crate::plan::{EndpointUrl, Token};
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) interface: Option<String>,
     pub(crate) token: Option<Token>,
     pub(crate) max_bytes: Option<DataSize>,
+    /// Where a sign-in page is looked for.
+    pub(crate) portal: Portal,
     /// Whose report it is.
     pub(crate) labels: BTreeMap<String, String>,
     /// Where the report is sent.
@@ -54,6 +56,7 @@ pub(crate) struct Layer {
     pub(crate) interface: Option<String>,
     pub(crate) token: Option<TokenSource>,
     pub(crate) max_bytes: Option<DataSize>,
+    pub(crate) portal: Option<Portal>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) upload: Option<UploadUrl>,
     pub(crate) upload_key: Option<TokenSource>,
@@ -92,6 +95,7 @@ pub(crate) fn resolve(flags: Layer, config: Option<&Path>, env: Env<'_>) -> Resu
         interface: merged.interface,
         token: merged.token.map(load_token).transpose()?,
         max_bytes: merged.max_bytes,
+        portal: merged.portal.unwrap_or_default(),
         labels: merged.labels,
         upload: merged.upload,
         upload_key: merged.upload_key,
@@ -123,6 +127,7 @@ impl Layer {
             interface: self.interface.or(next.interface),
             token: self.token.or(next.token),
             max_bytes: self.max_bytes.or(next.max_bytes),
+            portal: self.portal.or(next.portal),
             labels: next.labels.into_iter().chain(self.labels).collect(),
             upload: self.upload.or(next.upload),
             upload_key: self.upload_key.or(next.upload_key),
@@ -164,6 +169,7 @@ fn from_env(env: Env<'_>) -> Result<Layer, CliError> {
         upload: read("GREENROOM_UPLOAD", text("GREENROOM_UPLOAD")?, upload_url)?,
         upload_key: secret("GREENROOM_UPLOAD_KEY", "GREENROOM_UPLOAD_KEY_FILE")?,
         max_bytes: read("GREENROOM_MAX_BYTES", text("GREENROOM_MAX_BYTES")?, values::size)?,
+        portal: read("GREENROOM_PORTAL_URL", text("GREENROOM_PORTAL_URL")?, portal)?,
         history_keep: read("GREENROOM_HISTORY", text("GREENROOM_HISTORY")?, history_keep)?,
     })
 }
@@ -185,6 +191,8 @@ struct ConfigFile {
     token_file: Option<PathBuf>,
     #[serde(deserialize_with = "parsed_size")]
     max_bytes: Option<DataSize>,
+    #[serde(deserialize_with = "parsed_portal")]
+    portal_url: Option<Portal>,
     #[serde(deserialize_with = "parsed_upload")]
     upload: Option<UploadUrl>,
     upload_key_file: Option<PathBuf>,
@@ -222,6 +230,7 @@ fn from_file(named: Option<&Path>, env: Env<'_>) -> Result<Layer, CliError> {
         // A relative path in a file is relative to that file, not to wherever the command was started.
         token: file.token_file.map(|path| TokenSource::File(dir.join(path))),
         max_bytes: file.max_bytes,
+        portal: file.portal_url,
         labels: file.labels,
         upload: file.upload,
         upload_key: file.upload_key_file.map(|path| TokenSource::File(dir.join(path))),
@@ -362,6 +371,10 @@ fn upload_url(text: &str) -> Result<UploadUrl, String> {
     text.parse().map_err(|error: UploadUrlError| error.to_string())
 }
 
+fn portal(text: &str) -> Result<Portal, String> {
+    text.parse().map_err(|error: NoPortalUrl| error.to_string())
+}
+
 fn mode(text: &str) -> Result<Mode, String> {
     match text {
         "quick" => Ok(Mode::Quick),
@@ -411,6 +424,11 @@ fn parsed_uses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTre
 fn parsed_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
     let text = String::deserialize(deserializer)?;
     mode(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn parsed_portal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Portal>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    portal(&text).map(Some).map_err(de::Error::custom)
 }
 
 fn parsed_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DataSize>, D::Error> {

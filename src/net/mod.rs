@@ -11,6 +11,7 @@ pub mod identity;
 pub mod link;
 pub mod name_servers;
 pub mod pacing;
+pub mod proxies;
 pub mod quic;
 pub mod relay;
 pub mod resolve;

@@ -133,6 +133,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
             os: Some(run.browser.system.clone()).filter(|name| !name.is_empty()),
             arch: None,
             network: [("isolated_clock".to_owned(), json!(run.browser.isolated))].into_iter().collect(),
+            surroundings: None,
         },
         settings: Settings {
             asked: [("uses".to_owned(), json!(["audio"]))].into_iter().collect(),

@@ -15,12 +15,14 @@ mod relays;
 mod report;
 mod reported;
 mod services;
+mod surroundings;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use devices::{Equipment, uses_of, with_devices};
 pub use report::{Agreement, Frame, RecomputeError, assemble, recompute, short_code};
+pub use surroundings::with_surroundings;
 
 use self::causes::UseContext;
 use self::observed::Observed;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Assessment, Equipment, Probed, Question, TargetMeta, assess, with_devices};
+use super::{Assessment, Equipment, Probed, Question, TargetMeta, assess, with_devices, with_surroundings};
 use crate::schema::{
     AgentRef, Devices, EncodedTrace, Environment, FurtherTrace, Kind, Report, SCHEMA, Settings, Target, Tool,
     Value,
@@ -156,6 +156,7 @@ pub fn recompute(report: &Report) -> Result<Agreement, RecomputeError> {
     let metas: Vec<TargetMeta> = report.targets.iter().map(meta_of).collect();
     let probed = |(i, meta)| Probed { meta, trace: traces.get(&i) };
     let again = assess(&metas.iter().enumerate().map(probed).collect::<Vec<_>>(), &question);
+    let again = with_surroundings(again, report.environment.surroundings.as_ref(), &question);
     // Of devices and computer there are figures, and no samples.
     let equipment = Equipment {
         devices: &report.devices,

@@ -55,6 +55,11 @@ pub fn without_person(mut report: Report) -> Option<Report> {
     );
     report.agent = AgentRef::default();
     report.environment.network.clear();
+    if let Some(between) = report.environment.surroundings.take() {
+        let proxies = between.proxies.fact().into_iter().flatten();
+        names.extend(proxies.map(|setting| setting.proxy.clone()));
+        names.extend(between.sign_in_page.measured().map(|page| page.because.clone()));
+    }
     report.settings.asked.clear();
     report.settings.run.clear();
     report.join.clear();

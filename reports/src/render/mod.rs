@@ -5,9 +5,11 @@
 
 pub mod comparison;
 pub mod csv;
+pub mod csv_details;
 pub mod html;
 pub mod json;
 pub mod machine;
+pub mod pcap;
 pub mod terminal;
 
 mod details;
@@ -21,6 +23,7 @@ mod path;
 mod reachability;
 mod relay;
 mod services;
+mod surroundings;
 mod whip;
 mod words;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::number;
+use super::{number, surroundings};
 use crate::schema::{
     Cause, FaultDirection, Identity, Mode, Place, Redaction, Report, State, Target, Timestamps, Use,
     UseVerdict, Value,
@@ -308,7 +308,8 @@ pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
     let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), prose(value.as_ref()?))));
     let network = environment.network.iter().map(|(name, value)| (clean(name).into_owned(), json(value)));
     let labels = report.labels.iter().map(|(name, value)| (clean(name).into_owned(), prose(value)));
-    own.chain(network).chain(labels).collect()
+    let between = environment.surroundings.iter().flat_map(surroundings::facts);
+    own.chain(network).chain(between).chain(labels).collect()
 }
 
 /// Free text made safe to show, with each number glued to its unit.

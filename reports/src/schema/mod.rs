@@ -15,6 +15,7 @@ mod reachability;
 mod read;
 mod relay;
 mod services;
+mod surroundings;
 mod target;
 mod value;
 mod verdict;
@@ -38,6 +39,7 @@ pub use reachability::*;
 pub use read::{ReadError, json_schema, read, upgrade};
 pub use relay::*;
 pub use services::*;
+pub use surroundings::*;
 pub use target::*;
 pub use value::*;
 pub use verdict::*;
@@ -178,6 +180,9 @@ pub struct Environment {
     pub arch: Option<String>,
     /// Interface, addresses (truncated), connection kind.
     pub network: BTreeMap<String, serde_json::Value>,
+    /// What stands between this computer and the internet. `None`: nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
 }
 
 /// What was asked for, and what was run.

@@ -83,6 +83,16 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Open any web page in a browser, sign in, and run the check again.",
     ),
     (
+        "vpn_on_the_way",
+        "Your traffic goes through a VPN or tunnel ({names}).",
+        "If calls are bad, try one without it: it may be a detour, and narrow.",
+    ),
+    (
+        "proxy_set",
+        "A proxy is set on this computer: {names}.",
+        "Programs that heed it send web requests there; media mostly go past it, or not at all.",
+    ),
+    (
         "service_error",
         "{host} answers that it cannot serve (status {status}).",
         "Try again in a few minutes, and look at the service's status page.",

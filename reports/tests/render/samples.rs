@@ -454,6 +454,7 @@ fn base() -> Report {
             os: Some("Linux 6.12".into()),
             arch: Some("x86_64".into()),
             network: BTreeMap::from([("interface".into(), json!("wlan0")), ("kind".into(), json!("Wi-Fi"))]),
+            surroundings: None,
         },
         profile: Profile::default(),
         settings: Settings {

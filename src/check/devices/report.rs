@@ -58,6 +58,7 @@ pub fn report_of(clock: Clock, found: Found, by_name: &[DeviceKind], complete: b
             os: Some(system::os_name()),
             arch: Some(std::env::consts::ARCH.to_owned()),
             network: BTreeMap::new(),
+            surroundings: None,
         },
         settings: Settings {
             asked: BTreeMap::from([("devices".to_owned(), json!(names))]),
