@@ -10,6 +10,10 @@ mod control;
 mod dns;
 #[path = "../fuzz/drive/machines.rs"]
 mod machines;
+#[path = "../fuzz/drive/marking.rs"]
+mod marking;
+#[path = "../fuzz/drive/nat.rs"]
+mod nat;
 #[path = "../fuzz/drive/ntp.rs"]
 mod ntp;
 #[path = "../fuzz/drive/profile.rs"]
@@ -119,6 +123,16 @@ fn dns_corpus() {
 #[test]
 fn ntp_corpus() {
     run("ntp", ntp::drive);
+}
+
+#[test]
+fn marking_corpus() {
+    run("marking", marking::drive);
+}
+
+#[test]
+fn nat_corpus() {
+    run("nat", nat::drive);
 }
 
 #[test]

@@ -549,9 +549,17 @@ mod tests {
         for text in ["tls:probe.example/path", "ntp:probe.example#issuer=x", "tcp:a:1#x"] {
             assert!(matches!(parse(text), Err(TargetUrlError::Behind { .. })), "{text}");
         }
-        for text in
-            ["stun:", "stun://", "nat:a,", "nat:a,b,c", "stun:a,b", "stun:a..b", "stun:probe.example:0", "stun:[::1", "stun:probe.example:x"]
-        {
+        for text in [
+            "stun:",
+            "stun://",
+            "nat:a,",
+            "nat:a,b,c",
+            "stun:a,b",
+            "stun:a..b",
+            "stun:probe.example:0",
+            "stun:[::1",
+            "stun:probe.example:x",
+        ] {
             assert!(matches!(parse(text), Err(TargetUrlError::Part(_))), "{text}");
         }
     }

@@ -99,8 +99,8 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
             Micros::from_millis(50)
         }
         OtherKind::Nat => Micros::from_millis(50),
-        // As icmp: a host that is no reflector answers echo requests, and one that is has more patience.
-        OtherKind::Dscp | OtherKind::Ecn => Micros::from_millis(50),
+        // As often as audio is sent: a reflector is there to be measured with. Hosts that are none are sent 20 a second.
+        OtherKind::Dscp | OtherKind::Ecn => Micros::from_millis(20),
         // The same of connections: four packets each way make and end one.
         OtherKind::Tcp => Micros::from_millis(200),
         // With its acknowledgment two packets each way.
@@ -226,7 +226,14 @@ mod tests {
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
         // Reflectors are there to be measured with, and the others only serve those whom they know.
-        let consent = [OtherKind::Stamp, OtherKind::Whip, OtherKind::Turn, OtherKind::Turns];
+        let consent = [
+            OtherKind::Stamp,
+            OtherKind::Dscp,
+            OtherKind::Ecn,
+            OtherKind::Whip,
+            OtherKind::Turn,
+            OtherKind::Turns,
+        ];
         for kind in OtherKind::ALL.into_iter().filter(|kind| !consent.contains(kind)) {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }

@@ -295,7 +295,12 @@ mod tests {
     }
 
     /// Runs against a reflector of Greenroom's over a link that does this to marks; `None` loses the packet.
-    fn run(field: MarkField, extended: bool, up: fn(u8) -> Option<u8>, down: fn(u8) -> Option<u8>) -> Prober<Stamp> {
+    fn run(
+        field: MarkField,
+        extended: bool,
+        up: fn(u8) -> Option<u8>,
+        down: fn(u8) -> Option<u8>,
+    ) -> Prober<Stamp> {
         let mut prober = prober(config(), Stamp::new(70, extended, [7; 8]), turns(field, true));
         let mut target = reflector(OpenStamp::Stateless);
         let (mut request, mut reply) = (Vec::new(), Vec::new());

@@ -26,6 +26,9 @@ const STAMP_PORT: u16 = 862;
 /// So long a host is waited for that may not speak what it is asked in.
 const TRY: Micros = Micros::from_millis(1_500);
 
+/// From one echo request to the next, at least.
+const ECHO_INTERVAL: Micros = Micros::from_millis(50);
+
 /// How a host is asked, the way that tells most first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -111,8 +114,13 @@ impl Run<'_> {
                 let (socket, carrier) = udp::open_echo(any, interface.as_ref(), self.clock)
                     .map_err(|error| TargetFailure::Local { detail: error.to_string() })?;
                 let secret = Secret { identifier: u16::from_be_bytes(random()?), token: random()? };
+                // Whoever is no reflector has not agreed to be asked as often.
+                let interval = self.config.interval.max(ECHO_INTERVAL);
+                let in_all = self.config.interval * i64::from(count);
+                let count = u32::try_from(in_all.get() / interval.get().max(1)).unwrap_or(count).max(1);
                 let questions = Echo::new(self.config.server.is_ipv4(), count, carrier, secret);
-                let prober = marking::prober(self.config, questions, turns(self.field, false));
+                let config = AskerConfig { interval, ..self.config };
+                let prober = marking::prober(config, questions, turns(self.field, false));
                 let ended = asking::run(prober, socket, self.clock, self.stop).await?;
                 let mut found = self.found(&asking::judged(ended, "ICMP echo", spent)?);
                 let shown = SocketAddr::new(self.config.server.ip(), 0);
@@ -195,7 +203,9 @@ impl Run<'_> {
         if !turn.back.iter().chain(&all).any(|back| asked_for(back.told)) {
             return MarkWay::untold(match self.field {
                 MarkField::Dscp => "the reflector's own rules do not let it answer with this mark",
-                MarkField::Ecn => "with which ECN a reflector answers is not laid down, and this one does not say",
+                MarkField::Ecn => {
+                    "with which ECN a reflector answers is not laid down, and this one does not say"
+                }
             });
         }
         MarkWay::of(self.field, value, &self.came(&turn), (trips(&turn, stamped_by), unmarked), NOT_HERE)

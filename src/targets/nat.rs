@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
-
 use greenroom_reports::schema::{Details, Exact, Lifetime, NatDetails, NatSeen, RoundTrip, Value};
 use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::{DataSize, Micros};
@@ -124,7 +123,8 @@ impl Run {
                 return Ok(false);
             }
             // What comes is taken at the next look: no time here is of interest to the millisecond.
-            let wait = (self.discovery.next_deadline() - self.clock.now()).clamp(Micros::from_millis(1), LOOK);
+            let wait =
+                (self.discovery.next_deadline() - self.clock.now()).clamp(Micros::from_millis(1), LOOK);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(true),
@@ -179,7 +179,9 @@ impl Run {
             ((_, Some(from)), ..) => TargetFailure::AnswersFromElsewhere { from: from.to_string() },
             (_, (_, 1..), _) => wrong("what it sends back is no STUN"),
             (_, (1.., _), _) => wrong("what it sends back is no answer to a Binding request"),
-            (.., Some(error)) => TargetFailure::Local { detail: format!("sending a Binding request: {error}") },
+            (.., Some(error)) => {
+                TargetFailure::Local { detail: format!("sending a Binding request: {error}") }
+            }
             _ if self.closed > 0 => TargetFailure::PortClosed,
             _ => TargetFailure::Silent,
         }
@@ -198,7 +200,9 @@ fn details(run: &Discovery, local: Option<SocketAddr>) -> NatDetails {
     NatDetails {
         local_address: address(local, "this system does not tell"),
         reflexive_address: address(run.reflexive(), "no answer told it"),
-        nat: run.is_nat().map_or_else(|| Value::failed("one of the two addresses is not known"), Value::exact),
+        nat: run
+            .is_nat()
+            .map_or_else(|| Value::failed("one of the two addresses is not known"), Value::exact),
         mapping: fact(run.mapping()),
         filtering: fact(run.filtering()),
         hairpinning: fact(run.hairpinning()),

@@ -47,9 +47,9 @@ fn dropped(
 ) -> Cause {
     let names: Vec<&str> = lost.iter().map(|mark| mark.name.as_str()).collect();
     let count = |trip: &RoundTrip| format!("{} of {} were lost", trip.lost, trip.answered + trip.lost);
-    let with = lost.iter().filter_map(|mark| {
-        Some(format!("with {}, {}", mark.name, count(way(mark).round_trip.as_ref()?)))
-    });
+    let with = lost
+        .iter()
+        .filter_map(|mark| Some(format!("with {}, {}", mark.name, count(way(mark).round_trip.as_ref()?))));
     let evidence = with.chain([format!("without a mark, {}", count(&marking.unmarked))]).collect();
     let where_to = match direction {
         FaultDirection::Up => "on the way there",
@@ -59,7 +59,9 @@ fn dropped(
     Cause {
         direction: Some(direction),
         evidence,
-        ruled_out: vec!["loss that has nothing to do with marks: packets of all kinds left in turns".to_owned()],
+        ruled_out: vec![
+            "loss that has nothing to do with marks: packets of all kinds left in turns".to_owned(),
+        ],
         ..told.cause(
             "marked_packets_dropped",
             State::Degraded,
@@ -92,11 +94,14 @@ pub(super) fn nat(told: &Told<'_>, nat: &NatDetails) -> Option<Cause> {
     let mapping = nat.mapping.fact().filter(|mapping| **mapping != NatBehavior::EndpointIndependent)?;
     let what = match mapping {
         NatBehavior::AddressAndPortDependent => "address and port",
-        NatBehavior::EndpointIndependent | NatBehavior::AddressDependent | NatBehavior::Dependent => "address",
+        NatBehavior::EndpointIndependent | NatBehavior::AddressDependent | NatBehavior::Dependent => {
+            "address"
+        }
     };
-    let seen = nat.seen.iter().filter_map(|seen| {
-        Some(format!("{} sees you as {}", seen.server, seen.reflexive_address.as_ref()?))
-    });
+    let seen = nat
+        .seen
+        .iter()
+        .filter_map(|seen| Some(format!("{} sees you as {}", seen.server, seen.reflexive_address.as_ref()?)));
     Some(Cause {
         evidence: seen.collect(),
         ..told.cause("nat_symmetric", State::Ready, Place::LocalNetwork, &[("what", json!(what))])

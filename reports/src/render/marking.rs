@@ -12,9 +12,10 @@ pub(super) fn marking(marking: &MarkingDetails) -> Vec<Row> {
     };
     let mut rows = Vec::new();
     for mark in &marking.marks {
-        rows.extend([("on the way there", &mark.up), ("on the way back", &mark.down)].map(|(way, found)| {
-            once(format!("{what} {}, {way}", mark.name), exact, fate(mark, found))
-        }));
+        rows.extend(
+            [("on the way there", &mark.up), ("on the way back", &mark.down)]
+                .map(|(way, found)| once(format!("{what} {}, {way}", mark.name), exact, fate(mark, found))),
+        );
     }
     let by = match marking.by {
         MarkingBy::ClassOfService => "STAMP with class of service (RFC 8972 section 4.4)",

@@ -8,10 +8,22 @@ use crate::schema::{Exact, NatBehavior, NatDetails, Value};
 pub(super) fn nat(nat: &NatDetails) -> Vec<Row> {
     let mut rows = vec![
         once("A NAT in between", "the two addresses differ", yes_or_no(&nat.nat)),
-        once("Your public address and port", "mapping (RFC 4787 section 4.1)", behavior(&nat.mapping, MAPPING)),
+        once(
+            "Your public address and port",
+            "mapping (RFC 4787 section 4.1)",
+            behavior(&nat.mapping, MAPPING),
+        ),
         once("Who may send to them", "filtering (RFC 4787 section 5)", behavior(&nat.filtering, FILTERING)),
-        once("Two behind it reach each other there", "hairpinning (RFC 4787 section 6)", yes_or_no(&nat.hairpinning)),
-        once("It keeps the port", "port preservation (RFC 4787 section 4.2.1)", yes_or_no(&nat.port_preserved)),
+        once(
+            "Two behind it reach each other there",
+            "hairpinning (RFC 4787 section 6)",
+            yes_or_no(&nat.hairpinning),
+        ),
+        once(
+            "It keeps the port",
+            "port preservation (RFC 4787 section 4.2.1)",
+            yes_or_no(&nat.port_preserved),
+        ),
         once(
             "It forgets you after",
             "binding lifetime, without a packet (RFC 4787 section 4.3)",
@@ -28,13 +40,23 @@ pub(super) fn nat(nat: &NatDetails) -> Vec<Row> {
     ];
     let seen = nat.seen.iter().skip(1).map(|seen| {
         let said = seen.reflexive_address.clone().unwrap_or_else(|| "no answer".to_owned());
-        once(format!("As seen from {}", words::clean(&seen.server)), "XOR-MAPPED-ADDRESS", Cell::bare(words::clean(&said).into_owned()))
+        once(
+            format!("As seen from {}", words::clean(&seen.server)),
+            "XOR-MAPPED-ADDRESS",
+            Cell::bare(words::clean(&said).into_owned()),
+        )
     });
     rows.extend(seen);
     rows.push(once("The server's other address", "OTHER-ADDRESS (RFC 5780)", text(&nat.other_address)));
     rows.push(once("The server calls itself", "SOFTWARE", text(&nat.software)).full());
-    rows.extend(round_trip(&nat.round_trip, "Binding request to its answer (RFC 8489)").into_iter().map(Row::full));
-    rows.push(unless_zero("Answers from another address", "not counted as answers", nat.answers_from_elsewhere));
+    rows.extend(
+        round_trip(&nat.round_trip, "Binding request to its answer (RFC 8489)").into_iter().map(Row::full),
+    );
+    rows.push(unless_zero(
+        "Answers from another address",
+        "not counted as answers",
+        nat.answers_from_elsewhere,
+    ));
     rows.push(unless_zero("Answers that were none", "ignored", nat.stray_answers));
     rows
 }

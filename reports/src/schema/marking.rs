@@ -222,7 +222,10 @@ mod tests {
     fn marks_have_their_names() {
         let names = [0, 1, 8, 10, 34, 38, 44, 46, 48, 63].map(|value| MarkField::Dscp.name(value));
         assert_eq!(names, ["CS0", "LE", "CS1", "AF11", "AF41", "AF43", "VOICE-ADMIT", "EF", "CS6", "63"]);
-        assert_eq!([0, 1, 2, 3].map(|value| MarkField::Ecn.name(value)), ["not-ECT", "ECT(1)", "ECT(0)", "CE"]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|value| MarkField::Ecn.name(value)),
+            ["not-ECT", "ECT(1)", "ECT(0)", "CE"]
+        );
         assert_eq!((MarkField::Dscp.of(0xb9), MarkField::Ecn.of(0xb9)), (46, 1));
     }
 

@@ -69,11 +69,11 @@ impl Discovery {
     /// One socket as each address asked sees it.
     pub fn seen(&self) -> impl Iterator<Item = (SocketAddr, Option<SocketAddr>)> {
         let those = [Of::Primary, Of::OtherPort, Of::OtherAddress, Of::OtherBoth, Of::Second];
-        those.into_iter().filter_map(|of| self.question(of)).filter(|question| question.tries > 0).map(
-            |question| {
-                (question.to, question.answer.and_then(|answer| answer.mapped))
-            },
-        )
+        those
+            .into_iter()
+            .filter_map(|of| self.question(of))
+            .filter(|question| question.tries > 0)
+            .map(|question| (question.to, question.answer.and_then(|answer| answer.mapped)))
     }
 
     /// What the mapping depends on (RFC 5780 section 4.3).
@@ -90,8 +90,13 @@ impl Discovery {
             [Of::OtherPort, Of::OtherAddress, Of::OtherBoth, Of::Second].map(|of| self.mapped(of));
         // Of the same address, and of another.
         let by_port = [(Some(first), port), (address, both)];
-        let by_address =
-            [(Some(first), address), (Some(first), both), (port, both), (port, address), (Some(first), second)];
+        let by_address = [
+            (Some(first), address),
+            (Some(first), both),
+            (port, both),
+            (port, address),
+            (Some(first), second),
+        ];
         let differ = |pairs: &[(Option<SocketAddr>, Option<SocketAddr>)]| {
             let known: Vec<bool> =
                 pairs.iter().filter_map(|(one, other)| Some((*one)? != (*other)?)).collect();

@@ -347,7 +347,9 @@ impl Discovery {
         let server = self.config.server;
         // Both have to differ, or nothing could be told by it; and nobody is sent to where no server can be.
         let other = told.filter(|other| {
-            other.ip() != server.ip() && other.port() != server.port() && may_be_asked(server.ip(), other.ip())
+            other.ip() != server.ip()
+                && other.port() != server.port()
+                && may_be_asked(server.ip(), other.ip())
         });
         self.other = self.other.or(other.filter(|other| other.port() != 0));
     }
@@ -482,10 +484,7 @@ impl Discovery {
     /// What came of the questions that are to be answered whatever the NAT does.
     pub fn exchanges(&self) -> Vec<Exchange> {
         let plain = |of| {
-            !matches!(
-                of,
-                Of::ChangeBoth | Of::ChangePort | Of::ToNeighbor | Of::FromNeighbor | Of::After(_)
-            )
+            !matches!(of, Of::ChangeBoth | Of::ChangePort | Of::ToNeighbor | Of::FromNeighbor | Of::After(_))
         };
         let one = |question: &Question| match question.answer {
             Some(answer) if question.tries == 1 => {
@@ -508,7 +507,8 @@ fn may_be_asked(server: IpAddr, other: IpAddr) -> bool {
             let odd = other.is_unspecified() || other.is_multicast() || other.is_broadcast();
             let near = other.is_private() || other.is_link_local();
             let server_near = server.is_private() || server.is_link_local();
-            !odd && other.is_loopback() == server.is_loopback() && (!near || server_near || server.is_loopback())
+            !odd && other.is_loopback() == server.is_loopback()
+                && (!near || server_near || server.is_loopback())
         }
         (IpAddr::V6(server), IpAddr::V6(other)) => {
             let odd = other.is_unspecified() || other.is_multicast();

@@ -138,7 +138,8 @@ impl World {
         let message = Message::parse(request).expect("a request");
         assert_eq!((message.class, message.fingerprint()), (Class::Request, Checked::Fits));
         let (first, other) = (at(SERVER), at(OTHER));
-        if self.server.one_address && asked != first || self.server.other_is_dead && asked.ip() == other.ip() {
+        if self.server.one_address && asked != first || self.server.other_is_dead && asked.ip() == other.ip()
+        {
             return None;
         }
         let change = message.value(CHANGE_REQUEST).and_then(|value| value.last().copied()).unwrap_or(0);
@@ -157,9 +158,8 @@ impl World {
             own = asked;
         }
         let port = message.value(RESPONSE_PORT).filter(|_| !self.server.ignores_response_port);
-        let to = port.map_or(from, |value| {
-            SocketAddr::new(from.ip(), u16::from_be_bytes([value[0], value[1]]))
-        });
+        let to =
+            port.map_or(from, |value| SocketAddr::new(from.ip(), u16::from_be_bytes([value[0], value[1]])));
         let told = (!self.server.one_address).then_some(other);
         Some((success(message.id, from, told), own, to))
     }
@@ -239,7 +239,8 @@ fn every_mapping_and_filtering_is_told() {
             for loses in [0, 3, 7] {
                 let nat = Some(Nat { mapping, filtering, keeps_ports: false, ..USUAL });
                 let server = Server::default();
-                let found = run(World { nat, server, mappings: BTreeMap::new(), loses, packets: 0 }, config(None));
+                let found =
+                    run(World { nat, server, mappings: BTreeMap::new(), loses, packets: 0 }, config(None));
                 assert_eq!(found.mapping(), Ok(mapping), "{loses}");
                 assert_eq!(found.filtering(), Ok(filtering), "{mapping:?} {loses}");
                 assert_eq!((found.is_nat(), found.port_preserved()), (Some(true), Ok(false)));
@@ -315,7 +316,8 @@ fn two_servers_of_one_address_compare() {
         let nat = Some(Nat { mapping, keeps_ports: false, ..USUAL });
         let second = Some(at("198.51.100.9:3478"));
         let mut found = Discovery::new(NatConfig { second, ..config(None) });
-        let mut world = World { nat, server: Server::default(), mappings: BTreeMap::new(), loses: 0, packets: 0 };
+        let mut world =
+            World { nat, server: Server::default(), mappings: BTreeMap::new(), loses: 0, packets: 0 };
         let mut now = Micros::ZERO;
         while !found.is_finished() {
             while let Some(out) = found.next(now) {
@@ -336,7 +338,8 @@ fn what_answers_nothing_is_counted_and_not_believed() {
     let out = run.next(Micros::ZERO).expect("the first");
     let id = Message::parse(&out.octets).unwrap().id;
     let own = at("203.0.113.7:40000");
-    let mut take = |from: &str, octets: &[u8]| run.take(Micros::from_millis(1), Socket::Mapping, at(from), octets);
+    let mut take =
+        |from: &str, octets: &[u8]| run.take(Micros::from_millis(1), Socket::Mapping, at(from), octets);
     take(OTHER, &success(id, own, None));
     take(SERVER, &success(TransactionId([9; 12]), own, None));
     take(SERVER, b"no");
