@@ -16,6 +16,10 @@ mod grant;
 mod hops;
 #[path = "../fuzz/drive/machines.rs"]
 mod machines;
+#[path = "../fuzz/drive/marking.rs"]
+mod marking;
+#[path = "../fuzz/drive/nat.rs"]
+mod nat;
 #[path = "../fuzz/drive/ntp.rs"]
 mod ntp;
 #[path = "../fuzz/drive/profile.rs"]
@@ -125,6 +129,16 @@ fn dns_corpus() {
 #[test]
 fn ntp_corpus() {
     run("ntp", ntp::drive);
+}
+
+#[test]
+fn marking_corpus() {
+    run("marking", marking::drive);
+}
+
+#[test]
+fn nat_corpus() {
+    run("nat", nat::drive);
 }
 
 #[test]

@@ -23,6 +23,13 @@ pub enum Part {
         /// Its path, `/` where none was written.
         path: String,
     },
+    /// A second host of the same kind, to compare with.
+    Beside {
+        /// It.
+        host: super::Host,
+        /// Its port.
+        port: u16,
+    },
     /// A relay, over one transport alone where one is named (RFC 7065).
     Relay(Option<Transport>),
     /// A question to name servers; the host is the name asked for.

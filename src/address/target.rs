@@ -55,6 +55,12 @@ pub enum OtherKind {
     Path,
     /// The largest packet that gets to a host in one piece.
     Mtu,
+    /// What becomes of the marks of DSCP on the way to a host and back.
+    Dscp,
+    /// The same of those of ECN.
+    Ecn,
+    /// What the NAT before a STUN server does.
+    Nat,
     /// A WebRTC server that media are published to by WHIP.
     Whip,
     /// A TURN server over UDP and TCP.
@@ -67,7 +73,7 @@ pub enum OtherKind {
 
 impl OtherKind {
     /// All that can be measured.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Stun,
         Self::Stamp,
         Self::Dns,
@@ -80,6 +86,9 @@ impl OtherKind {
         Self::Icmp,
         Self::Path,
         Self::Mtu,
+        Self::Dscp,
+        Self::Ecn,
+        Self::Nat,
         Self::Whip,
         Self::Turn,
         Self::Turns,
@@ -101,6 +110,9 @@ impl OtherKind {
             Self::Icmp => "icmp",
             Self::Path => "path",
             Self::Mtu => "mtu",
+            Self::Dscp => "dscp",
+            Self::Ecn => "ecn",
+            Self::Nat => "nat",
             Self::Whip => "whip",
             Self::Turn => "turn",
             Self::Turns => "turns",
@@ -111,7 +123,7 @@ impl OtherKind {
     /// The port where none is written. `None`: one must be written.
     pub const fn default_port(self) -> Option<u16> {
         match self {
-            Self::Stun | Self::Turn => Some(3478),
+            Self::Stun | Self::Turn | Self::Nat => Some(3478),
             Self::Turns => Some(5349),
             Self::Stamp => Some(862),
             Self::Dns => Some(53),
@@ -120,6 +132,8 @@ impl OtherKind {
             Self::Ntp => Some(123),
             // Echo knows no ports, and a service has those of its entry.
             Self::Icmp | Self::Path | Self::Mtu | Self::Service => Some(0),
+            // Without a port what a host has is looked for.
+            Self::Dscp | Self::Ecn => Some(0),
         }
     }
 
@@ -138,6 +152,9 @@ impl OtherKind {
             Self::Icmp => "icmp:HOST",
             Self::Path => "path:HOST",
             Self::Mtu => "mtu:HOST or mtu:HOST:PORT of a STAMP reflector",
+            Self::Dscp => "dscp:HOST or dscp:HOST:PORT of a STAMP reflector",
+            Self::Ecn => "ecn:HOST or ecn:HOST:PORT of a STAMP reflector",
+            Self::Nat => "nat:HOST[:PORT] of a STUN server, or of two: nat:HOST[:PORT],HOST[:PORT]",
             Self::Whip => "whip:https://HOST[:PORT]/PATH[#issuer=NAME]",
             Self::Turn => "turn:HOST[:PORT][?transport=udp|tcp]",
             Self::Turns => "turns:HOST[:PORT][?transport=tcp]",
@@ -307,6 +324,10 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
     if !kind.has_path() && path != "/" {
         return Err(TargetUrlError::Behind { form: kind.form() });
     }
+    let (authority, second) = match authority.split_once(',') {
+        Some((first, second)) if kind == OtherKind::Nat => (first, Some(url::split_port(second)?)),
+        _ => (authority, None),
+    };
     let (host, port) = url::split_port(authority)?;
     if matches!(kind, OtherKind::Icmp | OtherKind::Path | OtherKind::Service) && port.is_some() {
         return Err(TargetUrlError::Behind { form: kind.form() });
@@ -317,7 +338,10 @@ fn other(scheme: &str, rest: &str) -> Result<TargetUrl, TargetUrlError> {
         true if is_plain => part::plain(&host, path, expected.is_some())?,
         true => Part::Service { path: part::path(path)?, expected },
         false if kind.is_relay() => Part::Relay(transport),
-        false => Part::None,
+        false => match (second, kind.default_port()) {
+            (Some((host, port)), Some(usual)) => Part::Beside { host, port: port.unwrap_or(usual) },
+            _ => Part::None,
+        },
     };
     Ok(TargetUrl::Other(OtherUrl { kind, host, port, part }))
 }
@@ -346,6 +370,8 @@ impl fmt::Display for OtherUrl {
         match &self.part {
             Part::Service { path, .. } | Part::Plain { path } if path != "/" => f.write_str(path),
             Part::Relay(Some(transport)) => write!(f, "?transport={}", transport.name()),
+            Part::Beside { host, port } if usual == Some(*port) => write!(f, ",{host}"),
+            Part::Beside { host, port } => write!(f, ",{host}:{port}"),
             _ => Ok(()),
         }
     }
@@ -399,6 +425,11 @@ mod tests {
             ("path:[::1]", "path:[::1]"),
             ("mtu:Probe.Example", "mtu:probe.example"),
             ("mtu:192.0.2.1:862", "mtu:192.0.2.1:862"),
+            ("dscp:Probe.Example", "dscp:probe.example"),
+            ("ecn:[::1]:7444", "ecn:[::1]:7444"),
+            ("nat:Probe.Example:3478", "nat:probe.example"),
+            ("nat:192.0.2.1:5,[2001:db8::1]:3478", "nat:192.0.2.1:5,[2001:db8::1]"),
+            ("nat:a.example,B.example:9", "nat:a.example,b.example:9"),
             ("dns:probe.example", "dns:probe.example"),
             ("dns:_sip._udp.Probe.Example.", "dns:_sip._udp.probe.example"),
             ("dns:///probe.example", "dns:probe.example"),
@@ -523,9 +554,17 @@ mod tests {
         for text in ["tls:probe.example/path", "ntp:probe.example#issuer=x", "tcp:a:1#x"] {
             assert!(matches!(parse(text), Err(TargetUrlError::Behind { .. })), "{text}");
         }
-        for text in
-            ["stun:", "stun://", "stun:a..b", "stun:probe.example:0", "stun:[::1", "stun:probe.example:x"]
-        {
+        for text in [
+            "stun:",
+            "stun://",
+            "nat:a,",
+            "nat:a,b,c",
+            "stun:a,b",
+            "stun:a..b",
+            "stun:probe.example:0",
+            "stun:[::1",
+            "stun:probe.example:x",
+        ] {
             assert!(matches!(parse(text), Err(TargetUrlError::Part(_))), "{text}");
         }
     }

@@ -115,7 +115,8 @@ pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
     /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
     /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH, turn:HOST, turns:HOST,
-    /// path:HOST for the hops on the way, mtu:HOST for the largest packet, or service:NAME for what a service for calls needs
+    /// path:HOST for the hops on the way, mtu:HOST for the largest packet, dscp:HOST and ecn:HOST for
+    /// marks on packets, nat:HOST for the NAT, or service:NAME for what a service for calls needs
     #[arg(value_name = "TARGET", value_hint = ValueHint::Hostname)]
     pub(crate) targets: Vec<String>,
 

@@ -96,10 +96,17 @@ pub async fn resolve(
 }
 
 /// Whether this machine has a route to an address of this family. Nothing is sent.
-#[expect(clippy::disallowed_methods, reason = "the shell")]
 pub fn has_route(to: SocketAddr) -> bool {
+    source_of(to).is_some()
+}
+
+/// The address that this machine's packets to an address leave from. `None`: there is no route. Nothing is sent.
+#[expect(clippy::disallowed_methods, reason = "the shell")]
+pub fn source_of(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-    std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(to)).is_ok()
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Whether this machine has a route out, of either family. Nothing is sent: the addresses are those of documentation (RFC

@@ -71,6 +71,9 @@ impl ProbePlan {
             | OtherKind::Icmp
             | OtherKind::Path
             | OtherKind::Mtu
+            | OtherKind::Dscp
+            | OtherKind::Ecn
+            | OtherKind::Nat
             | OtherKind::Service => false,
         }
     }
@@ -95,6 +98,9 @@ pub const fn least_interval(kind: OtherKind) -> Micros {
         OtherKind::Stun | OtherKind::Dns | OtherKind::Icmp | OtherKind::Path | OtherKind::Mtu => {
             Micros::from_millis(50)
         }
+        OtherKind::Nat => Micros::from_millis(50),
+        // As often as audio is sent: a reflector is there to be measured with. Hosts that are none are sent 20 a second.
+        OtherKind::Dscp | OtherKind::Ecn => Micros::from_millis(20),
         // The same of connections: four packets each way make and end one.
         OtherKind::Tcp => Micros::from_millis(200),
         // With its acknowledgment two packets each way.
@@ -118,6 +124,7 @@ const fn usual_interval(kind: OtherKind) -> Micros {
         OtherKind::Stun | OtherKind::Ntp | OtherKind::Icmp => least_interval(kind),
         OtherKind::Turn | OtherKind::Turns => least_interval(kind),
         OtherKind::Path | OtherKind::Mtu | OtherKind::Service => least_interval(kind),
+        OtherKind::Dscp | OtherKind::Ecn | OtherKind::Nat => least_interval(kind),
         OtherKind::Dns | OtherKind::Tcp => Micros::from_millis(250),
         OtherKind::Tls | OtherKind::Https | OtherKind::Quic | OtherKind::Wss => Micros::from_secs(1),
         // As often as audio is sent.
@@ -170,6 +177,8 @@ pub fn plan_beside(plan: &Plan, target: &OtherUrl) -> Result<ProbePlan, PlanErro
     let duration = match (target.kind, plan.mode) {
         // What is judged as media are.
         (OtherKind::Stamp, _) => plan.traffic_ends(),
+        // How long a mapping lasts takes its time.
+        (OtherKind::Nat, Mode::Deep) => LONG,
         (_, Mode::Quick) => QUICK,
         (_, Mode::Deep) => DEEP,
     };
@@ -187,6 +196,9 @@ pub fn plan_beside(plan: &Plan, target: &OtherUrl) -> Result<ProbePlan, PlanErro
 const QUICK: Micros = Micros::from_secs(3);
 /// The same beside a deep check.
 const DEEP: Micros = Micros::from_secs(10);
+
+/// The same of what takes longest.
+const LONG: Micros = Micros::from_secs(20);
 
 /// A question is given up after Tmax = 3 s, as in every run that is not quick.
 const PATIENCE: Micros = Micros::from_secs(3);
@@ -214,7 +226,14 @@ mod tests {
         assert_eq!((plan.interval, plan.count), (Micros::from_millis(50), 200));
         assert_eq!(plan.longest(), Micros::from_millis(199 * 50 + 3_000));
         // Reflectors are there to be measured with, and the others only serve those whom they know.
-        let consent = [OtherKind::Stamp, OtherKind::Whip, OtherKind::Turn, OtherKind::Turns];
+        let consent = [
+            OtherKind::Stamp,
+            OtherKind::Dscp,
+            OtherKind::Ecn,
+            OtherKind::Whip,
+            OtherKind::Turn,
+            OtherKind::Turns,
+        ];
         for kind in OtherKind::ALL.into_iter().filter(|kind| !consent.contains(kind)) {
             assert!(least_interval(kind) >= Micros::from_millis(50), "{kind:?}");
         }

@@ -23,6 +23,14 @@ pub trait Questions {
     /// What a datagram is that came from the server asked or from elsewhere. Only questions that have left can be answered: `asked` of them.
     fn read(&self, payload: &[u8], asked: usize) -> Heard;
 
+    /// DSCP and ECN that a question leaves with (the TOS or traffic-class octet).
+    fn tos(&self, _index: usize) -> u8 {
+        0
+    }
+
+    /// How the answer came that [`Questions::note`] takes next.
+    fn arrived(&mut self, _arrival: &Arrival) {}
+
     /// Takes the first answer to a question.
     fn note(&mut self, index: usize, payload: &[u8]);
 
@@ -217,6 +225,7 @@ impl<Q: Questions> Machine for Asker<Q> {
                 match self.answered.get_mut(index).filter(|_| asked) {
                     Some(answered @ None) => {
                         *answered = Some(arrival.at);
+                        self.questions.arrived(arrival);
                         self.questions.note(index, payload);
                     }
                     Some(Some(_)) => self.strange.copies += 1,
@@ -247,9 +256,10 @@ impl<Q: Questions> Machine for Asker<Q> {
         self.questions.write(index, payload);
         let to = self.config.server;
         let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let tos = self.questions.tos(index);
         let bytes = self.questions.ip_bytes(to, payload);
         self.asked.push(TxRecord::planned(number, intended, bytes));
-        Some(Transmit { to, key: TransmitKey(u64::from(number)), intended, tos: 0, stamp: true })
+        Some(Transmit { to, key: TransmitKey(u64::from(number)), intended, tos, stamp: true })
     }
 
     fn next_deadline(&self) -> Option<Micros> {

@@ -27,7 +27,7 @@ pub enum Carrier {
 
 /// Asks a host, whose port does not matter: `count` times.
 pub fn prober(config: AskerConfig, count: u32, carrier: Carrier, secret: Secret) -> Prober {
-    Asker::new(config, Echo { v4: config.server.is_ipv4(), count, carrier, secret })
+    Asker::new(config, Echo::new(config.server.is_ipv4(), count, carrier, secret))
 }
 
 /// What names a run and keeps others from answering in the host's place.
@@ -49,6 +49,11 @@ pub struct Echo {
 }
 
 impl Echo {
+    /// So many of them to a host of this family.
+    pub const fn new(v4: bool, count: u32, carrier: Carrier, secret: Secret) -> Self {
+        Self { v4, count, carrier, secret }
+    }
+
     /// The data of question `index`: the token, the whole number, and the token again until it is as long as usual.
     fn data(&self, index: u32) -> Vec<u8> {
         let token = self.secret.token;

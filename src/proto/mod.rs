@@ -15,11 +15,13 @@
 //! | [`sender`] | the client's side of a session |
 //! | [`reflector`] | the endpoint's side of all sessions of a socket |
 //! | [`plain`] | a sender of unauthenticated STAMP, for routers and other tools |
+//! | [`marking`] | packets of several marks (DSCP, ECN) in turns, and what becomes of the marks |
 //! | [`media`] | what a one-way stream sends and when |
 //! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`rtp`] | media over RTP (RFC 3550) for WebRTC servers, and what their reports say |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
 //! | [`icmp`] | ICMP echo (RFC 792, RFC 4443) as questions |
+//! | [`nat`] | what a NAT does, by a STUN server with two addresses (RFC 5780) |
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |
 //! | [`turn`] | TURN requests, their answers and channel data (RFC 8656) |
 
@@ -31,8 +33,10 @@ pub mod dns;
 pub mod grant;
 pub mod icmp;
 pub mod machine;
+pub mod marking;
 pub mod media;
 pub mod mtu;
+pub mod nat;
 pub mod ntp;
 pub mod path;
 pub mod plain;

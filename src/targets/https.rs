@@ -88,7 +88,7 @@ fn behind(proxy: Option<&Proxy>, failure: TargetFailure) -> TargetFailure {
 fn page_of(target: &OtherUrl) -> Page {
     let path = match &target.part {
         Part::Service { path, .. } | Part::Plain { path } => path.clone(),
-        Part::None | Part::Relay(_) | Part::Question(_) => "/".to_owned(),
+        Part::None | Part::Beside { .. } | Part::Relay(_) | Part::Question(_) => "/".to_owned(),
     };
     Page { host: target.host.clone(), port: target.port, path }
 }

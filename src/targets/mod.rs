@@ -9,7 +9,9 @@ pub mod gateway;
 pub mod greenroom;
 pub mod https;
 pub mod icmp;
+pub mod marking;
 pub mod mtu;
+pub mod nat;
 pub mod ntp;
 pub mod path;
 mod portal;
@@ -66,6 +68,8 @@ pub async fn probe(plan: &ProbePlan, clock: Clock, stop: &CancellationToken) -> 
         OtherKind::Icmp => icmp::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Path => path::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Mtu => mtu::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Dscp | OtherKind::Ecn => marking::measure(plan, clock, stop, &mut spent).await,
+        OtherKind::Nat => nat::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Service => service::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Quic => quic::measure(plan, clock, stop, &mut spent).await,
         OtherKind::Whip => whip::measure(plan, clock, stop, &mut spent).await,

@@ -137,7 +137,7 @@ fn site_of(target: &OtherUrl) -> Site {
     let (path, is_plain) = match &target.part {
         Part::Service { path, .. } => (path.clone(), false),
         Part::Plain { path } => (path.clone(), true),
-        Part::None | Part::Relay(_) | Part::Question(_) => ("/".to_owned(), false),
+        Part::None | Part::Beside { .. } | Part::Relay(_) | Part::Question(_) => ("/".to_owned(), false),
     };
     Site { page: Page { host: target.host.clone(), port: target.port, path }, is_plain }
 }

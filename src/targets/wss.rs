@@ -115,7 +115,7 @@ async fn open(
 fn url(target: &OtherUrl) -> String {
     let path = match &target.part {
         Part::Service { path, .. } | Part::Plain { path } => path.as_str(),
-        Part::None | Part::Relay(_) | Part::Question(_) => "/",
+        Part::None | Part::Beside { .. } | Part::Relay(_) | Part::Question(_) => "/",
     };
     match target.port {
         443 => format!("wss://{}{path}", target.host),

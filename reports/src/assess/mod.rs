@@ -17,6 +17,7 @@ mod reported;
 mod services;
 mod surroundings;
 mod uses;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -272,15 +273,17 @@ impl<'a> Judged<'a> {
         let measured = self.observed.is_some();
         let state = failure.state();
         // What only looks at the way is nothing that a call needs: this computer may not, or nobody on the way answers.
-        let looks = matches!(self.target.kind.as_str(), "path" | "mtu");
+        let looks = matches!(self.target.kind.as_str(), "path" | "mtu" | "dscp" | "ecn");
         if looks && matches!(failure, TargetFailure::Local { .. }) && !question.asked.is_empty() {
             return;
         }
         // Many hosts answer no echo requests, by choice.
         let echoes = looks || self.target.kind == "icmp";
-        if echoes && *failure == TargetFailure::Silent && !question.asked.is_empty() {
+        let reflects = matches!(self.target.kind.as_str(), "dscp" | "ecn");
+        let nobody = *failure == TargetFailure::Silent || (reflects && *failure == TargetFailure::PortClosed);
+        if echoes && nobody && !question.asked.is_empty() {
             let host = BTreeMap::from([("host".to_owned(), serde_json::json!(host_of(&self.target.url)))]);
-            self.causes.push(causes::worded("no_echo", host));
+            self.causes.push(causes::worded(if reflects { "no_reflector" } else { "no_echo" }, host));
             return;
         }
         let uses: Vec<Use> =

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::causes::worded;
 use super::limits::limits;
-use super::relays;
+use super::{relays, way};
 use crate::schema::{
     Cause, CertificateFault, Connects, Details, DnsDetails, DnsOutcome, Estimate, FaultDirection,
     HttpsDetails, Interception, MtuDetails, NameServer, NtpDetails, PartState, Place, RoundTrip, Security,
@@ -31,6 +31,8 @@ pub(super) fn causes(details: &Details, host: &str, uses: &[Use], profile: &Prof
         Details::Tcp(tcp) => told.connections(&tcp.connect).into_iter().collect(),
         Details::Service(service) => told.parts(service),
         Details::Mtu(mtu) => told.sizes(mtu).into_iter().collect(),
+        Details::Marking(marking) => way::marks(&told, marking),
+        Details::Nat(nat) => way::nat(&told, nat).into_iter().collect(),
         Details::Tls(tls) => told.connections(&tls.connect).into_iter().collect(),
         Details::Turn(turn) => relays::causes(&told, turn),
         // Those with samples are judged by them, and hosts answer echo requests at their leisure.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::TurnDetails;
 use super::value::tidy;
 use super::{
-    AddressTried, GatewayDetails, IcmpDetails, MtuDetails, PathDetails, ServiceDetails, WhipDetails,
+    AddressTried, GatewayDetails, IcmpDetails, MarkingDetails, MtuDetails, NatDetails, PathDetails,
+    ServiceDetails, WhipDetails,
 };
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
@@ -49,6 +50,10 @@ pub enum Details {
     Path(Box<PathDetails>),
     /// The largest packet that gets to a host.
     Mtu(Box<MtuDetails>),
+    /// What becomes of marks on packets.
+    Marking(Box<MarkingDetails>),
+    /// What a NAT does.
+    Nat(Box<NatDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
     /// A service for calls.
@@ -74,6 +79,8 @@ impl Details {
             Self::Icmp(icmp) => Some(&icmp.round_trip),
             Self::Gateway(gateway) => Some(&gateway.round_trip),
             Self::Path(path) => Some(&path.round_trip),
+            Self::Marking(marking) => Some(&marking.unmarked),
+            Self::Nat(nat) => Some(&nat.round_trip),
             // Not by questions: by what the server reports of media.
             Self::Whip(_) => None,
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
@@ -109,6 +116,7 @@ impl Details {
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
             Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Mtu(_) | Self::Service(_) => None,
+            Self::Marking(_) | Self::Nat(_) => None,
         }
     }
 }

@@ -13,6 +13,26 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Restart the router; calls may break off until then. On a mobile or company network, ask whoever runs it.",
     ),
     (
+        "nat_symmetric",
+        "The router gives you another public address or port for every {what} that you speak to.",
+        "Calls over a server work. Those straight from person to person need a relay (TURN): see that the application has one.",
+    ),
+    (
+        "marked_packets_dropped",
+        "Packets to {host} marked {marks} are lost {way}, while others arrive.",
+        "Ask whoever runs the network to let packets with this mark through, or switch marking (QoS) off in the application.",
+    ),
+    (
+        "congestion_marked",
+        "{percent} % of the packets to {host} are marked on the way as having met a full queue.",
+        "Programs that heed it send less: stop other uploads and downloads, and see whether it stays.",
+    ),
+    (
+        "no_reflector",
+        "{host} answers no STAMP test packets, and no echo requests.",
+        "Most hosts do not, by choice: it says nothing about calls. Marks are seen best by a STAMP reflector.",
+    ),
+    (
         "connections_fail",
         "{failed} of {tried} connections to {host} failed.",
         "Try again in a minute; if it stays, show the details to whoever runs it.",

@@ -21,9 +21,9 @@ pub(super) struct Answers {
     pub(super) authenticated: bool,
 }
 
-/// Fills in every TLV that is understood and sets the flags of each. Returns the DSCP that the reply is to carry.
+/// Fills in every TLV that is understood and sets the flags of each. Returns the TOS octet that the reply is to carry.
 pub(super) fn answer(tlvs: &mut [u8], answers: &Answers) -> u8 {
-    let mut dscp = 0;
+    let mut tos = 0;
     let mut at = 0;
     while at < tlvs.len() {
         let value = octets::<HEADER_LEN>(tlvs, at).and_then(|[_, kind, high, low]| {
@@ -34,16 +34,16 @@ pub(super) fn answer(tlvs: &mut [u8], answers: &Answers) -> u8 {
         let Some((kind, from, to)) = value else {
             // It reaches past the end: nothing after it can be read either.
             tlvs[at] = TlvFlags { unrecognized: false, malformed: true, integrity: false }.to_octet();
-            return dscp;
+            return tos;
         };
-        let outcome = fill(kind, &mut tlvs[from..to], answers, &mut dscp);
+        let outcome = fill(kind, &mut tlvs[from..to], answers, &mut tos);
         tlvs[at] = outcome.to_octet();
         at = to;
     }
-    dscp
+    tos
 }
 
-fn fill(kind: TlvKind, value: &mut [u8], answers: &Answers, dscp: &mut u8) -> TlvFlags {
+fn fill(kind: TlvKind, value: &mut [u8], answers: &Answers, reply: &mut u8) -> TlvFlags {
     let understood = TlvFlags::default();
     let malformed = TlvFlags { malformed: true, ..understood };
     let unrecognized = TlvFlags { unrecognized: true, ..understood };
@@ -53,7 +53,7 @@ fn fill(kind: TlvKind, value: &mut [u8], answers: &Answers, dscp: &mut u8) -> Tl
             let Some(asked) = ClassOfService::parse(value) else {
                 return malformed;
             };
-            *dscp = asked.wanted_dscp;
+            *reply = asked.wanted_dscp << 2 | *reply & 3;
             let tos = answers.tos.unwrap_or(0);
             let told =
                 ClassOfService { received_dscp: tos >> 2, received_ecn: tos & 3, reverse_path: 0, ..asked };
@@ -62,6 +62,11 @@ fn fill(kind: TlvKind, value: &mut [u8], answers: &Answers, dscp: &mut u8) -> Tl
                 return unrecognized;
             }
             put(value, told.to_octets())
+        }
+        TlvKind::REPLY_ECN => {
+            let [asked, 0, 0, 0] = *value else { return malformed };
+            *reply = *reply & !3 | asked & 3;
+            true
         }
         TlvKind::FOLLOW_UP => put(value, answers.follow_up.to_octets()),
         TlvKind::TIMESTAMP_INFO => put(value, answers.info.to_octets()),

@@ -112,8 +112,8 @@ impl OpenSessions {
             nonce: None,
             authenticated: false,
         };
-        let dscp = answer(&mut payload[Mode::Open.base_len()..], &answers);
-        Some(Transmit { to: arrival.from, key: TransmitKey(0), intended: now, tos: dscp << 2, stamp: false })
+        let tos = answer(&mut payload[Mode::Open.base_len()..], &answers);
+        Some(Transmit { to: arrival.from, key: TransmitKey(0), intended: now, tos, stamp: false })
     }
 
     fn next_seq(&mut self, now: Micros, sender: (SocketAddr, u16)) -> u32 {

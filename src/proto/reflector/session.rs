@@ -278,10 +278,9 @@ impl Session {
             nonce: Some(nonce_reply(pending.validated, pending.nonce)),
             authenticated: true,
         };
-        let dscp = answer(&mut payload[Mode::Authenticated.base_len()..], &answers);
+        let tos = answer(&mut payload[Mode::Authenticated.base_len()..], &answers);
         self.down.sign(payload);
         let to = pending.arrival.from;
-        let tos = dscp << 2;
         if pending.probe {
             return Some(Transmit { to, key: TransmitKey(0), intended: now, tos, stamp: false });
         }

@@ -29,6 +29,8 @@ impl TlvKind {
     pub const FOLLOW_UP: Self = Self(7);
     /// HMAC (RFC 8972 §4.8).
     pub const HMAC: Self = Self(8);
+    /// Greenroom: the ECN that the reply is to carry, which RFC 8972 §4.4 leaves open. Of the range for experiments (§5.1).
+    pub const REPLY_ECN: Self = Self(251);
     /// Greenroom: address validation.
     pub const NONCE: Self = Self(252);
     /// Greenroom: a packet of a one-way stream. Never reflected.

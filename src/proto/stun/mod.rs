@@ -30,7 +30,7 @@ const SOFTWARE: u16 = 0x8022;
 const FINGERPRINT: u16 = 0x8028;
 
 /// The method that every server knows (section 3).
-const BINDING: u16 = 0x001;
+pub const BINDING: u16 = 0x001;
 
 /// Names a transaction: 96 bits that nobody can guess (section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

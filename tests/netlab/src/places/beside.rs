@@ -8,8 +8,8 @@ use greenroom_reports::metrics::percentile::Sorted;
 use greenroom_reports::metrics::round_trip::Exchange;
 use greenroom_reports::schema::{
     AddressTried, Certificate, CertificateFault, Connects, Details, Distribution, DnsAnswer, DnsDetails,
-    DnsOutcome, Estimate, HttpsDetails, Interception, NameServer, NtpDetails, Reached, RoundTrip, Security,
-    StunDetails, TlsDetails, Value,
+    DnsOutcome, Estimate, HttpsDetails, Interception, MarkFate, NameServer, NatBehavior, NtpDetails, Reached,
+    RoundTrip, Security, StunDetails, TlsDetails, Value,
 };
 use greenroom_reports::trace::StampSource;
 use greenroom_reports::units::Micros;
@@ -69,6 +69,16 @@ pub enum Beside {
         /// Whether the public address changed meanwhile.
         #[serde(default)]
         address_changes: bool,
+    },
+    /// Packets marked EF.
+    Marks {
+        /// What becomes of them upward.
+        fate: MarkFate,
+    },
+    /// The NAT, by a STUN server with two addresses.
+    Nat {
+        /// What its mapping depends on.
+        mapping: NatBehavior,
     },
     /// A STUN server that nothing came back from.
     StunSilent,
@@ -162,6 +172,8 @@ impl Beside {
                     damaged_answers: 0,
                 }),
             ),
+            Self::Marks { fate } => told("dscp", super::way::marking(r, *fate)),
+            Self::Nat { mapping } => told("nat", super::way::nat(r, *mapping)),
             Self::StunSilent => failed("stun", TargetFailure::Silent),
             Self::Refused => failed("tcp", TargetFailure::PortClosed),
             Self::ProxyRefuses => failed(
@@ -188,7 +200,7 @@ fn meta(kind: &str) -> TargetMeta {
 }
 
 fn told(kind: &str, details: Details) -> TargetMeta {
-    let transport = if matches!(kind, "stun" | "dns" | "ntp") { "udp" } else { "tcp" };
+    let transport = if matches!(kind, "stun" | "dns" | "ntp" | "dscp" | "nat") { "udp" } else { "tcp" };
     let reached = Reached {
         transport: transport.to_owned(),
         address: Some("192.0.2.7:443".to_owned()),
@@ -207,7 +219,7 @@ fn about(random: &mut ChaCha8Rng, ms: f64) -> Micros {
     Micros::from_duration(Duration::from_secs_f64(ms * (1.0 + 0.5 * random.random::<f64>()) / 1e3))
 }
 
-fn round_trips(random: &mut ChaCha8Rng, questions: usize, ms: f64, loses: f64) -> RoundTrip {
+pub(super) fn round_trips(random: &mut ChaCha8Rng, questions: usize, ms: f64, loses: f64) -> RoundTrip {
     let exchanges: Vec<Exchange> = (0..questions)
         .map(|_| match random.random::<f64>() < loses {
             true => Exchange::Lost,

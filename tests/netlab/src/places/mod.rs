@@ -2,6 +2,7 @@
 
 mod beside;
 mod router;
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::Path;
