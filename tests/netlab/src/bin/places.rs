@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
+use greenroom_netlab::places::real::{self, RealError};
 use greenroom_netlab::places::{Blamed, Situation, all};
 use greenroom_netlab::scenario::Problem;
 use greenroom_netlab::verdicts::quick_check;
@@ -25,6 +26,10 @@ struct Cli {
     /// Prints the verdicts of this one seed, to look at.
     #[arg(long)]
     seed: Option<u64>,
+    /// Makes each situation real this many times instead, with the `greenroom` beside this program: namespaces, servers, the program
+    /// itself. Needs root.
+    #[arg(long, value_name = "TIMES")]
+    real: Option<u64>,
     /// Situations by name; all of them unless told.
     situations: Vec<String>,
 }
@@ -44,7 +49,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Problem> {
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    Real(#[from] RealError),
+    #[error("cannot find the program: {0}")]
+    Program(std::io::Error),
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
     let mut situations = all()?;
     if !cli.situations.is_empty() {
         situations.retain(|situation| cli.situations.contains(&situation.name));
@@ -56,6 +72,9 @@ fn run(cli: &Cli) -> Result<(), Problem> {
         }
         return Ok(());
     }
+    if let Some(times) = cli.real {
+        return make_real(&situations, times);
+    }
     let tallies = tally_all(cli, &situations)?;
     print!("{HEAD}{} seeds each.\n\n", cli.seeds);
     let total = cli.seeds * tallies.len() as u64;
@@ -63,6 +82,28 @@ fn run(cli: &Cli) -> Result<(), Problem> {
     println!("In all {} of {total} checks named a right place: {}.\n", right, percent(right, total));
     print_each(&tallies);
     print_matrix(&tallies);
+    Ok(())
+}
+
+/// What is blamed in each situation that was made real, to look at.
+fn make_real(situations: &[Situation], times: u64) -> Result<(), Failure> {
+    let program = std::env::current_exe().map_err(Failure::Program)?.with_file_name("greenroom");
+    for situation in situations {
+        for seed in 0..times {
+            let seen = real::check(situation, seed, &program)?;
+            let verdict = &seen.report.verdict;
+            let blamed = real::blamed(verdict);
+            let fits = if situation.allows(blamed) { "right" } else { "WRONG" };
+            let late = seen.late.map_or_else(String::new, |late| format!(", link {late:?} late"));
+            let took = seen.took.as_secs_f64();
+            println!("{}: {fits}, {} blamed, {took:.1} s{late}: {}", situation.name, name(blamed), seen.command);
+            for cause in &verdict.causes {
+                println!("    {:?} {} {:?}: {}", cause.state, cause.code, cause.place, cause.say);
+                cause.evidence.iter().for_each(|line| println!("        + {line}"));
+                cause.ruled_out.iter().for_each(|line| println!("        - {line}"));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Whose fault it is, against labels: situations in virtual time, each a network with the place of its trouble and what else was asked.
 
 mod beside;
+#[cfg(target_os = "linux")]
+pub mod real;
 mod router;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ pub struct Situation {
     pub second: Option<String>,
     /// Where the network's trouble lies.
     pub trouble: Trouble,
+    /// The one port that a firewall lets through in real time; in virtual time the network says what it blocks.
+    pub only_port: Option<u16>,
     /// What the computer is connected by.
     #[serde(default = "cable")]
     pub link: LinkKind,
