@@ -79,7 +79,8 @@ impl Namespace {
     /// Sets one of the kernel's switches under `/proc/sys/net`.
     pub fn set(&self, switch: &str, value: &str) -> Result<(), LabError> {
         let write = || std::fs::write(format!("/proc/sys/net/{switch}"), value);
-        self.within(write).map_err(|source| LabError::Setup { step: format!("set {switch} to {value}"), source })
+        self.within(write)
+            .map_err(|source| LabError::Setup { step: format!("set {switch} to {value}"), source })
     }
 
     /// Adds rules of the packet filter, as `nft -f` takes them.

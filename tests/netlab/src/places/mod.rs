@@ -1,11 +1,11 @@
 //! Whose fault it is, against labels: situations in virtual time, each a network with the place of its trouble and what else was asked.
 
 mod beside;
+mod matrix;
 #[cfg(target_os = "linux")]
 pub mod real;
 mod router;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use greenroom::plan::Plan;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::scenario::{Problem, Scenario};
 use crate::sim::{Ending, check};
 pub use beside::Beside;
+pub use matrix::{Tally, matrix, name};
 pub use router::Trouble;
 
 /// A situation with its label.
@@ -111,12 +112,8 @@ impl Situation {
     /// # Errors
     ///
     /// As [`Situation::judge`].
-    pub fn tally(
-        &self,
-        plan: &Plan,
-        seeds: impl IntoIterator<Item = u64>,
-    ) -> Result<BTreeMap<Blamed, u64>, Problem> {
-        let mut tally = BTreeMap::new();
+    pub fn tally(&self, plan: &Plan, seeds: impl IntoIterator<Item = u64>) -> Result<Tally, Problem> {
+        let mut tally = Tally::new();
         for seed in seeds {
             *tally.entry(blamed(&self.judge(seed, plan)?)).or_default() += 1;
         }
@@ -134,7 +131,7 @@ impl Situation {
     }
 
     /// How many of a tally name a right place.
-    pub fn right(&self, tally: &BTreeMap<Blamed, u64>) -> u64 {
+    pub fn right(&self, tally: &Tally) -> u64 {
         tally.iter().filter(|(blamed, _)| self.allows(**blamed)).map(|(_, times)| times).sum()
     }
 }

@@ -59,12 +59,7 @@ const SOUND: (i64, i64) = (-30, 60);
 const ENDED: (i64, i64) = (-600, -200);
 
 /// Starts what else is asked in a situation.
-pub(super) fn stage(
-    beside: &[Beside],
-    world: &World,
-    seed: u64,
-    folder: &Path,
-) -> Result<Stage, RealError> {
+pub(super) fn stage(beside: &[Beside], world: &World, seed: u64, folder: &Path) -> Result<Stage, RealError> {
     let failed = |source| RealError::Step { step: "make an authority".to_owned(), source };
     let mut builder = Builder {
         world,
@@ -91,7 +86,11 @@ impl Builder<'_> {
         self.zone.insert(name.clone(), (address, None));
         match *finding {
             Beside::Web { takes_ms, status, ipv6_silent } => {
-                let after = if takes_ms >= 1_000.0 { Duration::from_secs_f64(takes_ms / 1e3) } else { Duration::ZERO };
+                let after = if takes_ms >= 1_000.0 {
+                    Duration::from_secs_f64(takes_ms / 1e3)
+                } else {
+                    Duration::ZERO
+                };
                 self.tls(at(443), &name, SOUND, Answer { after, octets: answers::page(status) })?;
                 if ipv6_silent {
                     self.zone.insert(name.clone(), (address, Some(self.world.break_ipv6()?)));
@@ -116,7 +115,8 @@ impl Builder<'_> {
                 self.targets.push(format!("tls:{name}"));
             }
             Beside::Names { takes_ms, loses, invents, first_silent, missing } => {
-                let takes = if takes_ms >= 100.0 { Duration::from_secs_f64(takes_ms / 1e3) } else { Duration::ZERO };
+                let takes =
+                    if takes_ms >= 100.0 { Duration::from_secs_f64(takes_ms / 1e3) } else { Duration::ZERO };
                 self.names = Names { takes, loses, invents, first_silent };
                 if missing {
                     self.zone.remove(&name);

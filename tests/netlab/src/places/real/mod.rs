@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use greenroom_reports::schema::{self, Report, Verdict};
+use greenroom_reports::schema::{self, Report};
 
 use super::{Blamed, Situation};
 use crate::lab::LabError;
@@ -26,6 +26,8 @@ use world::{SECOND, World};
 const SMALL_QUEUE: usize = 1_000;
 /// The note that a certificate is not from a public authority. On this stage none is: there the program is right, and it is no fault.
 const PRIVATE: &str = "certificate_private";
+/// Notes on what else the computer does. Whatever else it does beside the lab is true, and not of the situation.
+const LOAD: [&str; 3] = ["cpu_busy", "cpu_stolen", "send_late"];
 
 /// A check that was made in a situation.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Seen {
     pub command: String,
     /// How late the link itself was (p99), where that was more than it may be.
     pub late: Option<Duration>,
+    /// Whether the situation itself keeps the computer busy.
+    loaded: bool,
 }
 
 /// Why there is no report.
@@ -83,7 +87,8 @@ enum Disturbance {
 /// When it cannot be set up, or the program makes no report.
 pub fn check(situation: &Situation, seed: u64, program: &Path) -> Result<Seen, RealError> {
     let scenario = Scenario::named(&situation.network)?;
-    let folder = tempfile::tempdir().map_err(|source| RealError::Step { step: "make a folder".into(), source })?;
+    let folder =
+        tempfile::tempdir().map_err(|source| RealError::Step { step: "make a folder".into(), source })?;
     let mut world = World::start(&scenario, situation.trouble, seed)?;
     if situation.second.is_some() {
         world.add_second()?;
@@ -124,11 +129,15 @@ pub fn check(situation: &Situation, seed: u64, program: &Path) -> Result<Seen, R
     let command = run.told();
     let report = schema::read(&text)
         .map_err(|error| RealError::NoReport { command: command.clone(), said: error.to_string() })?;
-    Ok(Seen { report, took, command, late })
+    Ok(Seen { report, took, command, late, loaded: scenario.hosts.busy_loops > 0 })
 }
 
-/// What a verdict blames, on a stage whose authorities are all private.
-pub fn blamed(verdict: &Verdict) -> Blamed {
-    let mut notes = verdict.causes.iter().filter(|note| note.code != PRIVATE);
-    verdict.place.or_else(|| notes.next().map(|note| note.place))
+impl Seen {
+    /// What is blamed: the place of the leading cause, or of the first note where nothing is wrong and the note is not of the stage.
+    pub fn blamed(&self) -> Blamed {
+        let verdict = &self.report.verdict;
+        let of_stage = |code: &str| code == PRIVATE || (!self.loaded && LOAD.contains(&code));
+        let mut notes = verdict.causes.iter().filter(|note| !of_stage(&note.code));
+        verdict.place.or_else(|| notes.next().map(|note| note.place))
+    }
 }

@@ -97,7 +97,16 @@ impl Run<'_> {
         let [report, errors] = ["report.json", "errors"].map(|name| self.folder.join(name));
         let mut command = world.computer().command(self.program);
         alone(&mut command).arg("check").args(self.targets);
-        command.args(["--quick", "--devices", "none", "--no-history", "--quiet", "--config", "/dev/null", "--json"]);
+        command.args([
+            "--quick",
+            "--devices",
+            "none",
+            "--no-history",
+            "--quiet",
+            "--config",
+            "/dev/null",
+            "--json",
+        ]);
         command.arg(&report).stdout(Stdio::null()).stderr(File::create(&errors).map_err(failed)?);
         command.envs(self.stage.environment.iter().map(|(name, value)| (name, value)));
         own_mounts(&mut command, &self.stage.name_servers);
@@ -144,9 +153,13 @@ fn attend(child: &mut Child, disturbances: &[Disturbance], world: &World) -> Res
 fn disturb(what: Disturbance, child: &Child, world: &World) -> io::Result<()> {
     match what {
         Disturbance::ForgetMappings => {
-            let mut command = world.router().command("conntrack");
-            let done = command.args(["-F"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-            if done.success() { Ok(()) } else { Err(io::Error::other("conntrack -F failed")) }
+            let mut conntrack = world.router().command("conntrack");
+            let done = conntrack.arg("-F").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            match done {
+                Ok(status) if status.success() => Ok(()),
+                Ok(status) => Err(io::Error::other(format!("conntrack -F: {status}"))),
+                Err(error) => Err(io::Error::new(error.kind(), format!("conntrack -F: {error}"))),
+            }
         }
         Disturbance::Halt => {
             let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
@@ -179,7 +192,8 @@ fn own_mounts(command: &mut Command, name_servers: &Path) {
 
 /// Compiles what makes receive buffers small, to be loaded before the program's own libraries.
 pub(super) fn small_buffers(folder: &Path) -> Result<PathBuf, RealError> {
-    let failed = |source| RealError::Step { step: "compile the small receive buffers (cc)".to_owned(), source };
+    let failed =
+        |source| RealError::Step { step: "compile the small receive buffers (cc)".to_owned(), source };
     let [source, library] = ["buffers.c", "buffers.so"].map(|name| folder.join(name));
     std::fs::write(&source, SHIM).map_err(failed)?;
     let mut cc = Command::new("cc");
