@@ -219,7 +219,7 @@ impl Builder<'_> {
         let zone = self.zone.clone();
         let Names { takes, loses, invents, .. } = self.names;
         let invented = invents.then_some(ROUTER);
-        let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x6e61_6d65_73);
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x006e_616d_6573);
         Server::udp(self.world.router(), (IpAddr::from(ROUTER), 53).into(), move |question, _| {
             if random.random::<f64>() < loses {
                 return None;
