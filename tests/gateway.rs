@@ -33,7 +33,7 @@ fn loss_beyond_the_router_is_the_paths() {
     let report = lab.check();
     let cause = &report["verdict"]["causes"][0];
     assert_eq!((&cause["code"], &cause["place"]), (&"loss_up".into(), &"path".into()), "{cause:#}");
-    // A check of two seconds asks the router forty times, which may be too seldom to rule it out.
+    // A check that soon knows enough may ask the router too seldom to rule it out.
     let told = [&cause["ruled_out"], &cause["evidence"]];
     assert!(told.iter().any(|lines| mentions(lines, "your router answered")), "{cause:#}");
 }

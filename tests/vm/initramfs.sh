@@ -14,6 +14,7 @@ main() {
   # Readable by guests that give up root.
   chmod 755 "$root"
   mkdir -p "$root"/{bin,dev,proc,sys,tmp,root,etc,run,modules}
+  touch "$root/modules/order"
   copy_busybox
   copy_modules
   local binary

@@ -9,10 +9,24 @@ use super::{Judged, host_of};
 use crate::schema::{AddressTried, Cause, Place, State, Use};
 use crate::verdict::TargetFailure;
 
+/// What a page that wants people to sign in first makes of other endpoints: nothing comes back, or the page's own server answers.
+const HIDDEN_BY_A_PORTAL: [&str; 9] = [
+    "endpoint_unreachable",
+    "udp_blocked",
+    "wrong_protocol",
+    "connection_mute",
+    "connection_reset",
+    "tls_unverified",
+    "tls_refused",
+    "certificate_wrong_name",
+    "certificate_untrusted",
+];
+
 /// Takes in, for each endpoint, what the others told.
 pub(super) fn combine(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
     clock(judged);
     udp(judged, asked);
+    portal(judged);
     clear_the_way(judged);
     ipv6(judged);
 }
@@ -45,6 +59,7 @@ fn answers(judged: &Judged<'_>) -> bool {
 }
 
 /// Nothing came back over UDP from anybody, while TCP got through. One silent host may be down: it takes two, or one that answers over TCP.
+/// An endpoint that was reached over TCP because nothing came back over UDP is one of them.
 fn udp(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
     let answered = |udp: bool| {
         let mut those = judged.iter().filter(|it| answers(it) && over_udp(it) == Some(udp));
@@ -54,7 +69,7 @@ fn udp(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
     let hosts = |those: &dyn Fn(&Judged<'_>) -> bool| -> BTreeSet<String> {
         judged.iter().filter(|it| those(it)).map(|it| name_of(&it.target.url).to_owned()).collect()
     };
-    let silent = hosts(&is_silent_over_udp);
+    let silent = hosts(&|it| is_silent_over_udp(it) || went_around_udp(it));
     let over_tcp = hosts(&|it| answers(it) && over_udp(it) == Some(false));
     if silent.len() < 2 && silent.is_disjoint(&over_tcp) {
         return;
@@ -74,6 +89,14 @@ fn is_silent_over_udp(judged: &Judged<'_>) -> bool {
     judged.target.failure == Some(TargetFailure::Silent) && over_udp(judged) == Some(true)
 }
 
+fn went_around_udp(judged: &Judged<'_>) -> bool {
+    let reached = judged.target.state.measured();
+    matches!(
+        reached.and_then(|reached| reached.instead_of_udp.as_ref()),
+        Some(TargetFailure::UdpBlocked { .. })
+    )
+}
+
 /// A URL's host without its port.
 fn name_of(url: &str) -> &str {
     let host = host_of(url);
@@ -81,6 +104,26 @@ fn name_of(url: &str) -> &str {
         // An IPv6 address stands in brackets, and has colons of its own.
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
+    }
+}
+
+/// Who has to sign in first reaches nobody before: what stays silent then, or is answered by somebody else, is told with that page.
+fn portal(judged: &mut [Judged<'_>]) {
+    let is_page = |cause: &Cause| cause.code == "captive_portal";
+    if !judged.iter().flat_map(|it| &it.causes).any(is_page) {
+        return;
+    }
+    let mut hidden = Vec::new();
+    for it in judged.iter_mut() {
+        it.causes.retain(|cause| {
+            let explained =
+                cause.state == State::Blocked && HIDDEN_BY_A_PORTAL.contains(&cause.code.as_str());
+            hidden.extend(explained.then(|| cause.say.clone()));
+            !explained
+        });
+    }
+    if let Some(page) = judged.iter_mut().flat_map(|it| &mut it.causes).find(|cause| is_page(cause)) {
+        page.evidence.extend(hidden);
     }
 }
 

@@ -436,10 +436,10 @@ fn router<'a>(judged: &'a Judged<'_>) -> Option<&'a GatewayDetails> {
     }
 }
 
-/// The worst cause that bears on a use asked for and is as bad as the verdict.
+/// The worst cause that bears on a use asked for and is as bad as the verdict. A note leads nothing: who is ready is told so.
 fn leading<'a>(causes: &'a [Cause], overall: State, asked: &BTreeSet<Use>) -> Option<&'a Cause> {
     let bears = |cause: &&Cause| cause.uses.iter().any(|use_| asked.contains(use_));
-    causes.iter().filter(bears).find(|cause| cause.state == overall)
+    causes.iter().filter(bears).find(|cause| cause.state == overall && overall != State::Ready)
 }
 
 /// What to say when no single cause leads.
@@ -575,4 +575,20 @@ fn host_of(url: &str) -> &str {
         None => url,
     };
     rest.split(['/', '#', '?']).next().filter(|host| !host.is_empty()).unwrap_or(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_leads_no_verdict() {
+        let asked = BTreeSet::from([Use::Audio]);
+        let cause = |state| {
+            let worded = causes::worded("certificate_private", BTreeMap::new());
+            vec![Cause { state, uses: vec![Use::Audio], ..worded }]
+        };
+        assert_eq!(leading(&cause(State::Ready), State::Ready, &asked), None);
+        assert!(leading(&cause(State::Degraded), State::Degraded, &asked).is_some());
+    }
 }

@@ -122,7 +122,7 @@ fn found(cause: &Cause, endpoint: &Target, gateway: &GatewayDetails) -> Option<F
         Symptom::Pdv | Symptom::LateLoss => by_variation(cause, endpoint, router),
         Symptom::Bufferbloat | Symptom::Narrow => by_queue(cause, endpoint, router),
         Symptom::Rtt => by_round_trip(endpoint, router),
-        Symptom::Other => None,
+        Symptom::HostDrops | Symptom::Other => None,
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) enum Symptom {
     Narrow,
     Loss,
     Bufferbloat,
+    /// A computer dropped what had reached it.
+    HostDrops,
     LateLoss,
     Pdv,
     /// Too little gets through in time, for whatever reason.
@@ -97,6 +99,7 @@ impl Symptom {
             "pdv" => Self::Pdv,
             "burst_loss" => Self::BurstLoss,
             "rtt_high" => Self::Rtt,
+            "host_drops_here" | "host_drops_there" => Self::HostDrops,
             _ => Self::Other,
         }
     }
@@ -108,7 +111,7 @@ impl Symptom {
             Self::Narrow | Self::Slow | Self::Bufferbloat => 1,
             Self::LateLoss | Self::Pdv => 2,
             Self::Rtt => 3,
-            Self::Other => 4,
+            Self::HostDrops | Self::Other => 4,
         };
         kind(self) == kind(other)
     }
@@ -116,9 +119,11 @@ impl Symptom {
 
 /// Whether `symptom` says nothing that `cause` does not explain: the same packets in the same direction, no worse a state.
 fn explains(cause: &Cause, symptom: &Cause) -> bool {
-    use Symptom::{Bufferbloat, BurstLoss, LateLoss, Loss, Narrow, Pdv, Slow};
+    use Symptom::{Bufferbloat, BurstLoss, HostDrops, LateLoss, Loss, Narrow, Pdv, Slow};
     let same_way = cause.direction == symptom.direction || cause.direction == Some(FaultDirection::Both);
-    let on_the_path = cause.place == Place::Path && symptom.place == Place::Path;
+    // What a computer dropped is missing where the path is judged, too.
+    let same_place = cause.place == Place::Path || Symptom::of(cause) == HostDrops;
+    let on_the_path = same_place && symptom.place == Place::Path;
     if !(same_way && on_the_path && rank(cause.state) >= rank(symptom.state)) {
         return false;
     }
@@ -129,6 +134,8 @@ fn explains(cause: &Cause, symptom: &Cause) -> bool {
         // What came too late on top of what was lost would be good by itself, or the other way round.
         (Loss, LateLoss) => near(symptom, cause),
         (LateLoss, Loss) => near(cause, symptom),
+        // What is missing at playout counts as too late, wherever it went.
+        (HostDrops, LateLoss) => near(symptom, cause),
         // A queue fills where too much is sent; what waits in it is late.
         (Narrow, Bufferbloat | LateLoss | Pdv | BurstLoss | Slow) => true,
         (Bufferbloat, LateLoss | Pdv | Narrow | Slow | BurstLoss) => true,
@@ -174,7 +181,7 @@ fn as_evidence(cause: &Cause) -> Option<String> {
         Symptom::Pdv => format!("delay varied by {} ms (p95)", number("ms")?),
         Symptom::BurstLoss => format!("{} % was lost within a fifth of a second", percent()?),
         Symptom::Rtt => format!("answers took {} ms, most of it in a queue", number("ms")?),
-        Symptom::Other => return None,
+        Symptom::HostDrops | Symptom::Other => return None,
     })
 }
 
@@ -261,6 +268,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// One that blocks audio on the way down, for a share of packets of which 2 % is good.
+    fn blocking(code: &str, place: Place, share: f64) -> Cause {
+        Cause {
+            state: State::Blocked,
+            place,
+            direction: Some(FaultDirection::Down),
+            uses: vec![Use::Audio],
+            measured: Some(share),
+            good: Some(0.02),
+            limit: Some(0.1),
+            ..worded(code, BTreeMap::from([("percent".to_owned(), json!(share * 100.0))]))
+        }
+    }
+
+    #[test]
+    fn what_a_computer_dropped_is_not_told_again_as_the_paths() {
+        let told = |dropped: f64, late: f64| {
+            let causes = vec![
+                blocking("late_loss_down", Place::Path, late),
+                blocking("host_drops_here", Place::Computer, dropped),
+            ];
+            let ranked = ranked(causes, &BTreeSet::from([Use::Audio]));
+            ranked.into_iter().map(|cause| cause.place).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0.46, 0.46), [Place::Computer], "nothing else is missing");
+        assert_eq!(told(0.46, 0.47), [Place::Computer], "what else is missing is good by itself");
+        assert_eq!(told(0.2, 0.46), [Place::Path, Place::Computer], "most of it is missing otherwise");
+    }
 
     #[test]
     fn a_share_of_nothing_is_no_evidence() {

@@ -484,6 +484,34 @@ fn figures_of_a_detour_are_degraded_at_best_and_say_why() {
 }
 
 #[test]
+fn a_silent_server_beside_an_endpoint_that_went_around_udp_is_blocked_udp_too() {
+    let around = Reached {
+        transport: "websocket".into(),
+        address: None,
+        setup_ms: None,
+        instead_of_udp: Some(TargetFailure::UdpBlocked { works: Some("tls/7443".into()) }),
+    };
+    let silent = TargetMeta {
+        url: "stun:192.0.2.7".into(),
+        kind: "stun".into(),
+        reached: None,
+        failure: Some(TargetFailure::Silent),
+        ..meta()
+    };
+    let (profile, asked) = (Profile::default(), asked(&[Use::Audio]));
+    let question = Question { profile: &profile, asked: &asked, mode: Mode::Quick, at_cap: true };
+    let trace = quick(&clean);
+    let led_by = |endpoint: &TargetMeta| {
+        let probed = [Probed { meta: endpoint, trace: Some(&trace) }, Probed { meta: &silent, trace: None }];
+        let verdict = assess(&probed, &question).verdict;
+        (verdict.causes[0].code.clone(), verdict.place)
+    };
+    let detour = TargetMeta { reached: Some(around), ..meta() };
+    assert_eq!(led_by(&detour), ("udp_blocked".to_owned(), Some(Place::Relay)));
+    assert_eq!(led_by(&meta()), ("endpoint_unreachable".to_owned(), Some(Place::Unknown)));
+}
+
+#[test]
 fn no_endpoint_and_this_computer_as_endpoint_test_no_network() {
     let (profile, asked) = (Profile::default(), asked(&[Use::Audio]));
     let question = Question { profile: &profile, asked: &asked, mode: Mode::Quick, at_cap: true };

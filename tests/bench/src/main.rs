@@ -1,4 +1,4 @@
-//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md` and `docs/accuracy/real-time.md`.
+//! Measures Greenroom beside other tools and writes what it found into `docs/PERFORMANCE.md` and `docs/accuracy`.
 //!
 //! `./dev bench [NAME…]` builds and runs it. Each section is measured in one go: in every round each contender has its turn,
 //! so that whatever else the machine does falls on all of them. What was measured, when and under which load is kept in
@@ -14,7 +14,7 @@ mod render;
 use std::error::Error;
 use std::process::ExitCode;
 
-use accuracy::networks;
+use accuracy::{networks, places};
 use machine::Watch;
 use performance::memory;
 use record::Section;
@@ -30,22 +30,26 @@ pub(crate) const ROUNDS: usize = 5;
 /// A section and what measures it.
 type Job = (&'static str, fn(&mut Section) -> Fallible<()>);
 
+/// Of many that can be measured by themselves: their name, and what measures some by name, or all.
+type Set = (&'static str, fn(&[String]) -> Fallible<()>);
+
+const SETS: [Set; 2] = [(networks::NAME, networks::measure), (places::NAME, places::measure)];
+
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if asked == [memory::DAY] {
         return exit_code(&[memory::live_a_day()]);
     }
     let jobs = [performance::JOBS, accuracy::JOBS].concat();
-    let networks_of = |asked: &str| asked.strip_prefix(networks::NAME)?.strip_prefix('/').map(str::to_owned);
     let is_known = |asked: &str| {
-        [RENDER, networks::NAME].contains(&asked)
-            || networks_of(asked).is_some()
+        [RENDER, networks::NAME, places::NAME].contains(&asked)
+            || SETS.iter().any(|(set, _)| part_of(set, asked).is_some())
             || jobs.iter().any(|(name, _)| *name == asked)
     };
     if let Some(unknown) = asked.iter().find(|asked| !is_known(asked)) {
         let names: Vec<_> = jobs.iter().map(|(name, _)| *name).collect();
         eprintln!(
-            "there is no benchmark {unknown}; there are: {} networks networks/NAME {RENDER}",
+            "there is no benchmark {unknown}; there are: {} networks networks/NAME places places/NAME {RENDER}",
             names.join(" ")
         );
         return ExitCode::from(64);
@@ -53,14 +57,21 @@ fn main() -> ExitCode {
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     let mut outcomes: Vec<_> =
         jobs.iter().filter(|(name, _)| wanted(name)).map(|(name, job)| measure(name, *job)).collect();
-    let some: Vec<String> = asked.iter().filter_map(|asked| networks_of(asked)).collect();
-    if wanted(networks::NAME) {
-        outcomes.push(networks::measure(&[]));
-    } else if !some.is_empty() {
-        outcomes.push(networks::measure(&some));
+    for (set, measure) in SETS {
+        let some: Vec<String> = asked.iter().filter_map(|asked| part_of(set, asked)).collect();
+        if wanted(set) {
+            outcomes.push(measure(&[]));
+        } else if !some.is_empty() {
+            outcomes.push(measure(&some));
+        }
     }
     outcomes.push(render::documents().map_err(|error| format!("cannot write the documents: {error}").into()));
     exit_code(&outcomes)
+}
+
+/// What is asked for of a set.
+fn part_of(set: &str, asked: &str) -> Option<String> {
+    asked.strip_prefix(set)?.strip_prefix('/').map(str::to_owned)
 }
 
 /// Says what went wrong.

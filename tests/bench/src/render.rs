@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use crate::Fallible;
-use crate::accuracy::networks;
+use crate::accuracy::{networks, places};
 use crate::machine::Conditions;
 use crate::record::{Goal, Row, Section};
 
 /// The documents and their templates, under `docs` and under `templates`.
-const DOCUMENTS: &[&str] = &["PERFORMANCE.md", "accuracy/real-time.md"];
+const DOCUMENTS: &[&str] = &["PERFORMANCE.md", "accuracy/real-time.md", "accuracy/places-real.md"];
 
 /// Writes every document anew.
 pub(crate) fn documents() -> Fallible<()> {
@@ -33,6 +33,7 @@ fn fill(template: &str) -> Fallible<String> {
             Some(name) => {
                 let kept = match name {
                     networks::NAME => networks::table()?,
+                    places::NAME => places::table()?,
                     name => Section::load(name)?.map(|section| table(&section)),
                 };
                 text += kept.as_deref().unwrap_or("Not measured yet.\n");

@@ -1,16 +1,17 @@
 //! `places`: judges every labelled situation with many seeds in virtual time and tells what was blamed, as the page
 //! `docs/accuracy/places.md`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
-use greenroom_netlab::places::{Blamed, Situation, all};
+#[cfg(target_os = "linux")]
+use greenroom_netlab::places::real::{self, RealError};
+use greenroom_netlab::places::{Situation, Tally, all, matrix, name};
 use greenroom_netlab::scenario::Problem;
 use greenroom_netlab::verdicts::quick_check;
-use greenroom_reports::schema::{Place, Use};
+use greenroom_reports::schema::Use;
 
 /// Judges labelled situations in virtual time and prints Markdown: what was blamed in each, and the confusion matrix.
 #[derive(Parser)]
@@ -25,14 +26,17 @@ struct Cli {
     /// Prints the verdicts of this one seed, to look at.
     #[arg(long)]
     seed: Option<u64>,
+    /// Makes each situation real this many times instead, with the `greenroom` beside this program: namespaces, servers, the program
+    /// itself. Needs root.
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "TIMES")]
+    real: Option<u64>,
     /// Situations by name; all of them unless told.
     situations: Vec<String>,
 }
 
 /// What the page says above its tables.
 const HEAD: &str = include_str!("places.md");
-
-type Tally = BTreeMap<Blamed, u64>;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -44,7 +48,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Problem> {
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Real(#[from] RealError),
+    #[cfg(target_os = "linux")]
+    #[error("cannot find the program: {0}")]
+    Program(std::io::Error),
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
     let mut situations = all()?;
     if !cli.situations.is_empty() {
         situations.retain(|situation| cli.situations.contains(&situation.name));
@@ -56,13 +73,45 @@ fn run(cli: &Cli) -> Result<(), Problem> {
         }
         return Ok(());
     }
+    #[cfg(target_os = "linux")]
+    if let Some(times) = cli.real {
+        return make_real(&situations, times);
+    }
     let tallies = tally_all(cli, &situations)?;
     print!("{HEAD}{} seeds each.\n\n", cli.seeds);
     let total = cli.seeds * tallies.len() as u64;
     let right: u64 = tallies.iter().map(|(situation, tally)| situation.right(tally)).sum();
     println!("In all {} of {total} checks named a right place: {}.\n", right, percent(right, total));
     print_each(&tallies);
-    print_matrix(&tallies);
+    print!("{}", matrix(&tallies));
+    Ok(())
+}
+
+/// What is blamed in each situation that was made real, to look at.
+#[cfg(target_os = "linux")]
+fn make_real(situations: &[Situation], times: u64) -> Result<(), Failure> {
+    let program = std::env::current_exe().map_err(Failure::Program)?.with_file_name("greenroom");
+    for situation in situations {
+        for seed in 0..times {
+            let seen = real::check(situation, seed, &program)?;
+            let verdict = &seen.report.verdict;
+            let blamed = seen.blamed();
+            let fits = if situation.allows(blamed) { "right" } else { "WRONG" };
+            let late = seen.late.map_or_else(String::new, |late| format!(", link {late:?} late"));
+            let took = seen.took.as_secs_f64();
+            println!(
+                "{}: {fits}, {} blamed, {took:.1} s{late}: {}",
+                situation.name,
+                name(blamed),
+                seen.command
+            );
+            for cause in &verdict.causes {
+                println!("    {:?} {} {:?}: {}", cause.state, cause.code, cause.place, cause.say);
+                cause.evidence.iter().for_each(|line| println!("        + {line}"));
+                cause.ruled_out.iter().for_each(|line| println!("        - {line}"));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -107,48 +156,6 @@ fn print_each(tallies: &[(&Situation, Tally)]) {
         );
     }
     println!();
-}
-
-/// Rows: the first right place of a label. Columns: what was blamed.
-fn print_matrix(tallies: &[(&Situation, Tally)]) {
-    let mut matrix: BTreeMap<Blamed, Tally> = BTreeMap::new();
-    for (situation, tally) in tallies {
-        let Some(right) = situation.right_ones().next() else { continue };
-        for (blamed, times) in tally {
-            // What a label also allows counts as its first place.
-            let blamed = if situation.allows(*blamed) { right } else { *blamed };
-            *matrix.entry(right).or_default().entry(blamed).or_default() += times;
-        }
-    }
-    let columns: Vec<Blamed> = {
-        let mut all: Vec<Blamed> = matrix.values().flat_map(BTreeMap::keys).copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    };
-    println!("## Confusion matrix\n\nRows: the right place. Columns: the place blamed.\n");
-    let head: Vec<_> = columns.iter().copied().map(name).collect();
-    println!("| | {} |\n|---|{}", head.join(" | "), "--:|".repeat(columns.len()));
-    for (right, tally) in &matrix {
-        let cells: Vec<String> =
-            columns.iter().map(|place| tally.get(place).copied().unwrap_or(0).to_string()).collect();
-        println!("| **{}** | {} |", name(*right), cells.join(" | "));
-    }
-}
-
-/// For a table.
-const fn name(blamed: Blamed) -> &'static str {
-    match blamed {
-        None => "nothing",
-        Some(Place::Computer) => "computer",
-        Some(Place::Device) => "device",
-        Some(Place::LocalNetwork) => "local network",
-        Some(Place::Path) => "path",
-        Some(Place::Relay) => "relay",
-        Some(Place::Service) => "service",
-        Some(Place::Join) => "join",
-        Some(Place::Unknown) => "unknown",
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of checks")]

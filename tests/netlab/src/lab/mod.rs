@@ -5,7 +5,7 @@
 mod namespace;
 pub mod one_way;
 mod relay;
-mod system;
+pub(crate) mod system;
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use greenroom_reports::trace::Direction;
 
-pub use namespace::Side;
+pub(crate) use namespace::DEVICE;
+pub use namespace::{Namespace, Side};
 
 use crate::scenario::Scenario;
 use crate::truth::Truth;

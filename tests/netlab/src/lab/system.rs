@@ -32,7 +32,7 @@ impl AsRawFd for Waker {
 }
 
 /// The monotonic clock.
-pub(super) fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for the call; CLOCK_MONOTONIC always exists on Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
@@ -41,7 +41,7 @@ pub(super) fn now() -> Duration {
 }
 
 /// Sleeps until a point on the monotonic clock.
-pub(super) fn sleep_until(at: Duration) {
+pub(crate) fn sleep_until(at: Duration) {
     loop {
         let left = at.saturating_sub(now());
         // Negative descriptors are passed over, so that nothing but the limit can end the wait.

@@ -1,10 +1,12 @@
 //! Whose fault it is, against labels: situations in virtual time, each a network with the place of its trouble and what else was asked.
 
 mod beside;
+mod matrix;
+#[cfg(target_os = "linux")]
+pub mod real;
 mod router;
 mod way;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use greenroom::plan::Plan;
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use crate::scenario::{Problem, Scenario};
 use crate::sim::{Ending, check};
 pub use beside::Beside;
+pub use matrix::{Tally, matrix, name};
 pub use router::Trouble;
 
 /// A situation with its label.
@@ -29,6 +32,8 @@ pub struct Situation {
     pub second: Option<String>,
     /// Where the network's trouble lies.
     pub trouble: Trouble,
+    /// The one port that a firewall lets through in real time; in virtual time the network says what it blocks.
+    pub only_port: Option<u16>,
     /// What the computer is connected by.
     #[serde(default = "cable")]
     pub link: LinkKind,
@@ -108,12 +113,8 @@ impl Situation {
     /// # Errors
     ///
     /// As [`Situation::judge`].
-    pub fn tally(
-        &self,
-        plan: &Plan,
-        seeds: impl IntoIterator<Item = u64>,
-    ) -> Result<BTreeMap<Blamed, u64>, Problem> {
-        let mut tally = BTreeMap::new();
+    pub fn tally(&self, plan: &Plan, seeds: impl IntoIterator<Item = u64>) -> Result<Tally, Problem> {
+        let mut tally = Tally::new();
         for seed in seeds {
             *tally.entry(blamed(&self.judge(seed, plan)?)).or_default() += 1;
         }
@@ -131,7 +132,7 @@ impl Situation {
     }
 
     /// How many of a tally name a right place.
-    pub fn right(&self, tally: &BTreeMap<Blamed, u64>) -> u64 {
+    pub fn right(&self, tally: &Tally) -> u64 {
         tally.iter().filter(|(blamed, _)| self.allows(**blamed)).map(|(_, times)| times).sum()
     }
 }

@@ -38,7 +38,7 @@ pub enum Trouble {
 }
 
 /// From question to question, as `check` asks.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(20);
 /// A question on the wire: 20 octets of IPv4, 8 of ICMP, 56 of data.
 const BYTES: u32 = 84;
 /// What a router takes on average before it answers.
