@@ -13,9 +13,12 @@ const STEADY_MS: f64 = 5.0;
 /// ECN's mark of a queue that is too full.
 const CE: u8 = 3;
 
+/// One way of what was found of a mark.
+type WayOf = fn(&MarkFound) -> &MarkWay;
+
 /// Marks whose packets do not arrive are a fault of the way. Marks that are taken off are none: nobody has promised to keep them.
 pub(super) fn marks(told: &Told<'_>, marking: &MarkingDetails) -> Vec<Cause> {
-    let ways: [(FaultDirection, fn(&MarkFound) -> &MarkWay); 2] =
+    let ways: [(FaultDirection, WayOf); 2] =
         [(FaultDirection::Up, |mark| &mark.up), (FaultDirection::Down, |mark| &mark.down)];
     let mut causes = Vec::new();
     for (direction, way) in ways {
@@ -43,7 +46,7 @@ fn dropped(
     marking: &MarkingDetails,
     lost: &[&MarkFound],
     direction: FaultDirection,
-    way: fn(&MarkFound) -> &MarkWay,
+    way: WayOf,
 ) -> Cause {
     let names: Vec<&str> = lost.iter().map(|mark| mark.name.as_str()).collect();
     let count = |trip: &RoundTrip| format!("{} of {} were lost", trip.lost, trip.answered + trip.lost);
