@@ -18,7 +18,7 @@ const PORTAL: &str = "http://login.hotel.example/welcome?from=you";
 
 #[test]
 fn a_sign_in_page_is_why_nothing_is_reached() {
-    for (base, how) in [("spa", "drop"), ("spb", "reject with icmpx admin-prohibited")] {
+    for (base, how) in [("spa", "drop"), ("spb", "reject with icmp admin-prohibited")] {
         let mut lab = Lab::new(base);
         lab.stand_in_the_way(how);
         let (report, code) = lab.check(&[]);
