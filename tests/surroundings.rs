@@ -18,7 +18,7 @@ const PORTAL: &str = "http://login.hotel.example/welcome?from=you";
 
 #[test]
 fn a_sign_in_page_is_why_nothing_is_reached() {
-    for (base, how) in [("spa", "drop"), ("spb", "reject with icmpx admin-prohibited")] {
+    for (base, how) in [("spa", "drop"), ("spb", "reject with icmp admin-prohibited")] {
         let mut lab = Lab::new(base);
         lab.stand_in_the_way(how);
         let (report, code) = lab.check(&[]);
@@ -69,8 +69,8 @@ fn a_proxy_is_told_without_who_asks() {
     let file = folder.path().join("run.greenroom.zip");
     let endpoint = Respond::on("127.0.0.1:0", &[]);
     let proxies = [
-        ("https_proxy", "http://ada:hunter2@proxy.example:3128"),
-        ("ALL_PROXY", "socks5://ada:hunter2@192.0.2.9:1080"),
+        ("https_proxy", "http://lovelace7:hunter2@proxy.example:3128"),
+        ("ALL_PROXY", "socks5://lovelace7:hunter2@192.0.2.9:1080"),
     ];
     let mut all = String::new();
     for more in
@@ -91,7 +91,7 @@ fn a_proxy_is_told_without_who_asks() {
     let json = greenroom::bundle::report_json(&packed).expect("a support file");
     assert!(json.contains("socks5://192.0.2.0:1080"), "addresses are cut there, too");
     all += &json;
-    for secret in ["hunter2", "ada"] {
+    for secret in ["hunter2", "lovelace7"] {
         assert!(!all.contains(secret), "{secret}");
     }
 }
