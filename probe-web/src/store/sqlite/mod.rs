@@ -3,11 +3,9 @@
 //! One connection writes, so that no transaction ever waits for a lock that it cannot get; a few others read. Raw bytes are synced
 //! before the commit that names them: whoever sees a header finds its report.
 
-mod accounts;
-mod links;
+mod backend;
+mod ingest;
 mod raw;
-mod reports;
-mod rows;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -19,10 +17,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::raw::DayFiles;
+use super::sql::{Query, Value, bind_all, broken};
 use super::{Result, StoreError};
 
 /// Connections that read.
@@ -33,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "begin", include_str!("migrations/1_begin.sql")),
     (2, "links", include_str!("migrations/2_links.sql")),
     (3, "key use", include_str!("migrations/3_key_use.sql")),
+    (4, "import", include_str!("migrations/4_import.sql")),
 ];
 
 /// A store in a folder.
@@ -110,12 +110,13 @@ async fn migrate(
         .await
 }
 
-/// A database that cannot do its work now.
-fn broken(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged(error.to_string()),
-        error => StoreError::Unavailable(error.to_string()),
-    }
+/// Runs a statement; how many rows it changed.
+async fn run(connection: &mut SqliteConnection, query: Query) -> Result<u64> {
+    let done = bind_all!(sqlx::query(AssertSqlSafe(query.text.into_owned())), query.values, |text| text)
+        .execute(connection)
+        .await
+        .map_err(broken)?;
+    Ok(done.rows_affected())
 }
 
 /// What it holds is for its owner alone.
