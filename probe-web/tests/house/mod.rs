@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::testing;
 
 #[path = "../../../tests/support/postgres.rs"]
-mod postgres;
+pub(crate) mod postgres;
 
 /// An application with nothing in it.
 #[derive(Clone)]
@@ -78,6 +78,11 @@ async fn empty_store() -> (Arc<dyn Store>, Arc<dyn Any + Send + Sync>) {
 impl House {
     pub(crate) async fn new() -> Self {
         let (store, kept) = empty_store().await;
+        Self::on(store, kept)
+    }
+
+    /// An application on a store, and what must live as long.
+    pub(crate) fn on(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>) -> Self {
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
         let passed = Arc::new(Mutex::new(SignedDuration::ZERO));
         let clock = Arc::clone(&passed);
