@@ -1,5 +1,6 @@
 //! A PostgreSQL server for tests: made in a folder that goes with it, on a socket of its own, as a user without rights.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,15 +18,22 @@ pub(crate) struct Cluster {
     folder: TempDir,
 }
 
+thread_local! {
+    /// Keeps the server until the thread of a test ends, whatever the test itself keeps.
+    static HELD: RefCell<Option<Arc<Cluster>>> = const { RefCell::new(None) };
+}
+
 /// The server that the tests of this process share. The last that lets go of it stops it.
 pub(crate) fn shared() -> Arc<Cluster> {
     static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    shared.upgrade().unwrap_or_else(|| {
+    let cluster = shared.upgrade().unwrap_or_else(|| {
         let cluster = Arc::new(Cluster::start());
         *shared = Arc::downgrade(&cluster);
         cluster
-    })
+    });
+    HELD.with(|held| *held.borrow_mut() = Some(Arc::clone(&cluster)));
+    cluster
 }
 
 impl Cluster {

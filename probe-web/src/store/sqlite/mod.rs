@@ -149,6 +149,7 @@ fn take_lock(folder: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{AccountStore as _, Filter, KeyUse, LinkStore as _, ReportStore as _, Tenant};
 
     #[tokio::test]
     async fn two_processes_do_not_share_a_folder() {
@@ -167,6 +168,29 @@ mod tests {
         migrate(&mut *store.writer().await, &later).await.unwrap();
         store.close().await.unwrap();
         let Err(StoreError::Newer(..)) = SqliteStore::open(folder.path()).await else { panic!("opened it") };
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("greenroom.db");
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+        migrate(&mut old, &MIGRATIONS[..1]).await.unwrap();
+        for statement in [
+            "INSERT INTO api_key (tenant, id, name, secret, created_ms) VALUES (1, 'k1', 'laptops', zeroblob(32), 5)",
+            "INSERT INTO report (tenant, id, code, kind, source, started_ms, received_ms, duration_ms, overall, certain, say, agreement,
+               differs, counted)
+             VALUES (1, zeroblob(16), 'AAAA-AAAA', 'check', 'cli', 5, 6, 7, 'ready', 1, 'Ready.', 'agrees', '[]', 'yes')",
+        ] {
+            sqlx::query(statement).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        assert_eq!(store.key("k1").await.unwrap().unwrap().good_for, KeyUse::Send);
+        let found = store.list(Tenant::FIRST, &Filter::default(), None, 9).await.unwrap();
+        assert_eq!((found[0].code.as_str(), found[0].link.as_deref()), ("AAAA-AAAA", None));
+        assert!(store.check_links(Tenant::FIRST, 9).await.unwrap().is_empty());
     }
 
     #[tokio::test]
