@@ -13,7 +13,6 @@ pub mod ingest;
 pub mod metrics;
 mod pages;
 pub mod problem;
-mod redact;
 pub mod rollup;
 mod routes;
 pub mod store;

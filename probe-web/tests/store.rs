@@ -1,26 +1,39 @@
 //! What every store must do, run against each backend.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+#[path = "../../tests/support/postgres.rs"]
+mod postgres;
 #[path = "../src/testing.rs"]
 mod testing;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use greenroom_reports::schema::State;
 use greenroom_web::ingest::read::record;
 use greenroom_web::rollup::Sums;
+use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::*;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A backend with nothing in it, and what must live as long.
-async fn backends() -> Vec<(&'static str, Arc<dyn Store>, TempDir)> {
+/// What must live as long as a store.
+type Kept = Box<dyn Any + Send + Sync>;
+
+/// Backends with nothing in them.
+async fn backends() -> Vec<(&'static str, Arc<dyn Store>, Kept)> {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = SqliteStore::open(folder.path()).await.unwrap();
-    vec![("sqlite", Arc::new(sqlite), folder)]
+    let cluster = postgres::shared();
+    let postgres = postgres_store(&cluster.database()).await;
+    vec![("sqlite", Arc::new(sqlite), Box::new(folder)), ("postgres", Arc::new(postgres), Box::new(cluster))]
+}
+
+async fn postgres_store(url: &str) -> PostgresStore {
+    PostgresStore::open(&PostgresUrl::read(url).unwrap()).await.unwrap()
 }
 
 fn after(minutes: i64) -> Timestamp {
@@ -279,36 +292,185 @@ async fn the_audit_log_is_per_tenant_and_newest_first() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+/// Sends numbered reports in batches and closes and opens the store in between; the sums that it has then.
+async fn sums_after<S: Store>(
+    open: impl AsyncFn() -> S,
+    close: impl AsyncFn(S),
+    batches: &[&[u64]],
+    restart: usize,
+) -> Sums {
+    let mut store = open().await;
+    for (index, numbers) in batches.iter().enumerate() {
+        if index == restart {
+            close(store).await;
+            store = open().await;
+        }
+        store.ingest(numbers.iter().map(|n| nth(Tenant::FIRST, *n, "Ada")).collect()).await.unwrap();
+    }
+    let sums = sums_of(&store, Tenant::FIRST).await;
+    close(store).await;
+    sums
+}
 
-    /// Reports in any order, sent any number of times, in any batches, before and after a restart: the same roll-ups.
-    #[test]
-    fn roll_ups_are_exact(
-        sent in prop::collection::vec(0_u64..12, 1..40),
-        batch in 1_usize..9,
-        restart in any::<prop::sample::Index>(),
-    ) {
+/// Reports in any order, sent any number of times, in any batches, before and after a restart: the same roll-ups.
+#[test]
+fn roll_ups_are_exact() {
+    let cluster = postgres::shared();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sent = prop::collection::vec(0_u64..12, 1..40);
+    proptest!(ProptestConfig::with_cases(12), |(sent in sent, batch in 1_usize..9, restart in any::<prop::sample::Index>())| {
         let mut expected = Sums::default();
         let distinct: std::collections::BTreeSet<u64> = sent.iter().copied().collect();
         for n in &distinct {
             expected.add(Tenant::FIRST, &nth(Tenant::FIRST, *n, "Ada").adds);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let found = runtime.block_on(async {
-            let folder = tempfile::tempdir().unwrap();
-            let batches: Vec<_> = sent.chunks(batch).collect();
-            let restart = restart.index(batches.len());
-            let mut store = SqliteStore::open(folder.path()).await.unwrap();
-            for (index, numbers) in batches.into_iter().enumerate() {
-                if index == restart {
-                    store.close().await.unwrap();
-                    store = SqliteStore::open(folder.path()).await.unwrap();
-                }
-                store.ingest(numbers.iter().map(|n| nth(Tenant::FIRST, *n, "Ada")).collect()).await.unwrap();
-            }
-            sums_of(&store, Tenant::FIRST).await
+        let batches: Vec<_> = sent.chunks(batch).collect();
+        let restart = restart.index(batches.len());
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = runtime.block_on(sums_after(
+            async || SqliteStore::open(folder.path()).await.unwrap(),
+            async |store| store.close().await.unwrap(),
+            &batches,
+            restart,
+        ));
+        prop_assert_eq!(&sqlite, &expected);
+        let url = cluster.database();
+        let postgres = runtime.block_on(sums_after(
+            async || postgres_store(&url).await,
+            PostgresStore::close,
+            &batches,
+            restart,
+        ));
+        prop_assert_eq!(&postgres, &expected);
+    });
+}
+
+/// Two nodes are sent the same reports at the same time, each in its own order: each report is accepted once.
+#[test]
+fn two_nodes_count_a_report_once() {
+    let cluster = postgres::shared();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let order = || Just((0..20).collect::<Vec<u64>>()).prop_shuffle();
+    proptest!(ProptestConfig::with_cases(8), |(first in order(), second in order(), batch in 1_usize..9)| {
+        let mut expected = Sums::default();
+        for n in &first {
+            expected.add(Tenant::FIRST, &nth(Tenant::FIRST, *n, "Ada").adds);
+        }
+        let url = cluster.database();
+        let (accepted, sums) = runtime.block_on(async {
+            // Both at once: one makes the tables, the other one waits for it.
+            let (one, other) = tokio::join!(postgres_store(&url), postgres_store(&url));
+            let (mine, theirs) =
+                tokio::join!(accepted_of(&one, &first, batch), accepted_of(&other, &second, batch));
+            (mine + theirs, sums_of(&one, Tenant::FIRST).await)
         });
-        prop_assert_eq!(found, expected);
+        prop_assert_eq!(accepted, first.len());
+        prop_assert_eq!(sums, expected);
+    });
+}
+
+/// Sends numbered reports in batches; how many were accepted.
+async fn accepted_of(store: &PostgresStore, numbers: &[u64], batch: usize) -> usize {
+    let mut accepted = 0;
+    for numbers in numbers.chunks(batch) {
+        let records = numbers.iter().map(|n| nth(Tenant::FIRST, *n, "Ada")).collect();
+        let outcomes = store.ingest(records).await.unwrap();
+        accepted += outcomes.iter().filter(|outcome| **outcome == Outcome::Accepted).count();
     }
+    accepted
+}
+
+#[tokio::test]
+async fn of_two_nodes_one_makes_the_first_admin() {
+    let cluster = postgres::shared();
+    let url = cluster.database();
+    let (one, other) = (postgres_store(&url).await, postgres_store(&url).await);
+    one.set_bootstrap(&hash(1), after(15)).await.unwrap();
+    other.set_bootstrap(&hash(2), after(15)).await.unwrap();
+    let (ann, eve) = (user(1, "ann", Role::Admin), user(2, "eve", Role::Admin));
+    let token = hash(2);
+    let (first, second) =
+        tokio::join!(one.use_bootstrap(&token, after(1), &ann), other.use_bootstrap(&token, after(1), &eve));
+    assert!(first.unwrap() ^ second.unwrap(), "once");
+    assert!(!one.use_bootstrap(&hash(1), after(1), &ann).await.unwrap(), "the later link alone is good");
+    assert_eq!(other.users(Tenant::FIRST).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn partitions_are_made_and_dropped_as_a_whole() {
+    let cluster = postgres::shared();
+    let url = cluster.database();
+    let store = postgres_store(&url).await;
+    let partitions = || {
+        let names = cluster.ask(
+            &url,
+            "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname ~ '^report(_raw)?_[md][0-9]+$'",
+        );
+        names.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut late = nth(Tenant::FIRST, 2, "Bob");
+    late.summary.received = after(60 * 24 * 10);
+    let ids = [nth(Tenant::FIRST, 1, "Ada").summary.id, late.summary.id];
+    store.ingest(vec![nth(Tenant::FIRST, 1, "Ada"), late]).await.unwrap();
+    let made = partitions();
+    for name in ["report_m202611", "report_m202612", "report_raw_d20261123", "report_raw_d20261202"] {
+        assert!(made.iter().any(|made| made == name), "{name}: {made:?}");
+    }
+    store.retire(after(60 * 24 * 5), after(60 * 24 * 11)).await.unwrap();
+    assert!(!partitions().contains(&"report_raw_d20261123".to_owned()));
+    assert_eq!(store.raw(Tenant::FIRST, ids[0]).await.unwrap(), None);
+    assert!(store.raw(Tenant::FIRST, ids[1]).await.unwrap().is_some());
+    assert!(store.summary(Tenant::FIRST, ids[0]).await.unwrap().is_some(), "the header stays");
+    // The month of the first goes when the last of its days is older than headers are kept, and its id with it.
+    store.retire(after(60 * 24 * 400), after(60 * 24 * 415)).await.unwrap();
+    assert!(!partitions().contains(&"report_m202611".to_owned()), "{:?}", partitions());
+    assert_eq!(store.summary(Tenant::FIRST, ids[0]).await.unwrap(), None);
+    assert_eq!(cluster.ask(&url, "SELECT count(*) FROM report_id"), "1");
+    // A node that knew the partition makes it again for one who sends it once more.
+    assert_eq!(store.ingest(vec![nth(Tenant::FIRST, 1, "Ada")]).await.unwrap(), [Outcome::Accepted]);
+}
+
+#[tokio::test]
+async fn text_that_a_database_does_not_take_fails_nobody() {
+    for (name, store, _folder) in backends().await {
+        let mut odd = nth(Tenant::FIRST, 1, "Ada");
+        odd.summary.say = "nothing\0 here".into();
+        let outcomes = store.ingest(vec![odd, nth(Tenant::FIRST, 2, "Bob")]).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Accepted; 2], "{name}");
+        let note = Note { at: after(1), by: "ann".into(), text: "a\0b".into() };
+        store.add_note(Tenant::FIRST, testing::id(1), &note).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_link_lets_in_as_many_as_it_may_also_at_two_nodes() {
+    let cluster = postgres::shared();
+    let url = cluster.database();
+    let (one, other) = (postgres_store(&url).await, postgres_store(&url).await);
+    let link = CheckLink {
+        tenant: Tenant::FIRST,
+        id: "l1".into(),
+        token: hash(1),
+        ticket: "T-1".into(),
+        person: None,
+        target: None,
+        author: "ann".into(),
+        created: after(0),
+        expires: after(60 * 24 * 7),
+        most: 3,
+        used: 0,
+        revoked: None,
+    };
+    one.add_check_link(&link).await.unwrap();
+    let batch = |numbers: std::ops::Range<u64>| -> Vec<Record> {
+        numbers.map(|n| nth(Tenant::FIRST, n, "Ada").through(&link)).collect()
+    };
+    let (mine, theirs) = tokio::join!(one.ingest(batch(0..4)), other.ingest(batch(2..6)));
+    let count = |wanted| {
+        let (mine, theirs) = (mine.as_ref().unwrap(), theirs.as_ref().unwrap());
+        mine.iter().chain(theirs).filter(|outcome| **outcome == wanted).count()
+    };
+    assert_eq!(count(Outcome::Accepted), 3);
+    assert_eq!(one.list(Tenant::FIRST, &Filter::default(), None, 9).await.unwrap().len(), 3);
+    assert_eq!(one.check_link(&hash(1)).await.unwrap().unwrap().used, 3);
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use greenroom_web::check::Media;
 use greenroom_web::clock::Clock;
-use greenroom_web::store::StoreError;
+use greenroom_web::store::postgres::{PostgresStore, PostgresUrl, has_password};
 use greenroom_web::store::sqlite::SqliteStore;
+use greenroom_web::store::{Store, StoreError};
 use greenroom_web::{AppState, Config};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,15 @@ pub(crate) struct ServeArgs {
     /// Folder for everything that is kept [default: ~/.local/share/greenroom/serve]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What is kept")]
     data: Option<PathBuf>,
+
+    /// Keep reports in PostgreSQL (15 or later), which several nodes may share: postgres://USER@HOST/DATABASE. With a password: in
+    /// GREENROOM_STORE, --store-file or PGPASSFILE [default: SQLite in the folder]
+    #[arg(long, value_name = "URL", conflicts_with = "store_file", help_heading = "What is kept")]
+    store: Option<String>,
+
+    /// File with the URL of --store, which may have a password in it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What is kept")]
+    store_file: Option<PathBuf>,
 
     /// Days until reports and what is personal are deleted; sums stay
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
@@ -103,6 +113,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
     let tls = args.tls()?;
     args.allow_address(tls.is_some())?;
     let data = args.data()?;
+    let place = args.place(&settings::process_env)?;
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
         let mut signals = Signals::listen()
@@ -112,12 +123,12 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
             .local_addr()
             .map_err(|error| CliError::Internal(format!("the listener has no address: {error}")))?;
         let config = args.config(at, tls.is_some());
-        let store = SqliteStore::open(&data).await.map_err(|error| store_error(&data, error))?;
-        let state = AppState::start(config, Arc::new(store), Clock::system());
+        let store = open_store(place.as_ref(), &data).await?;
+        let state = AppState::start(config, store, Clock::system());
         let (state, media) = args.start_media(state, at).await?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
-        output::to_stdout(&announcement(&state, &data, link.as_deref(), global))?;
+        output::to_stdout(&announcement(&state, place.as_ref(), &data, link.as_deref(), global))?;
         let stop = CancellationToken::new();
         let app = greenroom_web::app(state.clone());
         let serving = http_server::serve(listener, tls, app, stop.clone(), GRACE);
@@ -141,7 +152,64 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
     })?
 }
 
+/// Opens the database that was named, else the folder.
+async fn open_store(place: Option<&PostgresUrl>, data: &Path) -> Result<Arc<dyn Store>, CliError> {
+    let Some(place) = place else {
+        let store = SqliteStore::open(data).await.map_err(|error| store_error(data, error))?;
+        return Ok(Arc::new(store));
+    };
+    if let Some(warning) = place.warning() {
+        tracing::warn!("{warning}");
+    }
+    // The folder holds the first admin's link all the same.
+    make_private(data).map_err(|error| CliError::output(data, error))?;
+    let store = PostgresStore::open(place).await.map_err(|error| match error {
+        StoreError::Newer(..) | StoreError::Damaged(_) => {
+            CliError::input(Path::new(&place.to_string()), &error)
+        }
+        error => CliError::Unavailable(error.to_string()),
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// Makes a folder for this user alone.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 impl ServeArgs {
+    /// The database of --store, --store-file or GREENROOM_STORE. Its address is not repeated: it may hold a password.
+    fn place(&self, env: settings::Env<'_>) -> Result<Option<PostgresUrl>, CliError> {
+        if let Some(text) = &self.store {
+            if has_password(text) {
+                return Err(CliError::Usage(
+                    "with a password in --store, everybody on this computer can read it: put the whole URL into the environment as \
+                     GREENROOM_STORE or into a file for --store-file, or the password into a file that PGPASSFILE names"
+                        .to_owned(),
+                ));
+            }
+            let read = PostgresUrl::read(text);
+            return read.map(Some).map_err(|problem| CliError::Usage(format!("--store: {problem}")));
+        }
+        if let Some(path) = &self.store_file {
+            warn_if_shared(path);
+            let text = fs::read_to_string(path).map_err(|error| CliError::input(path, &error))?;
+            return PostgresUrl::read(text.trim())
+                .map(Some)
+                .map_err(|problem| CliError::input(path, &problem));
+        }
+        let Some(value) = env("GREENROOM_STORE").filter(|value| !value.is_empty()) else { return Ok(None) };
+        let text = value
+            .into_string()
+            .map_err(|_| CliError::Usage("GREENROOM_STORE is not valid text (UTF-8)".to_owned()))?;
+        let read = PostgresUrl::read(text.trim());
+        read.map(Some).map_err(|problem| CliError::Usage(format!("GREENROOM_STORE: {problem}")))
+    }
+
     fn tls(&self) -> Result<Option<TlsAcceptor>, CliError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
         warn_if_shared(key);
@@ -276,7 +344,13 @@ fn keep_link(path: &Path, link: Option<&str>) -> Result<(), CliError> {
 }
 
 /// Says where it is and how to come in. The link is a secret: it is shown to a person, not to a log.
-fn announcement(state: &AppState, data: &Path, link: Option<&str>, global: &Global) -> String {
+fn announcement(
+    state: &AppState,
+    place: Option<&PostgresUrl>,
+    data: &Path,
+    link: Option<&str>,
+    global: &Global,
+) -> String {
     let config = &state.config;
     if global.quiet {
         return format!("{}\n", config.base_url);
@@ -289,7 +363,8 @@ fn announcement(state: &AppState, data: &Path, link: Option<&str>, global: &Glob
         }
         None => "            looks at devices only: there is no media endpoint\n".to_owned(),
     };
-    text += &format!("Data        {}; reports are kept for {} days\n", data.display(), config.keep_days);
+    let place = place.map_or_else(|| data.display().to_string(), ToString::to_string);
+    text += &format!("Data        {place}; reports are kept for {} days\n", config.keep_days);
     if let Some(link) = link {
         let file = data.join(ADMIN_LINK);
         text += &match io::stdout().is_terminal() {
@@ -332,6 +407,25 @@ mod tests {
         assert!(args("--listen 0.0.0.0:443").allow_address(true).is_err(), "what would links begin with?");
         assert!(args("--listen 0.0.0.0:443 --base-url https://x.example").allow_address(true).is_ok());
         assert!(args("--base-url http://x.example").allow_address(true).is_err());
+    }
+
+    #[test]
+    fn a_password_is_taken_from_where_others_do_not_see_it() {
+        let nothing = |_: &str| None;
+        let refused = args("--store postgres://u:hunter2@db.example/g").place(&nothing).expect_err("in argv");
+        assert!(refused.to_string().contains("GREENROOM_STORE"), "{refused}");
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+        let by_env = |_: &str| Some("postgres://u:hunter2@db.example/g".into());
+        let place = args("").place(&by_env).expect("readable").expect("named");
+        assert_eq!(place.to_string(), "PostgreSQL at db.example:5432/g");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "postgres://u:hunter2@db.example/g\n").expect("written");
+        let line = format!("--store-file {}", file.path().display());
+        assert!(args(&line).place(&nothing).expect("readable").is_some());
+        fs::write(file.path(), "mysql://u:hunter2@db.example/g").expect("written");
+        let refused = args(&line).place(&nothing).expect_err("another database").to_string();
+        assert!(refused.contains("postgres://") && !refused.contains("hunter2"), "{refused}");
+        assert!(args("").place(&nothing).expect("nothing").is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use axum::extract::{Form, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect};
+use greenroom_reports::redact::without_person;
 use greenroom_reports::render::{self, html as report_html};
 use greenroom_reports::schema::Report;
 use maud::{Markup, PreEscaped, html};
@@ -14,7 +15,6 @@ use crate::app::AppState;
 use crate::auth::visitor::Visitor;
 use crate::ingest::read;
 use crate::pages::{self, Failed, Paged, Place, notice, query, text, time, verdict};
-use crate::redact::redact;
 use crate::store::{Agreement, Counted, Note, Role, StoreError, Summary, Tenant};
 
 /// Most characters of a note.
@@ -152,7 +152,7 @@ pub(crate) fn as_seen(json: &[u8], summary: &Summary, personal: bool) -> Option<
             };
         }
     }
-    if personal { Some(report) } else { redact(report) }
+    if personal { Some(report) } else { without_person(report) }
 }
 
 fn about(summary: &Summary, personal: bool) -> Markup {

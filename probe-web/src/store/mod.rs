@@ -1,10 +1,12 @@
 //! Where reports, roll-ups, people and links are kept.
 //!
-//! A [`Store`] is what the routes know; [`sqlite`] is the default one. Every key begins with the tenant, so that a look-up with
+//! A [`Store`] is what the routes know; [`sqlite`] is the default one, [`postgres`] the one that several nodes share. Every key begins with the tenant, so that a look-up with
 //! another tenant's id finds nothing. A report counts once, whatever is sent twice, because its id, its header, its raw bytes and
 //! what it adds to the roll-ups become visible by one commit.
 
 mod links;
+pub mod postgres;
+mod sql;
 pub mod sqlite;
 mod types;
 
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
@@ -175,3 +178,8 @@ pub trait AccountStore: Send + Sync {
 pub trait Store: ReportStore + AccountStore + LinkStore {}
 
 impl<T: ReportStore + AccountStore + LinkStore> Store for T {}
+
+/// The day, in UTC, that a report of this time is kept with: `2026-11-22`.
+pub(crate) fn day_of(received: Timestamp) -> String {
+    received.to_zoned(TimeZone::UTC).date().to_string()
+}

@@ -1,6 +1,7 @@
 //! The whole application with nothing in it, for tests that ask it.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use std::any::Any;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,26 +11,29 @@ use axum::http::{HeaderMap, Request};
 use greenroom_reports::schema::Report;
 use greenroom_web::auth::{key, password};
 use greenroom_web::clock::Clock;
+use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::*;
 use greenroom_web::{AppState, Config, app};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tempfile::TempDir;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::testing;
+use super::testing;
+
+#[path = "../../../tests/support/postgres.rs"]
+pub(crate) mod postgres;
 
 /// An application with nothing in it.
 #[derive(Clone)]
 pub(crate) struct House {
     pub(crate) app: Router,
     pub(crate) state: AppState,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     passed: Arc<Mutex<SignedDuration>>,
-    _folder: Arc<TempDir>,
+    _kept: Arc<dyn Any + Send + Sync>,
 }
 
 /// An answer, read to its end.
@@ -60,16 +64,31 @@ pub(crate) fn now() -> Timestamp {
     testing::start().checked_add(SignedDuration::from_hours(24)).unwrap()
 }
 
+/// A store with nothing in it, and what must live as long. The tests of a file `NAME_postgres.rs` are those of `NAME.rs` on PostgreSQL.
+async fn empty_store() -> (Arc<dyn Store>, Arc<dyn Any + Send + Sync>) {
+    if env!("CARGO_CRATE_NAME").ends_with("_postgres") {
+        let cluster = postgres::shared();
+        let url = PostgresUrl::read(&cluster.database()).unwrap();
+        return (Arc::new(PostgresStore::open(&url).await.unwrap()), cluster);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    (Arc::new(SqliteStore::open(folder.path()).await.unwrap()), Arc::new(folder))
+}
+
 impl House {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
+        let (store, kept) = empty_store().await;
+        Self::on(store, kept)
+    }
+
+    /// An application on a store, and what must live as long.
+    pub(crate) fn on(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>) -> Self {
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
         let passed = Arc::new(Mutex::new(SignedDuration::ZERO));
         let clock = Arc::clone(&passed);
         let time = move || now().checked_add(*clock.lock().unwrap()).unwrap();
         let state = AppState::start(config, store.clone(), Clock::from_fn(time));
-        Self { app: app(state.clone()), state, store, passed, _folder: Arc::new(folder) }
+        Self { app: app(state.clone()), state, store, passed, _kept: kept }
     }
 
     /// Lets time pass.

@@ -3,11 +3,9 @@
 //! One connection writes, so that no transaction ever waits for a lock that it cannot get; a few others read. Raw bytes are synced
 //! before the commit that names them: whoever sees a header finds its report.
 
-mod accounts;
-mod links;
+mod backend;
+mod ingest;
 mod raw;
-mod reports;
-mod rows;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -19,10 +17,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::raw::DayFiles;
+use super::sql::{Query, Value, bind_all, broken};
 use super::{Result, StoreError};
 
 /// Connections that read.
@@ -33,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "begin", include_str!("migrations/1_begin.sql")),
     (2, "links", include_str!("migrations/2_links.sql")),
     (3, "key use", include_str!("migrations/3_key_use.sql")),
+    (4, "import", include_str!("migrations/4_import.sql")),
 ];
 
 /// A store in a folder.
@@ -110,12 +110,13 @@ async fn migrate(
         .await
 }
 
-/// A database that cannot do its work now.
-fn broken(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Damaged(error.to_string()),
-        error => StoreError::Unavailable(error.to_string()),
-    }
+/// Runs a statement; how many rows it changed.
+async fn run(connection: &mut SqliteConnection, query: Query) -> Result<u64> {
+    let done = bind_all!(sqlx::query(AssertSqlSafe(query.text.into_owned())), query.values, |text| text)
+        .execute(connection)
+        .await
+        .map_err(broken)?;
+    Ok(done.rows_affected())
 }
 
 /// What it holds is for its owner alone.
@@ -148,6 +149,7 @@ fn take_lock(folder: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{AccountStore as _, Filter, KeyUse, LinkStore as _, ReportStore as _, Tenant};
 
     #[tokio::test]
     async fn two_processes_do_not_share_a_folder() {
@@ -166,6 +168,29 @@ mod tests {
         migrate(&mut *store.writer().await, &later).await.unwrap();
         store.close().await.unwrap();
         let Err(StoreError::Newer(..)) = SqliteStore::open(folder.path()).await else { panic!("opened it") };
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("greenroom.db");
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+        migrate(&mut old, &MIGRATIONS[..1]).await.unwrap();
+        for statement in [
+            "INSERT INTO api_key (tenant, id, name, secret, created_ms) VALUES (1, 'k1', 'laptops', zeroblob(32), 5)",
+            "INSERT INTO report (tenant, id, code, kind, source, started_ms, received_ms, duration_ms, overall, certain, say, agreement,
+               differs, counted)
+             VALUES (1, zeroblob(16), 'AAAA-AAAA', 'check', 'cli', 5, 6, 7, 'ready', 1, 'Ready.', 'agrees', '[]', 'yes')",
+        ] {
+            sqlx::query(statement).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+        let store = SqliteStore::open(folder.path()).await.unwrap();
+        assert_eq!(store.key("k1").await.unwrap().unwrap().good_for, KeyUse::Send);
+        let found = store.list(Tenant::FIRST, &Filter::default(), None, 9).await.unwrap();
+        assert_eq!((found[0].code.as_str(), found[0].link.as_deref()), ("AAAA-AAAA", None));
+        assert!(store.check_links(Tenant::FIRST, 9).await.unwrap().is_empty());
     }
 
     #[tokio::test]

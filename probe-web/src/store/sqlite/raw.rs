@@ -7,8 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::store::{StoreError, Tenant};
@@ -127,11 +125,6 @@ impl Packed {
         header.extend_from_slice(id.as_bytes());
         header
     }
-}
-
-/// The day, in UTC, whose file a report of this time goes to: `2026-11-22`.
-pub(super) fn day_of(received: Timestamp) -> String {
-    received.to_zoned(TimeZone::UTC).date().to_string()
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! Statements in SQLite, raw reports found in their files, and old ones let go.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use uuid::Uuid;
+
+use super::raw::Position;
+use super::{SqliteStore, begin, run};
+use crate::rollup::KEPT;
+use crate::store::sql::reports::forget;
+use crate::store::sql::{
+    Backend, Done, Entry, Numbered, Query, Row, Step, Value, bind_all, blocking, broken, midnight,
+};
+use crate::store::{Outcome, Result, StoreError, Tenant};
+
+#[async_trait]
+impl Backend for SqliteStore {
+    async fn find(&self, query: Query) -> Result<Vec<Row>> {
+        let mut reader = self.readers.acquire().await.map_err(broken)?;
+        rows(&mut reader, query).await
+    }
+
+    async fn change(&self, query: Query) -> Result<Vec<Row>> {
+        rows(&mut *self.writer().await, query).await
+    }
+
+    async fn execute(&self, query: Query) -> Result<u64> {
+        run(&mut *self.writer().await, query).await
+    }
+
+    async fn together(&self, steps: Vec<Step>) -> Result<Done> {
+        let mut writer = self.writer().await;
+        let mut tx = begin(&mut writer).await?;
+        let mut changed = Vec::with_capacity(steps.len());
+        for (index, step) in steps.into_iter().enumerate() {
+            let n = run(&mut tx, step.query).await?;
+            if step.needed && n == 0 {
+                tx.rollback().await.map_err(broken)?;
+                return Ok(Done::WithoutEffect(index));
+            }
+            changed.push(n);
+        }
+        tx.commit().await.map_err(broken)?;
+        Ok(Done::All(changed))
+    }
+
+    fn next_number(&self, table: Numbered) -> &'static str {
+        match table {
+            Numbered::Audit => "(SELECT 1 + COALESCE(MAX(number), 0) FROM audit WHERE tenant = $1)",
+            Numbered::Note => {
+                "(SELECT 1 + COALESCE(MAX(number), 0) FROM note WHERE tenant = $1 AND report = $2)"
+            }
+        }
+    }
+
+    async fn keep(&self, batch: Vec<Entry>) -> Result<Vec<Outcome>> {
+        self.keep_all(batch).await
+    }
+
+    async fn raw_json(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>> {
+        let query =
+            Query::new("SELECT raw_day, raw_offset, raw_length FROM report WHERE tenant = $1 AND id = $2");
+        let found = self.find(query.bind(tenant).bind(id)).await?;
+        let Some(at) = found.first().map(|row| position(row, id)).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let files = self.files.clone();
+        blocking(move || files.read(&at, tenant, id)).await?.map(Some)
+    }
+
+    async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
+        // Whole days, so that a file goes when all that names it has gone.
+        let (midnight, day) = midnight(before)?;
+        let headers = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+        let no_raw = "raw_day = NULL, raw_offset = NULL, raw_length = NULL";
+        let mut statements = forget(midnight, now, "raw_day IS NOT NULL", no_raw);
+        statements
+            .push(Query::new("DELETE FROM report WHERE raw_day IS NULL AND received_ms < $1").bind(headers));
+        let done = self.together(statements.into_iter().map(Step::any).collect()).await?;
+        // A crash between the two leaves files that the next time finds.
+        let files = self.files.clone();
+        let dropped = blocking(move || files.drop_before(&day)).await?;
+        dropped.map_err(|error| StoreError::Unavailable(format!("cannot delete an old day: {error}")))?;
+        let Done::All(changed) = done else { return Ok(0) };
+        Ok(changed.get(1).copied().unwrap_or(0))
+    }
+}
+
+/// Where a report's bytes lie; `None` where they were deleted.
+pub(super) fn position(row: &Row, id: Uuid) -> Result<Option<Position>> {
+    let Some(day) = row.text_or_none("raw_day")? else { return Ok(None) };
+    let number = |column| -> Result<u64> {
+        let negative = || StoreError::Damaged(format!("report {id}: its position is none"));
+        u64::try_from(row.int_or_none(column)?.ok_or_else(negative)?).map_err(|_| negative())
+    };
+    Ok(Some(Position { day, offset: number("raw_offset")?, length: number("raw_length")? }))
+}
+
+pub(super) async fn rows(connection: &mut SqliteConnection, query: Query) -> Result<Vec<Row>> {
+    let found = bind_all!(sqlx::query(AssertSqlSafe(query.text.into_owned())), query.values, |text| text)
+        .fetch_all(connection)
+        .await
+        .map_err(broken)?;
+    Ok(found.into_iter().map(Row::Sqlite).collect())
+}

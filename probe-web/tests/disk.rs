@@ -1,0 +1,84 @@
+//! SQLite on a disk that is full, and on one that is read-only for a while. Needs root, for a small disk of its own.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[path = "house/mod.rs"]
+mod house;
+#[path = "../src/testing.rs"]
+mod testing;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use greenroom_reports::schema::Report;
+use greenroom_web::store::sqlite::SqliteStore;
+use greenroom_web::store::{ReportStore as _, Tenant};
+use house::{House, report};
+use tempfile::TempDir;
+
+/// A disk in memory. Gone when dropped.
+struct Disk(TempDir);
+
+impl Disk {
+    fn of(size: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder.path());
+        Self(folder)
+    }
+
+    fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}")], self.0.path());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: who still has a file open must not keep the folder.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) {
+    let done = Command::new("mount").args(arguments).arg(at).output().unwrap();
+    assert!(done.status.success(), "mount (as root): {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Sends numbered reports until one is refused, which must be in the way that says when to come again; those that were kept.
+async fn until_refused(house: &House, key: &str, from: u64) -> Vec<Report> {
+    let mut kept = Vec::new();
+    for n in from..from + 5_000 {
+        let sent = report(n, &format!("{n:0>200}"));
+        let answer = house.send(key, &sent).await;
+        if answer.status == 202 {
+            kept.push(sent);
+            continue;
+        }
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
+        assert!(answer.headers.contains_key(RETRY_AFTER));
+        assert!(!answer.json()["detail"].as_str().unwrap().is_empty());
+        return kept;
+    }
+    panic!("the disk never got full");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_reports_are_refused_until_there_is_room() {
+    let disk = Disk::of("3m");
+    let store = Arc::new(SqliteStore::open(&disk.0.path().join("data")).await.unwrap());
+    let house = House::on(store.clone(), Arc::new(()));
+    let key = house.key(Tenant::FIRST).await;
+    let mut kept = until_refused(&house, &key, 0).await;
+    assert!(!kept.is_empty());
+    disk.remount("size=64m");
+    let refused = report(kept.len() as u64, "Ada");
+    assert_eq!(house.send(&key, &refused).await.status, 202, "there is room again");
+    kept.push(refused);
+    for sent in &kept {
+        let json = store.raw(Tenant::FIRST, sent.id).await.unwrap().expect("what was acknowledged is there");
+        assert_eq!(serde_json::from_slice::<Report>(&json).unwrap().id, sent.id);
+    }
+    house.state.stop().await;
+}

@@ -1,0 +1,4 @@
+//! The tests of `fleet.rs`, on PostgreSQL.
+
+#[path = "fleet.rs"]
+mod fleet;

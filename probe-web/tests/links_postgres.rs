@@ -1,0 +1,4 @@
+//! The tests of `links.rs`, on PostgreSQL.
+
+#[path = "links.rs"]
+mod links;

@@ -1,0 +1,4 @@
+//! The tests of `router.rs`, on PostgreSQL.
+
+#[path = "router.rs"]
+mod router;
