@@ -78,7 +78,7 @@ async fn ask(
     config.local = sockets.get(&Socket::Mapping).and_then(|it| leaves_from(server, it.as_ref(), plan));
     let local = config.local;
     let mut run = Run { discovery: Discovery::new(config), sockets, clock, closed: 0, refused: None };
-    let stopped = run.to_its_end(stop).await?;
+    let stopped = run.run_out(stop).await?;
     *spent += run.discovery.bytes();
     if !run.discovery.is_answered() {
         return Err(if stopped { TargetFailure::Interrupted } else { run.why_not() });
@@ -112,7 +112,7 @@ struct Run {
 
 impl Run {
     /// Returns whether it was stopped before.
-    async fn to_its_end(&mut self, stop: &CancellationToken) -> Result<bool, TargetFailure> {
+    async fn run_out(&mut self, stop: &CancellationToken) -> Result<bool, TargetFailure> {
         loop {
             self.read()?;
             while let Some(outgoing) = self.discovery.next(self.clock.now()) {

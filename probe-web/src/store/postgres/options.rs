@@ -142,7 +142,7 @@ mod tests {
             assert!(has_password(with), "{with}");
             match PostgresUrl::read(with) {
                 Ok(read) => {
-                    assert!(!format!("{read} {read:?} {:?}", read.warning()).contains("hunter2"), "{with}")
+                    assert!(!format!("{read} {read:?} {:?}", read.warning()).contains("hunter2"), "{with}");
                 }
                 Err(problem) => assert!(!problem.contains("hunter2"), "{problem}"),
             }
