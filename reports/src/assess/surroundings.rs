@@ -75,7 +75,7 @@ fn failed(target: &Target, cause: &Cause) -> bool {
     target.failure.as_ref().is_some_and(|failure| failure.code() == cause.code)
 }
 
-/// Whether something on the way may have kept us from it: not its own refusal, and not this computer's.
+/// Whether something on the way may have kept us from it, rather than its own refusal.
 fn is_kept_away(target: &Target) -> bool {
     target.state.measured().is_none()
         && target.failure.as_ref().is_some_and(|failure| {
@@ -85,6 +85,8 @@ fn is_kept_away(target: &Target) -> bool {
                     | TargetFailure::NotThisKind { .. }
                     | TargetFailure::TlsUnverified { .. }
                     | TargetFailure::Refused { .. }
+                    // A router that says no to a connection being made looks like this computer's own refusal.
+                    | TargetFailure::Local { .. }
             );
             failure.state() == State::Blocked || in_its_place
         })
