@@ -237,3 +237,65 @@ fn a_proxy_of_the_environment_is_used_and_told() {
         assert!(detail.contains(says), "{detail}");
     }
 }
+
+/// A service that speaks HTTP/3 and answers every request with "fine".
+fn http3_service(authority: &Authority) -> SocketAddr {
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(config(authority, &[b"h3"])).expect("TLS 1.3");
+    let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let (told, at) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let here = (Ipv4Addr::LOCALHOST, 0).into();
+            let endpoint = quinn::Endpoint::server(config, here).expect("a port");
+            told.send(endpoint.local_addr().expect("bound")).expect("somebody waits");
+            while let Some(incoming) = endpoint.accept().await {
+                tokio::spawn(async move {
+                    let Ok(connection) = incoming.await else { return };
+                    let connection = h3_quinn::Connection::new(connection);
+                    let mut connection =
+                        h3::server::Connection::<_, Bytes>::new(connection).await.expect("HTTP/3");
+                    while let Ok(Some(resolver)) = connection.accept().await {
+                        let (request, mut stream) = resolver.resolve_request().await.expect("a request");
+                        assert_eq!(request.uri().path(), "/health");
+                        stream.send_response(hyper::Response::new(())).await.expect("sent");
+                        stream.send_data(Bytes::from_static(b"fine")).await.expect("sent");
+                        stream.finish().await.expect("sent");
+                    }
+                });
+            }
+        });
+    });
+    at.recv().expect("it listens")
+}
+
+/// A service over TCP that offers HTTP/3 at this port.
+fn offering(authority: &Authority, port: u16) -> SocketAddr {
+    service(authority, move |_| ok("fine").replace("Server", &format!("Alt-Svc: h3=\":{port}\"\r\nServer")))
+}
+
+#[test]
+fn http3_is_asked_for_where_it_is_offered() {
+    let authority = Authority::new("Test CA");
+    let at = offering(&authority, http3_service(&authority).port());
+    let found = trusting(&authority, &format!("https://127.0.0.1:{}/health", at.port()));
+    let http3 = &found.details()["http3"];
+    assert_eq!((&http3["state"], &http3["status"]), (&"measured".into(), &200.into()), "{found:?}");
+    let ms = |name: &str| http3[name].as_f64().unwrap_or_else(|| panic!("{name}: {http3}"));
+    assert!(ms("handshake_ms") > 0.0 && ms("handshake_ms") + ms("first_byte_ms") <= ms("total_ms"), "{http3}");
+    assert!(found.shown().contains("Over HTTP/3"), "{}", found.shown());
+}
+
+#[test]
+fn http3_that_is_offered_and_kept_away_is_told() {
+    let authority = Authority::new("Test CA");
+    // Takes what comes and says nothing, as a firewall does that drops UDP.
+    let silent = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let at = offering(&authority, silent.local_addr().expect("bound").port());
+    let found = trusting(&authority, &format!("https://127.0.0.1:{}/", at.port()));
+    let why = found.details()["http3"]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("UDP is blocked on the way"), "{found:?}");
+    let at = service(&authority, |_| ok("fine"));
+    let found = trusting(&authority, &format!("https://127.0.0.1:{}/", at.port()));
+    assert_eq!(found.details()["http3"]["reason"], "the service does not offer it");
+}

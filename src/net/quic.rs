@@ -21,7 +21,7 @@ use super::udp::{Interface, OpenError, use_interface};
 
 mod look;
 
-pub use look::{Seen, look};
+pub use look::{Held, Seen, hold, look};
 
 /// Application protocol of Greenroom's own control, grants and bulk.
 pub const ALPN: &[u8] = b"greenroom/1";

@@ -25,7 +25,7 @@ use crate::net::udp::Interface;
 use crate::net::witness::{Agreed, handshake};
 
 /// Octets of an answer's body that are read.
-const MOST_BODY: u64 = 64 * 1_024;
+pub(super) const MOST_BODY: u64 = 64 * 1_024;
 /// Characters of a header that are kept.
 const LONGEST_HEADER: usize = 2_000;
 /// The versions of HTTP that are offered, the newer first.
@@ -113,7 +113,7 @@ impl Fetching {
     }
 
     /// How long looking up the name takes: answered from a cache where there is one, as for other programs.
-    async fn look_up(&self, page: &Page) -> Option<Micros> {
+    pub(super) async fn look_up(&self, page: &Page) -> Option<Micros> {
         if self.proxy.is_some() || matches!(page.host, Host::Address(_)) {
             return None;
         }

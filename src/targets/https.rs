@@ -13,6 +13,7 @@ use super::Found;
 use super::asking::reached;
 use super::fetch::{Answer, Fetched, Fetching, Page};
 use super::find::addresses_unless;
+use super::http3;
 use super::proxy::{self, Proxy};
 use super::redirect::{self, Next};
 use super::repeat::{Attempts, connects, first_that_answers};
@@ -62,6 +63,9 @@ pub async fn measure(
         let walking = follow(&fetching, &page, attempts.address, first, stop);
         (details.redirects, details.redirect_stopped) = walking.await;
         *spent += Meter::default().about(details.redirects.len());
+    }
+    if let Some(first) = first.filter(|_| !attempts.stopped) {
+        details.http3 = http3::try_offer(&fetching, &page, attempts.address, first, (stop, spent)).await;
     }
     details.captive_portal_hint = captive_portal(&details, &page);
     Ok(Found {
@@ -116,7 +120,8 @@ fn details(attempts: &Attempts<Fetched>, fetching: &Fetching, target: &OtherUrl)
         last_failure: all().filter_map(|fetched| fetched.failure.clone()).next_back(),
         status: told(last, |answer| Some(answer.status), unanswered),
         version: told(last, |answer| Some(answer.version.to_owned()), unanswered),
-        offers_http3: told(last, |answer| Some(offers_http3(answer)), unanswered),
+        offers_http3: told(last, |answer| Some(http3::offer(answer).is_some()), unanswered),
+        http3: Value::not_tested("the run ended before"),
         software: told(last, |answer| answer.software.clone(), "it does not say"),
         body_bytes: last.map_or(0, |answer| answer.body_bytes),
         body_cut: last.is_some_and(|answer| answer.body_cut),
@@ -138,12 +143,6 @@ fn told<T>(
     missing: &str,
 ) -> Value<Exact<T>> {
     answer.and_then(what).map_or_else(|| Value::failed(missing), Value::exact)
-}
-
-/// Whether HTTP/3 is among the alternatives (RFC 7838 section 3): `h3=":443"; ma=86400`.
-fn offers_http3(answer: &Answer) -> bool {
-    let alternatives = answer.alternatives.as_deref().unwrap_or_default();
-    alternatives.split(',').any(|one| one.trim_start().starts_with("h3="))
 }
 
 /// Goes where visitors are sent, over encrypted ways only, and says where it ended before its goal.

@@ -7,6 +7,7 @@ mod fetch;
 mod find;
 pub mod gateway;
 pub mod greenroom;
+mod http3;
 pub mod https;
 pub mod icmp;
 pub mod marking;

@@ -22,7 +22,7 @@ use crate::net::udp::Interface;
 use crate::plan::ProbePlan;
 
 /// The protocol offered: that of the web over QUIC.
-const ALPN: &[&[u8]] = &[b"h3"];
+pub(super) const ALPN: &[&[u8]] = &[b"h3"];
 
 /// Shakes hands as planned, each time over a connection of its own: with the first address where it comes to its end. Adds the bytes sent
 /// and received at the IP layer to `spent`.

@@ -254,6 +254,10 @@ impl Told<'_> {
             ));
         }
         causes.extend(self.slow(https));
+        if let (Some(true), Value::Failed { reason }) = (https.offers_http3.fact(), &https.http3) {
+            let cause = self.cause("http3_fails", State::Ready, Place::Relay, &[]);
+            causes.push(Cause { evidence: vec![reason.clone()], ..cause });
+        }
         causes
     }
 

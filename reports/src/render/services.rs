@@ -4,7 +4,7 @@ use super::details::{moment, round_trip, text, unless_zero, yes_or_no};
 use super::figures::{Cell, Row, cell, extremes, once, p50, p95, p99, share, smoothed, time};
 use super::{number, words};
 use crate::schema::{
-    AddressTried, Certificate, CertificateFault, Connects, HttpsDetails, Interception, QuicDetails, Security,
+    AddressTried, Certificate, CertificateFault, Connects, Http3, HttpsDetails, Interception, QuicDetails, Security,
     TcpDetails, TlsDetails, Value, WssDetails,
 };
 use crate::trace::StampSource;
@@ -59,6 +59,7 @@ pub(super) fn https(https: &HttpsDetails) -> Vec<Row> {
     rows.extend([
         once("Version spoken", "HTTP", text(&https.version)),
         once("It offers HTTP/3", "Alt-Svc (RFC 7838)", yes_or_no(&https.offers_http3)),
+        http3(&https.http3, https.offers_http3.fact() == Some(&true)),
         once("Through the proxy", "HTTPS_PROXY", text(&https.proxy)),
         once("The service calls itself", "Server", text(&https.software)).full(),
         once("Read of the body", "octets", Cell::bare(body(https))).full(),
@@ -66,6 +67,17 @@ pub(super) fn https(https: &HttpsDetails) -> Vec<Row> {
     rows.extend(connects(&https.connect).into_iter().map(Row::full));
     rows.extend(security(&https.security));
     rows
+}
+
+/// One request over HTTP/3, beside those over TCP.
+fn http3(http3: &Value<Http3>, is_offered: bool) -> Row {
+    let told = cell(http3, |found| {
+        let times = [("handshake", found.handshake_ms), ("first octet", found.first_byte_ms), ("everything", found.total_ms)];
+        let times = times.map(|(name, ms)| format!("{name} {}", number::ms(ms)));
+        Cell::bare(format!("status {}: {}", found.status, times.join(", ")))
+    });
+    let row = once("Over HTTP/3", "one request over QUIC (RFC 9114)", told);
+    if is_offered { row } else { row.full() }
 }
 
 fn body(https: &HttpsDetails) -> String {

@@ -53,6 +53,9 @@ pub struct HttpsDetails {
     pub version: Value<Exact<String>>,
     /// Whether the service says that it also speaks HTTP/3 (Alt-Svc, RFC 7838).
     pub offers_http3: Value<Exact<bool>>,
+    /// One request over HTTP/3 (RFC 9114), where the service offers that. Its certificate is not looked at again.
+    #[serde(default = "http3_unasked")]
+    pub http3: Value<Http3>,
     /// What the service calls itself (Server).
     pub software: Value<Exact<String>>,
     /// Octets of the last answer's body that were read.
@@ -69,6 +72,28 @@ pub struct HttpsDetails {
     pub captive_portal_hint: Value<Exact<String>>,
     /// What was agreed on, and the certificate.
     pub security: Security,
+}
+
+fn http3_unasked() -> Value<Http3> {
+    Value::not_tested("whoever made this report did not ask over HTTP/3")
+}
+
+/// A request over HTTP/3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Http3 {
+    /// The address that answered.
+    pub address: String,
+    /// Looking up the name. `not_tested` of an address.
+    pub lookup_ms: Value<Exact<f64>>,
+    /// The handshake: connecting and encryption in one (RFC 9001).
+    pub handshake_ms: f64,
+    /// From the request to the head of the answer.
+    pub first_byte_ms: f64,
+    /// From the lookup to the end of the answer, or of the part of it that is read.
+    pub total_ms: f64,
+    /// The status.
+    pub status: u16,
 }
 
 /// A redirection.

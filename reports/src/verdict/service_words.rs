@@ -113,6 +113,11 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Programs that heed it send web requests there; media mostly go past it, or not at all.",
     ),
     (
+        "http3_fails",
+        "{host} offers HTTP/3, and it does not work from here.",
+        "Web pages take TCP instead; if UDP is what does not get through, calls suffer: ask whoever runs the network.",
+    ),
+    (
         "service_error",
         "{host} answers that it cannot serve (status {status}).",
         "Try again in a few minutes, and look at the service's status page.",

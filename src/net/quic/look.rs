@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greenroom_reports::units::{DataSize, Micros};
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
-use quinn::{ClientConfig, Connection};
+use quinn::{ClientConfig, Connection, Endpoint};
 use rustls::pki_types::CertificateDer;
 
 use super::{ConnectError, close, dial, knock, reason, transport};
@@ -52,6 +52,50 @@ pub async fn look(
     patience: Duration,
     clock: Clock,
 ) -> Result<Seen, ConnectError> {
+    let held = hold(interface, to, name, alpn, patience, clock).await?;
+    let seen = held.seen();
+    held.end().await;
+    Ok(seen)
+}
+
+/// A connection to whoever is there, whatever certificate is shown.
+#[derive(Debug)]
+pub struct Held {
+    /// The connection.
+    pub connection: Connection,
+    /// From the first packet until data can be sent.
+    pub handshake: Micros,
+    endpoint: Endpoint,
+    to: SocketAddr,
+}
+
+impl Held {
+    /// What it told so far.
+    pub fn seen(&self) -> Seen {
+        seen(&self.connection, self.to, self.handshake)
+    }
+
+    /// Says goodbye.
+    pub async fn end(self) {
+        close(&self.connection);
+        // The other end may not answer it.
+        let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Shakes hands once within `patience`, over an interface when given.
+///
+/// # Errors
+///
+/// A [`ConnectError`] for each way to fail.
+pub async fn hold(
+    interface: Option<&Interface>,
+    to: SocketAddr,
+    name: &str,
+    alpn: &[&[u8]],
+    patience: Duration,
+    clock: Clock,
+) -> Result<Held, ConnectError> {
     let local = |reason: String| ConnectError::Local { to, reason };
     let endpoint = dial(interface, to).map_err(|error| local(error.to_string()))?;
     let (tls, _) = client_config(alpn, true);
@@ -73,11 +117,7 @@ pub async fn look(
         error = knock(to, endpoint.local_addr().ok()) => return Err(error),
     };
     let handshake = clock.now() - begun;
-    let seen = seen(&connection, to, handshake);
-    close(&connection);
-    // The other end may not answer it.
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
-    Ok(seen)
+    Ok(Held { connection, handshake, endpoint, to })
 }
 
 fn seen(connection: &Connection, to: SocketAddr, handshake: Micros) -> Seen {

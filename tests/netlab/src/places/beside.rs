@@ -264,6 +264,7 @@ fn web(
         status: Value::exact(status),
         version: Value::exact("HTTP/2".to_owned()),
         offers_http3: Value::exact(false),
+        http3: Value::not_tested("it does not offer it"),
         software: Value::not_tested("it does not say"),
         body_bytes: 1_000,
         body_cut: false,
