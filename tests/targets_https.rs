@@ -240,7 +240,8 @@ fn a_proxy_of_the_environment_is_used_and_told() {
 
 /// A service that speaks HTTP/3 and answers every request with "fine".
 fn http3_service(authority: &Authority) -> SocketAddr {
-    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(config(authority, &[b"h3"])).expect("TLS 1.3");
+    let crypto =
+        quinn::crypto::rustls::QuicServerConfig::try_from(config(authority, &[b"h3"])).expect("TLS 1.3");
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let (told, at) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -282,7 +283,10 @@ fn http3_is_asked_for_where_it_is_offered() {
     let http3 = &found.details()["http3"];
     assert_eq!((&http3["state"], &http3["status"]), (&"measured".into(), &200.into()), "{found:?}");
     let ms = |name: &str| http3[name].as_f64().unwrap_or_else(|| panic!("{name}: {http3}"));
-    assert!(ms("handshake_ms") > 0.0 && ms("handshake_ms") + ms("first_byte_ms") <= ms("total_ms"), "{http3}");
+    assert!(
+        ms("handshake_ms") > 0.0 && ms("handshake_ms") + ms("first_byte_ms") <= ms("total_ms"),
+        "{http3}"
+    );
     assert!(found.shown().contains("Over HTTP/3"), "{}", found.shown());
 }
 

@@ -32,7 +32,8 @@ pub(super) struct Offer {
 /// The first offer of HTTP/3 among an answer's alternatives: `h3=":443"; ma=86400`.
 pub(super) fn offer(answer: &Answer) -> Option<Offer> {
     let alternatives = answer.alternatives.as_deref()?.split(',');
-    let authorities = alternatives.filter_map(|one| one.trim_start().strip_prefix("h3=\"")?.split('"').next());
+    let authorities =
+        alternatives.filter_map(|one| one.trim_start().strip_prefix("h3=\"")?.split('"').next());
     authorities.into_iter().find_map(|authority| match authority.strip_prefix(':') {
         Some(port) => Some(Offer { host: None, port: port.parse().ok().filter(|port| *port != 0)? }),
         None => {
@@ -87,7 +88,8 @@ async fn ask(
         .await
         .map_err(|error| refusal(&error, to))?;
     let asking = tokio::time::timeout(PATIENCE, answered(fetching, page, &held));
-    let answered = asking.await.unwrap_or_else(|_| Err("the handshake came to its end, and no answer came".to_owned()));
+    let answered =
+        asking.await.unwrap_or_else(|_| Err("the handshake came to its end, and no answer came".to_owned()));
     let ended = clock.now();
     *spent += held.seen().spent;
     let handshake = held.handshake;
@@ -143,7 +145,9 @@ fn refusal(error: &ConnectError, to: SocketAddr) -> String {
     let port = to.port();
     match error {
         ConnectError::Silent { .. } => {
-            format!("HTTP/3 is offered, and nothing comes back over UDP from port {port}: UDP is blocked on the way")
+            format!(
+                "HTTP/3 is offered, and nothing comes back over UDP from port {port}: UDP is blocked on the way"
+            )
         }
         ConnectError::Refused { .. } => {
             format!("HTTP/3 is offered, and nothing listens at UDP port {port}, or a firewall says so")
@@ -177,8 +181,13 @@ mod tests {
     #[test]
     fn offers_of_http3_are_told_from_others() {
         assert_eq!(offered("h3=\":443\"; ma=86400"), Some((None, 443)));
-        assert_eq!(offered("h2=\":444\", h3=\"alt.example:8443\""), Some((Some("alt.example".to_owned()), 8443)));
-        for none in ["", "clear", "h2=\":443\"", "h3-29=\":443\"", "h3=\":0\"", "h3=\"a..b:443\"", "h3=:443", "h3=\""] {
+        assert_eq!(
+            offered("h2=\":444\", h3=\"alt.example:8443\""),
+            Some((Some("alt.example".to_owned()), 8443))
+        );
+        for none in
+            ["", "clear", "h2=\":443\"", "h3-29=\":443\"", "h3=\":0\"", "h3=\"a..b:443\"", "h3=:443", "h3=\""]
+        {
             assert_eq!(offered(none), None, "{none}");
         }
     }

@@ -13,7 +13,7 @@ use super::{relays, way};
 use crate::schema::{
     Cause, CertificateFault, Connects, Details, DnsDetails, DnsOutcome, Estimate, FaultDirection,
     HttpsDetails, Interception, MtuDetails, NameServer, NtpDetails, PartState, Place, RoundTrip, Security,
-    ServiceDetails, State, StunDetails, Use, WssDetails,
+    ServiceDetails, State, StunDetails, Use, Value, WssDetails,
 };
 use crate::verdict::words::plain;
 use crate::verdict::{Band, Profile};

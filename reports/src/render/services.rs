@@ -4,8 +4,8 @@ use super::details::{moment, round_trip, text, unless_zero, yes_or_no};
 use super::figures::{Cell, Row, cell, extremes, once, p50, p95, p99, share, smoothed, time};
 use super::{number, words};
 use crate::schema::{
-    AddressTried, Certificate, CertificateFault, Connects, Http3, HttpsDetails, Interception, QuicDetails, Security,
-    TcpDetails, TlsDetails, Value, WssDetails,
+    AddressTried, Certificate, CertificateFault, Connects, Http3, HttpsDetails, Interception, QuicDetails,
+    Security, TcpDetails, TlsDetails, Value, WssDetails,
 };
 use crate::trace::StampSource;
 use crate::verdict::words as sentences;
@@ -72,7 +72,11 @@ pub(super) fn https(https: &HttpsDetails) -> Vec<Row> {
 /// One request over HTTP/3, beside those over TCP.
 fn http3(http3: &Value<Http3>, is_offered: bool) -> Row {
     let told = cell(http3, |found| {
-        let times = [("handshake", found.handshake_ms), ("first octet", found.first_byte_ms), ("everything", found.total_ms)];
+        let times = [
+            ("handshake", found.handshake_ms),
+            ("first octet", found.first_byte_ms),
+            ("everything", found.total_ms),
+        ];
         let times = times.map(|(name, ms)| format!("{name} {}", number::ms(ms)));
         Cell::bare(format!("status {}: {}", found.status, times.join(", ")))
     });
