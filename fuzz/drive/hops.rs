@@ -64,7 +64,7 @@ fn mtu(destination: IpAddr, by: By, mut answers: &[u8]) {
 }
 
 fn echo(how: u8, answers: &[u8]) {
-    let carrier = if how % 2 == 0 { Carrier::Raw } else { Carrier::Ping };
+    let carrier = if how.is_multiple_of(2) { Carrier::Raw } else { Carrier::Ping };
     let server = (HERE, 0).into();
     let config = AskerConfig {
         server,

@@ -75,6 +75,16 @@ pub(super) fn of_stun_server(question: &[u8], from: SocketAddr) -> Option<Vec<u8
     Some(octets)
 }
 
+/// The same of a server that also answers elsewhere, and says where (RFC 5780 section 7.4).
+pub(super) fn of_nat_server(question: &[u8], from: SocketAddr, other: SocketAddrV4) -> Option<Vec<u8>> {
+    let mut octets = of_stun_server(question, from)?;
+    octets[3] += 12;
+    octets.extend([0x80, 0x2c, 0, 8, 0, 1]);
+    octets.extend(other.port().to_be_bytes());
+    octets.extend(other.ip().octets());
+    Some(octets)
+}
+
 fn mapped(from: SocketAddrV4) -> [u8; 8] {
     let cookie = COOKIE.to_be_bytes();
     let port = from.port() ^ u16::from_be_bytes([cookie[0], cookie[1]]);

@@ -1,10 +1,11 @@
 //! What else is asked in a situation, as servers that really do it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use greenroom_reports::schema::{MarkFate, NatBehavior};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -53,6 +54,8 @@ struct Names {
     first_silent: bool,
 }
 
+/// How far behind a server's host number that of its other address is.
+const OTHERS: u8 = 50;
 /// A certificate's days, before now and from now on.
 const SOUND: (i64, i64) = (-30, 60);
 /// Of one that has ended, and that a clock ahead by more than a year would take for ended.
@@ -137,6 +140,38 @@ impl Builder<'_> {
                     self.disturbances.push(Disturbance::ForgetMappings);
                 }
                 self.targets.push(format!("stun:{address}"));
+            }
+            Beside::Marks { fate } => {
+                let does = match fate {
+                    MarkFate::Kept => None,
+                    MarkFate::Bleached => Some("ip dscp set cs0"),
+                    MarkFate::Remarked => Some("ip dscp set af21"),
+                    MarkFate::Dropped => Some("drop"),
+                };
+                if let Some(does) = does {
+                    self.world.router().filter(&format!(
+                        "table ip marks {{ chain in {{ type filter hook prerouting priority mangle; \
+                         ip daddr {address} ip dscp ef {does}; }}; }}"
+                    ))?;
+                }
+                self.targets.push(format!("dscp:{address}"));
+            }
+            Beside::Nat { mapping } => {
+                let other = self.world.add_address(host + OTHERS)?;
+                for (asked, its_other) in [(address, other), (other, address)] {
+                    for (port, its_port) in [(3_478, 3_479), (3_479, 3_478)] {
+                        let elsewhere = SocketAddrV4::new(its_other, its_port);
+                        self.udp((asked, port).into(), move |question, from| {
+                            answers::of_nat_server(question, from, elsewhere)
+                        })?;
+                    }
+                }
+                let ports = if mapping == NatBehavior::EndpointIndependent { "" } else { " fully-random" };
+                self.world.router().filter(&format!(
+                    "table ip nat {{ chain out {{ type nat hook postrouting priority srcnat; \
+                     udp dport {{ 3478, 3479 }} masquerade{ports}; }}; }}"
+                ))?;
+                self.targets.push(format!("nat:{address}"));
             }
             Beside::StunSilent => {
                 self.udp(at(3_478), |_, _| None)?;
