@@ -217,6 +217,28 @@ mod tests {
     }
 
     #[test]
+    fn the_grafana_dashboard_asks_for_what_is_told() {
+        let key = BucketKey { bucket: 300, site: "s".into(), endpoint: "e".into() };
+        let tallies =
+            Tallies::from([((key.clone(), "verdict:ready".into()), 3), ((key, "up:sent".into()), 100)]);
+        let told = text(&Fleet::of(&tallies, &[], 0).unwrap(), &Counters::new(start()), None);
+        let dashboard = include_str!("../../docs/grafana/greenroom-fleet.json");
+        let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        let mut asked = 0;
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let words =
+                    target["expr"].as_str().unwrap().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                for name in words.filter(|word| word.starts_with("greenroom_")) {
+                    asked += 1;
+                    assert!(told.contains(&format!("# TYPE {name} ")), "{name}");
+                }
+            }
+        }
+        assert!(asked >= 10, "{asked}");
+    }
+
+    #[test]
     fn memory_is_read_as_linux_writes_it() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t   1234 kB\nThreads:\t2\n"), Some(1234 * 1024));
         assert_eq!(resident("Name:\tx\n"), None);

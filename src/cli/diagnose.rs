@@ -84,14 +84,19 @@ fn mode(named: &Named) -> Mode {
     if named.endpoints.len() > 1 { Mode::Quick } else { Mode::Deep }
 }
 
-/// What is asked beside: how the endpoint's name is looked up, the hops on the way to it and the largest packet that gets there.
+/// What is asked of the way to the endpoint: its hops, the largest packet that gets there, and what becomes of marks on packets.
+const OF_THE_WAY: [&str; 4] = ["path", "mtu", "dscp", "ecn"];
+
+/// What is asked beside: the way to the endpoint, and how its name is looked up.
 fn with_the_way(mut named: Named, settings: &Settings) -> Named {
-    let (name, kinds): (_, &[_]) = match settings.endpoint.as_ref().map(|endpoint| &endpoint.host) {
-        Some(Host::Name(name)) if name != "localhost" => (name.clone(), &["dns", "path", "mtu"]),
-        Some(Host::Address(IpAddr::V4(ip))) if !ip.is_loopback() => (ip.to_string(), &["path", "mtu"]),
-        Some(Host::Address(IpAddr::V6(ip))) if !ip.is_loopback() => (format!("[{ip}]"), &["path", "mtu"]),
+    let name = match settings.endpoint.as_ref().map(|endpoint| &endpoint.host) {
+        Some(Host::Name(name)) if name != "localhost" => name.clone(),
+        Some(Host::Address(IpAddr::V4(ip))) if !ip.is_loopback() => ip.to_string(),
+        Some(Host::Address(IpAddr::V6(ip))) if !ip.is_loopback() => format!("[{ip}]"),
         _ => return named,
     };
+    let looked_up = matches!(settings.endpoint.as_ref().map(|endpoint| &endpoint.host), Some(Host::Name(_)));
+    let kinds = looked_up.then_some("dns").into_iter().chain(OF_THE_WAY);
     for kind in kinds {
         if let Ok(TargetUrl::Other(asked)) = format!("{kind}:{name}").parse()
             && !named.others.contains(&asked)

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use super::causes::{of_failure, worded};
 use super::ranking::Symptom;
 use super::{Judged, host_of};
-use crate::schema::{AddressTried, Cause, Place, State, Use};
+use crate::schema::{AddressTried, Cause, Details, Estimate, Place, State, Use};
 use crate::verdict::TargetFailure;
+
+/// Up to this share of what the relay loses, the way to it is not where it is lost.
+const HALF: f64 = 0.5;
 
 /// What a page that wants people to sign in first makes of other endpoints: nothing comes back, or the page's own server answers.
 const HIDDEN_BY_A_PORTAL: [&str; 9] = [
@@ -28,6 +31,7 @@ pub(super) fn combine(judged: &mut [Judged<'_>], asked: &BTreeSet<Use>) {
     udp(judged, asked);
     portal(judged);
     clear_the_way(judged);
+    relay(judged);
     ipv6(judged);
 }
 
@@ -147,6 +151,35 @@ fn clear_the_way(judged: &mut [Judged<'_>]) {
             if failure == TargetFailure::Silent {
                 cause.evidence.push(
                     "nothing tells apart whether it is down or a firewall drops everything to it".to_owned(),
+                );
+            }
+        }
+    }
+}
+
+/// A relay that answers questions and loses what it carries on is at fault itself: what lies on the way to it loses both alike.
+fn relay(judged: &mut [Judged<'_>]) {
+    let asked: Vec<(String, String, Estimate, u64)> = judged
+        .iter()
+        .filter_map(|it| {
+            let Some(Details::Stun(stun)) = &it.target.details else { return None };
+            let lost = stun.round_trip.loss_ratio.measured()?.clone();
+            Some((name_of(&it.target.url).to_owned(), it.target.url.clone(), lost, stun.round_trip.answered))
+        })
+        .collect();
+    for it in judged.iter_mut() {
+        let name = name_of(&it.target.url).to_owned();
+        let Some((_, url, lost, answered)) = asked.iter().find(|(of, ..)| *of == name) else { continue };
+        for cause in it.causes.iter_mut().filter(|cause| cause.code == "relay_loses") {
+            let Some(relayed) = cause.measured else { continue };
+            if lost.high.is_some_and(|high| high <= HALF * relayed) {
+                cause.place = Place::Relay;
+                cause.ruled_out.push(format!(
+                    "the way to it: {answered} of {} questions to {url} were answered in the same run",
+                    lost.n
+                ));
+                cause.fix = Some(
+                    "Use another relay, or ask whoever runs this one: it may have too much to do.".to_owned(),
                 );
             }
         }

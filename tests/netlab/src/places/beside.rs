@@ -80,6 +80,11 @@ pub enum Beside {
         /// What its mapping depends on.
         mapping: NatBehavior,
     },
+    /// A relay, asked over UDP.
+    Turn {
+        /// The share of the relayed packets that it loses.
+        loses: f64,
+    },
     /// A STUN server that nothing came back from.
     StunSilent,
     /// A port that nothing listens at.
@@ -174,6 +179,7 @@ impl Beside {
             ),
             Self::Marks { fate } => told("dscp", super::way::marking(r, *fate)),
             Self::Nat { mapping } => told("nat", super::way::nat(r, *mapping)),
+            Self::Turn { loses } => told("turn", super::way::relay(r, *loses)),
             Self::StunSilent => failed("stun", TargetFailure::Silent),
             Self::Refused => failed("tcp", TargetFailure::PortClosed),
             Self::ProxyRefuses => failed(

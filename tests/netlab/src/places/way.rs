@@ -1,9 +1,9 @@
-//! What looking at the way told in a situation: marks on packets, and the NAT.
+//! What looking at the way told in a situation: marks on packets, the NAT, and a relay.
 
 use greenroom_reports::metrics::round_trip::Exchange;
 use greenroom_reports::schema::{
     Details, MarkFate, MarkField, MarkFound, MarkWay, MarkingBy, MarkingDetails, NatBehavior, NatDetails,
-    NatSeen, RoundTrip, Value,
+    NatSeen, RoundTrip, TurnDetails, TurnTransport, Value,
 };
 use greenroom_reports::trace::StampSource;
 
@@ -38,6 +38,29 @@ pub(super) fn marking(random: &mut ChaCha8Rng, fate: MarkFate) -> Details {
         marks: vec![MarkFound { name: MarkField::Dscp.name(EF), value: EF, up, down }],
         ignored_answers: 0,
     }))
+}
+
+/// A relay that loses so much of the audio that it carries there and back.
+pub(super) fn relay(random: &mut ChaCha8Rng, loses: f64) -> Details {
+    let unknown = || Value::not_tested("it plays no part");
+    let transport = TurnTransport {
+        transport: "udp".to_owned(),
+        address: "192.0.2.9:3478".to_owned(),
+        setup_ms: Value::not_tested("UDP has none"),
+        challenge_ms: Value::exact(30.0),
+        allocate_ms: Value::exact(31.0),
+        relayed_address: unknown(),
+        reflexive_address: unknown(),
+        lifetime_s: Value::not_tested("it plays no part"),
+        relayed_by: unknown(),
+        relayed: Some(round_trips(random, 250, 32.0, loses)),
+        relayed_back: None,
+        reordered: 0,
+        duplicated: 0,
+        security: None,
+        failure: None,
+    };
+    Details::Turn(Box::new(TurnDetails { transports: vec![transport] }))
 }
 
 /// A NAT that maps like this.

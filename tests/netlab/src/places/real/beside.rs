@@ -173,6 +173,10 @@ impl Builder<'_> {
                 ))?;
                 self.targets.push(format!("nat:{address}"));
             }
+            Beside::Turn { .. } => {
+                let source = io::Error::other("only in virtual time");
+                return Err(RealError::Step { step: "make a relay real".to_owned(), source });
+            }
             Beside::StunSilent => {
                 self.udp(at(3_478), |_, _| None)?;
                 self.targets.push(format!("stun:{address}"));
