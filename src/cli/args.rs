@@ -139,7 +139,7 @@ pub(crate) struct MeasureArgs {
     pub(crate) duration: Micros,
 
     /// From question to question, for a target that is no Greenroom endpoint: as often as its kind allows or less often
-    /// [default: 20ms for STAMP and TURN, 50ms for STUN, 250ms for DNS and TCP, 2s for NTP, else 1s]
+    /// [default: 20ms for STAMP, TURN and marks, 50ms for STUN, NATs, echo requests, hops and sizes, 250ms for DNS and TCP, 500ms for services, 2s for NTP, else 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) interval: Option<Micros>,
 
@@ -340,10 +340,12 @@ Examples:
   greenroom measure tcp:probe.example:5061                         also wss://HOST/PATH, quic:HOST
   greenroom measure ntp:time.example                               how far this computer's clock is off
   greenroom measure whip:https://sfu.example/whip/room --whip-token-file FILE
-  greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay, three ways
                                                                    sound and picture to a WebRTC server
+  greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay, three ways
+  greenroom measure dscp:probe.example                             what becomes of marks on packets; also ecn:HOST
+  greenroom measure nat:stun.example                               what a NAT on the way does
 
-But for whip: these carry no media: there and back are measured together, with 20 packets a second at most.
+But for whip: and turn: these carry no media: there and back are measured together. Who did not agree to it is sent 20 packets a second at most.
 
 Nothing is judged.
 

@@ -373,7 +373,7 @@ fn announcement(
                 file.display()
             ),
             false => {
-                format!("First admin the link stands in {}: good once, for 15 minutes\n", file.display())
+                format!("First admin: the link stands in {}: good once, for 15 minutes\n", file.display())
             }
         };
     }

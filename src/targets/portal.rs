@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use greenroom_reports::schema::{SignInPage, Value};
+use greenroom_reports::units::DataSize;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, LOCATION, USER_AGENT};
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Octets of a page that are read, for where it leads.
 const MOST_BODY: usize = 16 * 1_024;
 
-/// Asks `url` once.
+/// Asks `url` once; what was found, and about the octets that it took at the IP layer.
 ///
 /// `is_host_of_endpoint`: nobody promised that it answers web requests at all, or with 204. What its own web server says is then told
 /// from a sign-in page, where it can be.
@@ -31,14 +32,18 @@ pub(super) async fn look(
     url: &PortalUrl,
     is_host_of_endpoint: bool,
     interface: Option<&Interface>,
-    meter: &Meter,
-) -> Value<SignInPage> {
-    let asking = ask(url, interface, meter);
+) -> (Value<SignInPage>, DataSize) {
+    let meter = Meter::default();
+    let asking = ask(url, interface, &meter);
     let answer = match tokio::time::timeout(PATIENCE, asking).await {
         Ok(answer) => answer,
         Err(_) => Err(NoAnswer::Silent),
     };
-    judge(url, is_host_of_endpoint, answer)
+    let connections = match &answer {
+        Err(NoAnswer::Name(_) | NoAnswer::Local(_)) => 0,
+        _ => 1,
+    };
+    (judge(url, is_host_of_endpoint, answer), meter.about(connections))
 }
 
 /// What was answered.

@@ -12,7 +12,6 @@ use super::portal;
 use crate::address::{Host, Portal, PortalUrl};
 use crate::net::proxies;
 use crate::net::route::{self, RouteError};
-use crate::net::tcp::Meter;
 use crate::net::udp::Interface;
 
 /// What is measured, as far as the way there is of interest.
@@ -85,14 +84,11 @@ async fn sign_in_page(way: &Way, stop: &CancellationToken) -> (Value<SignInPage>
         (Portal::Endpoint, _) => return untested("nothing beyond this computer was measured"),
     };
     let interface = way.interface.as_deref().map(Interface::parse);
-    let meter = Meter::default();
-    let looking = portal::look(&url, is_host_of_endpoint, interface.as_ref(), &meter);
-    let found = tokio::select! {
+    tokio::select! {
         biased;
-        () = stop.cancelled() => Value::not_tested("the run was stopped before"),
-        found = looking => found,
-    };
-    (found, meter.about(1))
+        () = stop.cancelled() => untested("the run was stopped before"),
+        found = portal::look(&url, is_host_of_endpoint, interface.as_ref()) => found,
+    }
 }
 
 fn is_here(host: &Host) -> bool {

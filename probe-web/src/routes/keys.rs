@@ -105,7 +105,7 @@ async fn show(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
         form class="row" method="post" action="/keys" {
             label { "Name of a new key" input name="name" maxlength=(NAME) placeholder="laptops in Lyon" autocomplete="off" required; }
             label { "Good to" select name="good_for" {
-                @for good_for in [KeyUse::Send, KeyUse::Metrics] { option value=(name_of(&good_for)) { (good_for.words()) } }
+                @for good_for in KeyUse::ALL { option value=(name_of(&good_for)) { (good_for.words()) } }
             } }
             button class="main" { "Make" }
         }

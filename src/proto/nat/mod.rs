@@ -408,7 +408,11 @@ impl Discovery {
         if self.is_answered() && self.question(Of::Neighbor).is_none() {
             self.ask_all();
         }
-        let (own, neighbor) = (self.mapped(Of::Primary), self.mapped(Of::Neighbor));
+        // A server that lies must not have this program send to where no NAT can be.
+        let server = self.config.server.ip();
+        let sendable = |mapped: &SocketAddr| mapped.port() != 0 && may_be_asked(server, mapped.ip());
+        let (own, neighbor) =
+            (self.mapped(Of::Primary).filter(sendable), self.mapped(Of::Neighbor).filter(sendable));
         if let (Some(own), Some(neighbor), Some(true)) = (own, neighbor, self.is_nat())
             && self.question(Of::ToNeighbor).is_none()
         {
