@@ -52,16 +52,7 @@ pub(crate) fn measure(names: &[String]) -> Fallible<()> {
         return Err(format!("there is no situation {unknown}").into());
     }
     situations.retain(|situation| names.is_empty() || names.contains(&situation.name));
-    let (real, virtual_only): (Vec<_>, Vec<_>) =
-        situations.iter().partition(|situation| situation.only_virtual.is_none());
-    for situation in virtual_only {
-        eprintln!(
-            "{} is not made real: {}",
-            situation.name,
-            situation.only_virtual.as_deref().unwrap_or_default()
-        );
-    }
-    for situation in real {
+    for situation in &situations {
         let found = check_all(situation)?;
         eprint!("{}", row(&found, situation));
         fs::create_dir_all(folder())?;

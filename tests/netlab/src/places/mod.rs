@@ -34,8 +34,6 @@ pub struct Situation {
     pub trouble: Trouble,
     /// The one port that a firewall lets through in real time; in virtual time the network says what it blocks.
     pub only_port: Option<u16>,
-    /// Why it is not made real, where it is not.
-    pub only_virtual: Option<String>,
     /// What the computer is connected by.
     #[serde(default = "cable")]
     pub link: LinkKind,

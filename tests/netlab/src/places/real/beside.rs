@@ -11,6 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::answers::{self, Zone};
 use super::authority::{Authority, trust};
+use super::relay::Relay;
 use super::servers::{Answer, Server};
 use super::world::{ROUTER, ROUTER_TOO, World};
 use super::{Disturbance, RealError};
@@ -28,6 +29,7 @@ pub(super) struct Stage {
     pub(super) disturbances: Vec<Disturbance>,
     /// They end with the stage.
     _servers: Vec<Server>,
+    _relays: Vec<Relay>,
 }
 
 /// Puts the stage together, one finding after the other.
@@ -43,6 +45,7 @@ struct Builder<'a> {
     environment: Vec<(String, String)>,
     disturbances: Vec<Disturbance>,
     servers: Vec<Server>,
+    relays: Vec<Relay>,
 }
 
 /// How the name servers behave.
@@ -74,6 +77,7 @@ pub(super) fn stage(beside: &[Beside], world: &World, seed: u64, folder: &Path) 
         environment: Vec::new(),
         disturbances: Vec::new(),
         servers: Vec::new(),
+        relays: Vec::new(),
     };
     for (finding, host) in beside.iter().zip(10..) {
         builder.add(finding, host)?;
@@ -173,9 +177,10 @@ impl Builder<'_> {
                 ))?;
                 self.targets.push(format!("nat:{address}"));
             }
-            Beside::Turn { .. } => {
-                let source = io::Error::other("only in virtual time");
-                return Err(RealError::Step { step: "make a relay real".to_owned(), source });
+            Beside::Turn { loses } => {
+                self.relays.push(Relay::start(self.world.servers(), address, loses)?);
+                self.environment.extend(Relay::environment());
+                self.targets.extend([format!("turn:{address}"), format!("stun:{address}")]);
             }
             Beside::StunSilent => {
                 self.udp(at(3_478), |_, _| None)?;
@@ -249,8 +254,8 @@ impl Builder<'_> {
             let server = self.name_server(seed);
             self.keep(server, "a name server")?;
         }
-        let Self { targets, environment, disturbances, servers, .. } = self;
-        Ok(Stage { targets, environment, name_servers, disturbances, _servers: servers })
+        let Self { targets, environment, disturbances, servers, relays, .. } = self;
+        Ok(Stage { targets, environment, name_servers, disturbances, _servers: servers, _relays: relays })
     }
 
     /// The computer's name server, on its router as at home.

@@ -7,6 +7,7 @@ mod answers;
 mod authority;
 mod beside;
 mod program;
+mod relay;
 mod servers;
 mod world;
 
@@ -61,14 +62,6 @@ pub enum RealError {
         /// Why.
         source: io::Error,
     },
-    /// The situation is for virtual time alone.
-    #[error("{name} is not made real: {why}")]
-    OnlyVirtual {
-        /// Which.
-        name: String,
-        /// Why.
-        why: String,
-    },
     /// The program said something else than a report.
     #[error("{command} made no report: {said}")]
     NoReport {
@@ -94,9 +87,6 @@ enum Disturbance {
 ///
 /// When it cannot be set up, or the program makes no report.
 pub fn check(situation: &Situation, seed: u64, program: &Path) -> Result<Seen, RealError> {
-    if let Some(why) = situation.only_virtual.clone() {
-        return Err(RealError::OnlyVirtual { name: situation.name.clone(), why });
-    }
     let scenario = Scenario::named(&situation.network)?;
     let folder =
         tempfile::tempdir().map_err(|source| RealError::Step { step: "make a folder".into(), source })?;
