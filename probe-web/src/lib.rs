@@ -18,5 +18,6 @@ mod routes;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use app::{AppState, Config, app};

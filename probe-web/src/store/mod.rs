@@ -9,6 +9,7 @@ pub mod postgres;
 mod sql;
 pub mod sqlite;
 mod types;
+mod upkeep;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,9 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
+pub(crate) use sql::FINE_KEPT;
 pub use types::*;
+pub use upkeep::{Header, Upkeep};
 
 /// Why the store did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -175,9 +178,9 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: ReportStore + AccountStore + LinkStore {}
+pub trait Store: ReportStore + AccountStore + LinkStore + Upkeep {}
 
-impl<T: ReportStore + AccountStore + LinkStore> Store for T {}
+impl<T: ReportStore + AccountStore + LinkStore + Upkeep> Store for T {}
 
 /// The day, in UTC, that a report of this time is kept with: `2026-11-22`.
 pub(crate) fn day_of(received: Timestamp) -> String {

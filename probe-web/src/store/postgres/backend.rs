@@ -78,6 +78,15 @@ impl Backend for PostgresStore {
         unpacked.map(Some).map_err(|error| StoreError::Damaged(format!("report {id}: {error}")))
     }
 
+    fn has_raw(&self) -> &'static str {
+        "has_raw"
+    }
+
+    /// The server has its own: `pg_amcheck`, and checksums of its pages.
+    fn integrity_check(&self) -> Option<&'static str> {
+        None
+    }
+
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         let (midnight, _) = midnight(before)?;
         let mut connection = self.pool.acquire().await.map_err(broken)?;

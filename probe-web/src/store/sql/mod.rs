@@ -7,6 +7,7 @@ mod accounts;
 pub(crate) mod links;
 pub(crate) mod reports;
 pub(crate) mod rows;
+mod upkeep;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -242,6 +243,12 @@ pub(crate) trait Backend: Send + Sync {
 
     /// The JSON of a report, if it is kept.
     async fn raw_json(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>>;
+
+    /// A condition on a report's row: its JSON is kept.
+    fn has_raw(&self) -> &'static str;
+
+    /// A statement that checks the database's file and tells its findings, or `ok`, in a column `integrity_check`.
+    fn integrity_check(&self) -> Option<&'static str>;
 
     /// Lets old reports go: see [`super::ReportStore::retire`].
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64>;

@@ -69,6 +69,14 @@ impl Backend for SqliteStore {
         blocking(move || files.read(&at, tenant, id)).await?.map(Some)
     }
 
+    fn has_raw(&self) -> &'static str {
+        "raw_day IS NOT NULL"
+    }
+
+    fn integrity_check(&self) -> Option<&'static str> {
+        Some("PRAGMA integrity_check")
+    }
+
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         // Whole days, so that a file goes when all that names it has gone.
         let (midnight, day) = midnight(before)?;

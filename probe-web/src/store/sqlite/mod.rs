@@ -35,6 +35,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "import", include_str!("migrations/4_import.sql")),
 ];
 
+/// Name of the database's file in the folder.
+pub const DATABASE: &str = "greenroom.db";
+
 /// A store in a folder.
 pub struct SqliteStore {
     writer: Mutex<SqliteConnection>,
@@ -58,7 +61,7 @@ impl SqliteStore {
         let files = DayFiles::open(folder.join("raw"))
             .map_err(|error| cannot("cannot make its folder raw", &error))?;
         let options = SqliteConnectOptions::new()
-            .filename(folder.join("greenroom.db"))
+            .filename(folder.join(DATABASE))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)

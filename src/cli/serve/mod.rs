@@ -1,5 +1,7 @@
 //! `greenroom serve`.
 
+mod verify;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueHint};
 use greenroom_web::check::Media;
 use greenroom_web::clock::Clock;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl, has_password};
@@ -38,7 +40,11 @@ const MEDIA_PORT: u16 = 7_443;
 const ADMIN_LINK: &str = "admin-link";
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ServeArgs {
+    #[command(subcommand)]
+    command: Option<ServeCommand>,
+
     /// Listen on this address; beyond this computer only with --tls-cert, or with --plain-http behind a proxy
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", help_heading = "Where")]
     listen: SocketAddr,
@@ -51,18 +57,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = media_at, help_heading = "Where")]
     endpoint: Option<MediaAt>,
 
-    /// Folder for everything that is kept [default: ~/.local/share/greenroom/serve]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What is kept")]
-    data: Option<PathBuf>,
-
-    /// Keep reports in PostgreSQL (15 or later), which several nodes may share: postgres://USER@HOST/DATABASE. With a password: in
-    /// GREENROOM_STORE, --store-file or PGPASSFILE [default: SQLite in the folder]
-    #[arg(long, value_name = "URL", conflicts_with = "store_file", help_heading = "What is kept")]
-    store: Option<String>,
-
-    /// File with the URL of --store, which may have a password in it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What is kept")]
-    store_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
 
     /// Days until reports and what is personal are deleted; sums stay
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
@@ -82,6 +78,44 @@ pub(crate) struct ServeArgs {
     /// Serve others without TLS: passwords and reports can be read on the way, unless a proxy in front adds it
     #[arg(long, conflicts_with = "tls_cert", help_heading = "TLS")]
     plain_http: bool,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  greenroom serve verify                                     what this user's server keeps, once it is stopped
+  greenroom serve verify --data /srv/greenroom               another folder
+  greenroom serve verify --store postgres://greenroom@db.example/greenroom
+
+Each report is read and its header made again; sums are computed again where all of their reports are kept.
+Nothing is repaired.
+
+Exit codes:
+  0 nothing is wrong, 1 something is and is named, 64 wrong usage, 66 it is no store or cannot be read,
+  69 it is in use or cannot be reached";
+
+/// What is done with a store other than serving it.
+#[derive(Debug, Subcommand)]
+enum ServeCommand {
+    /// Look over what is kept: the database, every report, and the sums
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(verify::VerifyArgs),
+}
+
+/// Where reports are kept.
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Folder for everything that is kept [default: ~/.local/share/greenroom/serve]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What is kept")]
+    data: Option<PathBuf>,
+
+    /// Keep reports in PostgreSQL (15 or later), which several nodes may share: postgres://USER@HOST/DATABASE. With a password: in
+    /// GREENROOM_STORE, --store-file or PGPASSFILE [default: SQLite in the folder]
+    #[arg(long, value_name = "URL", conflicts_with = "store_file", help_heading = "What is kept")]
+    store: Option<String>,
+
+    /// File with the URL of --store, which may have a password in it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What is kept")]
+    store_file: Option<PathBuf>,
 }
 
 /// Where the media endpoint for the check page listens.
@@ -110,10 +144,13 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
+    if let Some(ServeCommand::Verify(args)) = &args.command {
+        return verify::run(args);
+    }
     let tls = args.tls()?;
     args.allow_address(tls.is_some())?;
-    let data = args.data()?;
-    let place = args.place(&settings::process_env)?;
+    let data = args.place.data()?;
+    let place = args.place.place(&settings::process_env)?;
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
         let mut signals = Signals::listen()
@@ -158,11 +195,15 @@ async fn open_store(place: Option<&PostgresUrl>, data: &Path) -> Result<Arc<dyn 
         let store = SqliteStore::open(data).await.map_err(|error| store_error(data, error))?;
         return Ok(Arc::new(store));
     };
+    // The folder holds the first admin's link all the same.
+    make_private(data).map_err(|error| CliError::output(data, error))?;
+    open_postgres(place).await
+}
+
+async fn open_postgres(place: &PostgresUrl) -> Result<Arc<dyn Store>, CliError> {
     if let Some(warning) = place.warning() {
         tracing::warn!("{warning}");
     }
-    // The folder holds the first admin's link all the same.
-    make_private(data).map_err(|error| CliError::output(data, error))?;
     let store = PostgresStore::open(place).await.map_err(|error| match error {
         StoreError::Newer(..) | StoreError::Damaged(_) => {
             CliError::input(Path::new(&place.to_string()), &error)
@@ -181,7 +222,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-impl ServeArgs {
+impl PlaceArgs {
     /// The database of --store, --store-file or GREENROOM_STORE. Its address is not repeated: it may hold a password.
     fn place(&self, env: settings::Env<'_>) -> Result<Option<PostgresUrl>, CliError> {
         if let Some(text) = &self.store {
@@ -210,6 +251,14 @@ impl ServeArgs {
         read.map(Some).map_err(|problem| CliError::Usage(format!("GREENROOM_STORE: {problem}")))
     }
 
+    fn data(&self) -> Result<PathBuf, CliError> {
+        self.data.clone().or_else(|| settings::serve_dir(&settings::process_env)).ok_or_else(|| {
+            CliError::Usage("say with --data where to keep reports: this user has no home".to_owned())
+        })
+    }
+}
+
+impl ServeArgs {
     fn tls(&self) -> Result<Option<TlsAcceptor>, CliError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
         warn_if_shared(key);
@@ -242,12 +291,6 @@ impl ServeArgs {
             return Err(CliError::Usage("with --tls-cert, --base-url begins with https://".to_owned()));
         }
         Ok(())
-    }
-
-    fn data(&self) -> Result<PathBuf, CliError> {
-        self.data.clone().or_else(|| settings::serve_dir(&settings::process_env)).ok_or_else(|| {
-            CliError::Usage("say with --data where to keep reports: this user has no home".to_owned())
-        })
     }
 
     fn config(&self, at: SocketAddr, has_tls: bool) -> Config {
@@ -412,20 +455,21 @@ mod tests {
     #[test]
     fn a_password_is_taken_from_where_others_do_not_see_it() {
         let nothing = |_: &str| None;
-        let refused = args("--store postgres://u:hunter2@db.example/g").place(&nothing).expect_err("in argv");
+        let refused =
+            args("--store postgres://u:hunter2@db.example/g").place.place(&nothing).expect_err("in argv");
         assert!(refused.to_string().contains("GREENROOM_STORE"), "{refused}");
         assert!(!refused.to_string().contains("hunter2"), "{refused}");
         let by_env = |_: &str| Some("postgres://u:hunter2@db.example/g".into());
-        let place = args("").place(&by_env).expect("readable").expect("named");
+        let place = args("").place.place(&by_env).expect("readable").expect("named");
         assert_eq!(place.to_string(), "PostgreSQL at db.example:5432/g");
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), "postgres://u:hunter2@db.example/g\n").expect("written");
         let line = format!("--store-file {}", file.path().display());
-        assert!(args(&line).place(&nothing).expect("readable").is_some());
+        assert!(args(&line).place.place(&nothing).expect("readable").is_some());
         fs::write(file.path(), "mysql://u:hunter2@db.example/g").expect("written");
-        let refused = args(&line).place(&nothing).expect_err("another database").to_string();
+        let refused = args(&line).place.place(&nothing).expect_err("another database").to_string();
         assert!(refused.contains("postgres://") && !refused.contains("hunter2"), "{refused}");
-        assert!(args("").place(&nothing).expect("nothing").is_none());
+        assert!(args("").place.place(&nothing).expect("nothing").is_none());
     }
 
     #[test]
