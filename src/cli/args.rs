@@ -342,7 +342,7 @@ Examples:
   greenroom measure whip:https://sfu.example/whip/room --whip-token-file FILE
                                                                    sound and picture to a WebRTC server
   greenroom measure turn:relay.example --turn-user-file FILE       audio through a relay, three ways
-  greenroom measure dscp:probe.example                             what becomes of marks on packets; also ecn:HOST
+  greenroom measure dscp:probe.example                             marks on packets; also ecn:HOST
   greenroom measure nat:stun.example                               what a NAT on the way does
 
 But for whip: and turn: these carry no media: there and back are measured together. Who did not agree to it is sent 20 packets a second at most.
