@@ -163,7 +163,7 @@ fn relay(judged: &mut [Judged<'_>]) {
         .iter()
         .filter_map(|it| {
             let Some(Details::Stun(stun)) = &it.target.details else { return None };
-            let lost = stun.round_trip.loss_ratio.measured()?.clone();
+            let lost = *stun.round_trip.loss_ratio.measured()?;
             Some((name_of(&it.target.url).to_owned(), it.target.url.clone(), lost, stun.round_trip.answered))
         })
         .collect();

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::{DATABASE, SqliteStore};
 use greenroom_web::store::{Store, StoreError};
 use greenroom_web::verify::{Findings, verify};
-use jiff::Timestamp;
 
 use super::{PlaceArgs, open_postgres};
 use crate::cli::exit::{CliError, Exit};
@@ -28,7 +28,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Exit, CliError> {
             (None, Some(data)) => (open_folder(data).await?, data.display().to_string()),
             (None, None) => return Err(CliError::Internal("there is no place to look at".to_owned())),
         };
-        let found = verify(&*store, Timestamp::now()).await.map_err(|error| unreadable(&name, &error))?;
+        let found =
+            verify(&*store, Clock::system().now()).await.map_err(|error| unreadable(&name, &error))?;
         output::to_stdout(&words(&name, &found))?;
         Ok(if found.is_sound() { Exit::Ready } else { Exit::Degraded })
     })?

@@ -27,7 +27,7 @@ impl Relay {
         let (first, last) = PORTS;
         let percent = (loses * 100.0).round();
         namespace.filter(&format!(
-            "table ip relay {{ chain out {{ type filter hook output priority 0; \
+            "table ip relay {{ chain in {{ type filter hook input priority 0; \
              udp sport {first}-{last} udp dport {first}-{last} numgen random mod 100 < {percent} drop; }}; }}"
         ))?;
         let address = at.to_string();
@@ -76,6 +76,7 @@ impl Drop for Relay {
 }
 
 /// Asks until it answers.
+#[expect(clippy::disallowed_methods, reason = "a lab asks through sockets of its own")]
 fn answers(at: SocketAddr) -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
