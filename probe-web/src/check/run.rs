@@ -26,7 +26,6 @@ use crate::app::AppState;
 use crate::clock::new_id;
 use crate::ingest::body;
 use crate::ingest::read;
-use crate::ingest::writer::WriteError;
 use crate::problem::Problem;
 use crate::store::Tenant;
 
@@ -71,12 +70,7 @@ pub(crate) async fn take(
     // What makes the reading panic is no run.
     let (record, report) =
         made.await.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))??;
-    state.writer.write(record).await.map_err(|error| match error {
-        WriteError::Busy => {
-            Problem::too_often("too many reports are waiting to be written; send it again later")
-        }
-        WriteError::Store(error) => error.into(),
-    })?;
+    state.writer.write(record).await?;
     Ok((StatusCode::CREATED, Json(report)).into_response())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::api::News;
+use crate::problem::Problem;
 use crate::store::{Outcome, Record, Store, StoreError};
 
 /// Most reports of one commit.
@@ -30,6 +31,17 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Busy => {
+                Self::too_often("too many reports are waiting to be written; send it again later")
+            }
+            WriteError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl Writer {

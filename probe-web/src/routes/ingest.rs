@@ -14,7 +14,6 @@ use crate::app::AppState;
 use crate::auth::key::{self, Sender};
 use crate::ingest::body;
 use crate::ingest::read;
-use crate::ingest::writer::WriteError;
 use crate::problem::Problem;
 use crate::store::Outcome;
 
@@ -82,12 +81,7 @@ async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept,
         read.await.map_err(|_| Problem::invalid("the report cannot be read", Vec::new()))??
     };
     let (id, code) = (record.summary.id, record.summary.code.clone());
-    let outcome = state.writer.write(record).await.map_err(|error| match error {
-        WriteError::Busy => {
-            Problem::too_often("too many reports are waiting to be written; send it again later")
-        }
-        WriteError::Store(error) => error.into(),
-    })?;
+    let outcome = state.writer.write(record).await?;
     let status = match outcome {
         Outcome::Accepted => "accepted",
         Outcome::Duplicate => DUPLICATE,
