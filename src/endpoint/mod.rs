@@ -18,6 +18,7 @@ mod health;
 mod session;
 mod stats;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 const LOG_CAP: usize = 16_000;
 /// How often counters are copied from the reflector.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
+/// How many ports are tried for one that is free for UDP and TCP, where none was asked for.
+const PORT_ATTEMPTS: u32 = 16;
 
 /// Why an endpoint does not start.
 #[derive(Debug, thiserror::Error)]
@@ -265,8 +268,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     })
 }
 
-/// Opens QUIC and TCP on one port number. With port 0, whatever QUIC gets is asked of TCP too.
+/// Opens QUIC and TCP on one port number. With port 0, on one that is free for both.
 fn bind_control(
+    ip: IpAddr,
+    port: u16,
+    server: quinn::ServerConfig,
+) -> Result<(quinn::Endpoint, TcpListener), StartError> {
+    let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match bind_both(ip, port, server.clone()) {
+            // What is free for UDP may be an outgoing connection's port for TCP.
+            Err(StartError::Listen { source, .. })
+                if source.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
+            bound => return bound,
+        }
+    }
+}
+
+fn bind_both(
     ip: IpAddr,
     port: u16,
     server: quinn::ServerConfig,
