@@ -97,6 +97,59 @@ fn a_proxy_is_told_without_who_asks() {
 }
 
 #[test]
+fn who_says_no_on_the_way_is_told() {
+    let lab = Lab::new("spe");
+    let told = |lab: &Lab, to: &str, code: &str, place: &str, by: &str| {
+        let (report, exit) = lab.check_at(to, &[]);
+        let first = &report["verdict"]["causes"][0];
+        assert_eq!((&first["code"], &first["place"]), (&code.into(), &place.into()), "{to}: {first:#}");
+        assert_eq!(&first["params"]["by"], &serde_json::json!(by), "{first:#}");
+        assert!(first["say"].as_str().is_some_and(|say| say.contains(by)), "{first:#}");
+        assert_eq!((exit, &report["verdict"]["overall"]), (2, &"blocked".into()));
+    };
+    ip(&["-n", &lab.name('r'), "route", "add", "unreachable", "10.9.3.0/24"]);
+    told(&lab, "10.9.3.7", "no_way", "path", "10.9.1.1");
+    ip(&["-n", &lab.name('r'), "-6", "route", "add", "unreachable", "fd00:9:3::/64"]);
+    told(&lab, "[fd00:9:3::7]", "no_way", "path", "fd00:9:1::1");
+
+    lab.rules("meta l4proto udp reject with icmpx host-unreachable");
+    told(&lab, "10.9.2.9", "no_way", "path", "10.9.1.1");
+    lab.rules("reject with icmpx admin-prohibited");
+    told(&lab, "10.9.2.9", "firewall_on_the_way", "relay", "10.9.1.1");
+    told(&lab, "[fd00:9:2::9]", "firewall_on_the_way", "relay", "fd00:9:1::1");
+}
+
+#[test]
+fn a_firewall_that_refuses_udp_alone_is_gone_around() {
+    let lab = Lab::new("spf");
+    lab.rules("meta l4proto udp reject with icmpx admin-prohibited");
+    let (report, exit) = lab.check(&[]);
+    let first = &report["verdict"]["causes"][0];
+    assert_eq!((&first["code"], &first["place"]), (&"udp_blocked".into(), &"relay".into()), "{first:#}");
+    assert_eq!(
+        report["targets"][0]["state"]["transport"], "websocket",
+        "{:#}",
+        report["targets"][0]["state"]
+    );
+    assert_eq!((exit, &report["verdict"]["overall"]), (1, &"degraded".into()));
+}
+
+#[test]
+fn a_router_that_is_not_there_is_no_fault_of_the_computer() {
+    let lab = Lab::new("spg");
+    let quickly = "echo 100 > /proc/sys/net/ipv4/neigh/c0/retrans_time_ms";
+    ip(&["netns", "exec", &lab.name('c'), "sh", "-c", quickly]);
+    let (report, exit) = lab.check_at("10.9.1.77", &[]);
+    let first = &report["verdict"]["causes"][0];
+    assert_eq!(
+        (&first["code"], &first["place"]),
+        (&"next_hop_silent".into(), &"local_network".into()),
+        "{first:#}"
+    );
+    assert_eq!(exit, 2);
+}
+
+#[test]
 fn another_page_may_be_asked_and_what_is_wrong_with_it_is_told() {
     let endpoint = Respond::on("127.0.0.1:0", &[]);
     let ask = |answer: &'static str| {
@@ -154,18 +207,22 @@ impl Lab {
         for (one, link, other, peer) in [(&c, "c0", &r, "r0"), (&r, "r1", &s, "s0")] {
             ip(&["link", "add", link, "netns", one, "type", "veth", "peer", "name", peer, "netns", other]);
         }
-        for (name, link, address) in [
-            (&c, "c0", "10.9.1.2/24"),
-            (&r, "r0", "10.9.1.1/24"),
-            (&r, "r1", "10.9.2.1/24"),
-            (&s, "s0", "10.9.2.2/24"),
+        for (name, link, address, v6) in [
+            (&c, "c0", "10.9.1.2/24", "fd00:9:1::2/64"),
+            (&r, "r0", "10.9.1.1/24", "fd00:9:1::1/64"),
+            (&r, "r1", "10.9.2.1/24", "fd00:9:2::1/64"),
+            (&s, "s0", "10.9.2.2/24", "fd00:9:2::2/64"),
         ] {
             ip(&["-n", name, "addr", "add", address, "dev", link]);
+            ip(&["-n", name, "addr", "add", v6, "dev", link, "nodad"]);
             ip(&["-n", name, "link", "set", link, "up"]);
         }
         ip(&["-n", &c, "route", "add", "default", "via", "10.9.1.1"]);
+        ip(&["-n", &c, "-6", "route", "add", "default", "via", "fd00:9:1::1"]);
         ip(&["-n", &s, "route", "add", "default", "via", "10.9.2.1"]);
-        ip(&["netns", "exec", &r, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        let forward =
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
+        ip(&["netns", "exec", &r, "sh", "-c", forward]);
         let respond = ["respond", "--listen", ENDPOINT, "--health", "off"];
         lab.endpoint = Some(Respond::start(lab.within('s', &respond)));
         lab
@@ -184,7 +241,11 @@ impl Lab {
     }
 
     fn check(&self, more: &[&str]) -> (Value, i32) {
-        let mut command = self.within('c', &["check", ENDPOINT, "--quick", "--json", "-", "--quiet"]);
+        self.check_at(ENDPOINT, more)
+    }
+
+    fn check_at(&self, to: &str, more: &[&str]) -> (Value, i32) {
+        let mut command = self.within('c', &["check", to, "--quick", "--json", "-", "--quiet"]);
         let done = command.args(more).output().expect("runs");
         let report = serde_json::from_slice(&done.stdout)
             .unwrap_or_else(|error| panic!("no report ({error}): {}", String::from_utf8_lossy(&done.stderr)));
@@ -197,13 +258,7 @@ impl Lab {
             "table ip t {{\n chain f {{\n type filter hook forward priority 0;\n {how}\n }}\n \
              chain n {{\n type nat hook prerouting priority -100;\n iif \"r0\" tcp dport 80 redirect to :8080\n }}\n}}\n"
         );
-        let mut nft = Command::new("ip")
-            .args(["netns", "exec", &self.name('r'), "nft", "-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("nftables");
-        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("taken");
-        assert!(nft.wait().expect("ends").success());
+        self.nft(&rules);
         let mut portal = Command::new("ip");
         portal.args(["netns", "exec", &self.name('r'), "python3"]);
         portal.args([
@@ -213,6 +268,24 @@ impl Lab {
             PORTAL,
         ]);
         self.help(portal);
+    }
+
+    /// What the router does with what it is to pass on.
+    fn rules(&self, what: &str) {
+        let table = "table inet t";
+        self.nft(&format!(
+            "{table}\ndelete {table}\n{table} {{\n chain f {{\n type filter hook forward priority 0;\n {what}\n }}\n}}\n"
+        ));
+    }
+
+    fn nft(&self, rules: &str) {
+        let mut nft = Command::new("ip")
+            .args(["netns", "exec", &self.name('r'), "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nftables");
+        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("taken");
+        assert!(nft.wait().expect("ends").success());
     }
 
     /// All that the computer sends goes through a VPN whose other end is the router.

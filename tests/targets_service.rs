@@ -70,8 +70,8 @@ fn what_is_wrong_in_a_file_and_what_is_not_known_are_told() {
     let file = folder.path().join("wrong.toml");
     let text = format!("{HEAD}{}", part("media", "test.example", 443, "sctp"));
     std::fs::write(&file, text).expect("writable");
-    let said = |name: &str, catalog: Option<&Path>| {
-        let mut command = greenroom(["measure", name]);
+    let said = |job: &str, name: &str, catalog: Option<&Path>| {
+        let mut command = greenroom([job, name]);
         command.env("HOME", "/nonexistent");
         if let Some(catalog) = catalog {
             command.arg("--catalog").arg(catalog);
@@ -79,14 +79,17 @@ fn what_is_wrong_in_a_file_and_what_is_not_known_are_told() {
         let output = command.output().expect("the binary runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, text) = said("service:test", Some(folder.path()));
-    assert_eq!(code, Some(64), "{text}");
-    assert!(text.contains("wrong.toml:11:"), "{text}");
-    let (code, text) = said("service:nobody", None);
-    assert_eq!(code, Some(64), "{text}");
-    assert!(text.contains("meet") && text.contains("zoom"), "{text}");
-    let (code, text) = said("tcp:127.0.0.1:1", Some(folder.path()));
-    assert_eq!(code, Some(64), "{text}");
+    for job in ["measure", "check", "diagnose"] {
+        let (code, text) = said(job, "service:test", Some(folder.path()));
+        assert_eq!(code, Some(64), "{job}: {text}");
+        assert!(text.contains("wrong.toml:11:"), "{job}: {text}");
+        let (code, text) = said(job, "service:nobody", None);
+        assert_eq!(code, Some(64), "{job}: {text}");
+        assert!(text.contains("meet") && text.contains("zoom"), "{job}: {text}");
+        let (code, text) = said(job, "tcp:127.0.0.1:1", Some(folder.path()));
+        assert_eq!(code, Some(64), "{job}: {text}");
+        assert!(text.contains("--catalog is for service:NAME alone"), "{job}: {text}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::args::{Global, NetworkArgs};
 use super::block_on;
 use super::exit::CliError;
 use super::settings::{self, Layer, Settings, TokenSource};
+use super::targets::With;
 use super::values;
 use crate::address::{Portal, Token};
 use crate::net::upload::{self, TicketLink, TicketLinkError, UploadUrl};
@@ -43,6 +44,11 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Network")]
     pub(crate) turn_user_file: Option<PathBuf>,
 
+    /// Folder with your own entries for service:NAME, which come before those of the program
+    /// [default: ~/.config/greenroom/services, where it exists]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Network")]
+    pub(crate) catalog: Option<PathBuf>,
+
     /// Where a sign-in page is looked for: http://HOST/PATH of a page that answers 204, or off [default: at the endpoint's
     /// own host, whether or not it answers web requests]
     #[arg(long, value_name = "URL|off", help_heading = "Network")]
@@ -73,6 +79,11 @@ pub(crate) struct SendArgs {
 }
 
 impl CallArgs {
+    /// What some kinds of targets are measured with.
+    pub(super) fn with(&self) -> With<'_> {
+        With { turn_user_file: self.turn_user_file.as_deref(), catalog: self.catalog.as_deref() }
+    }
+
     /// What the command line says of the settings.
     pub(super) fn layer(&self, mode: Option<Mode>) -> Result<Layer, CliError> {
         let devices = self.devices.as_deref().map(values::devices).transpose().map_err(CliError::Usage)?;

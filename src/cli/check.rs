@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use greenroom_reports::schema::{DeviceKind, Report, State};
@@ -16,7 +15,7 @@ use super::catalog;
 use super::exit::{CliError, Exit};
 use super::progress::Live;
 use super::settings::{self, Settings};
-use super::targets::{Named, refuse_idle_turn_user};
+use super::targets::{Named, With};
 use super::{block_on, call, history as history_view, output};
 use crate::address::OtherKind;
 use crate::check::{self, Also, Beside, Watch};
@@ -33,15 +32,15 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.call.targets)?;
     let settings = settings::resolve(args.layer()?, global.config.as_deref(), &settings::process_env)?;
     let settings = named_instead(settings, &named);
-    let turn_user_file = args.call.turn_user_file.as_deref();
-    refuse_idle_turn_user(&named, turn_user_file)?;
+    let with = args.call.with();
+    with.refuse_idle(&named)?;
     args.output.check_writable()?;
     let recipient = args.call.send.recipient(&settings)?;
     let plan = plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
     if args.pick_best && named.endpoints.len() < 2 {
         return Err(CliError::Usage("--pick-best needs two Greenroom endpoints or more".to_owned()));
     }
-    let also = also(&plan, &named, turn_user_file)?;
+    let also = also(&plan, &named, with)?;
     let also = Also { pick_best: args.pick_best, portal: settings.portal.clone(), ..also };
     let beside = beside(&settings);
     announce(&plan, &also, global);
@@ -68,15 +67,15 @@ pub(super) fn named_instead(settings: Settings, named: &Named) -> Settings {
 }
 
 /// What is measured beside the plan's own endpoint.
-pub(super) fn also(plan: &Plan, named: &Named, turn_user_file: Option<&Path>) -> Result<Also, CliError> {
+pub(super) fn also(plan: &Plan, named: &Named, with: With<'_>) -> Result<Also, CliError> {
     let others = named.others.iter().map(|target| {
         let planned = plan::plan_beside(plan, target).map_err(|error| CliError::Usage(error.to_string()))?;
         let token = match target.kind {
             OtherKind::Whip => settings::whip_token(None, &settings::process_env)?,
             _ => None,
         };
-        let turn = settings::turn_user(target, turn_user_file)?;
-        catalog::needs(ProbePlan { token, turn, ..planned }, None)
+        let turn = settings::turn_user(target, with.turn_user_file)?;
+        catalog::needs(ProbePlan { token, turn, ..planned }, with.catalog)
     });
     Ok(Also { endpoints: further(named), others: others.collect::<Result<_, _>>()?, ..Also::default() })
 }

@@ -12,7 +12,7 @@ use super::args::Global;
 use super::call::{CallArgs, redacted};
 use super::exit::{CliError, Exit};
 use super::settings::{self, Settings};
-use super::targets::{Named, refuse_idle_turn_user};
+use super::targets::Named;
 use super::{check, output, report};
 use crate::address::{Host, TargetUrl};
 use crate::bundle::{self, SUFFIX};
@@ -50,15 +50,15 @@ pub(super) fn run(args: &DiagnoseArgs, global: &Global) -> Result<Exit, CliError
     let layer = args.call.layer(Some(mode(&named)))?;
     let settings = settings::resolve(layer, global.config.as_deref(), &settings::process_env)?;
     let settings = check::named_instead(settings, &named);
-    let turn_user_file = args.call.turn_user_file.as_deref();
-    refuse_idle_turn_user(&named, turn_user_file)?;
+    let with = args.call.with();
+    with.refuse_idle(&named)?;
     let named = with_the_way(named, &settings);
     let recipient = args.call.send.recipient(&settings)?;
     if let Some(file) = &args.file {
         output::check_writable(file)?;
     }
     let plan = check::plan_for(&settings, Traffic::Uses(settings.uses.clone(), settings.mode))?;
-    let also = check::also(&plan, &named, turn_user_file)?;
+    let also = check::also(&plan, &named, with)?;
     let also = Also { portal: settings.portal.clone(), ..also };
     let beside = check::beside(&settings);
     check::announce(&plan, &also, global);

@@ -10,7 +10,7 @@ use super::catalog;
 use super::check;
 use super::exit::{CliError, Exit};
 use super::settings::{self, turn_user};
-use super::targets::{Named, refuse_idle_turn_user};
+use super::targets::{Named, With};
 use super::values::TrafficItem;
 use crate::address::OtherKind;
 use crate::check::{Also, Beside, probe_all};
@@ -74,16 +74,14 @@ fn probe(named: &Named, args: &MeasureArgs, global: &Global) -> Result<Exit, Cli
     Ok(exit_of(&report, interrupted))
 }
 
-/// Secrets that nobody would be shown, a catalog in which nothing would be looked up.
+/// Refuses secrets that nobody would be shown, a catalog in which nothing would be looked up.
 fn refuse_idle(named: &Named, args: &MeasureArgs) -> Result<(), CliError> {
     let idle = !named.others.iter().any(|target| target.kind == OtherKind::Whip);
     if args.whip_token_file.is_some() && idle {
         return Err(CliError::Usage("--whip-token-file is for whip:https://HOST/PATH alone".to_owned()));
     }
-    if args.catalog.is_some() && !named.others.iter().any(|target| target.kind == OtherKind::Service) {
-        return Err(CliError::Usage("--catalog is for service:NAME alone".to_owned()));
-    }
-    refuse_idle_turn_user(named, args.turn_user_file.as_deref())
+    let with = With { turn_user_file: args.turn_user_file.as_deref(), catalog: args.catalog.as_deref() };
+    with.refuse_idle(named)
 }
 
 /// How each of them is asked.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::exit::CliError;
-use crate::address::{EndpointUrl, OtherUrl, TargetUrl, TargetUrlError};
+use crate::address::{EndpointUrl, OtherKind, OtherUrl, TargetUrl, TargetUrlError};
 
 /// The most that one run measures.
 const MOST: usize = 100;
@@ -52,17 +52,33 @@ impl Named {
     }
 }
 
-/// A user of TURN servers where none is named.
-///
-/// # Errors
-///
-/// [`CliError::Usage`] then: what nobody is shown was meant for somebody.
-pub(super) fn refuse_idle_turn_user(named: &Named, file: Option<&Path>) -> Result<(), CliError> {
-    let idle = !named.others.iter().any(|target| target.kind.is_relay());
-    if file.is_some() && idle {
-        return Err(CliError::Usage("--turn-user-file is for turn:HOST and turns:HOST alone".to_owned()));
+/// What some kinds of targets are measured with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct With<'a> {
+    /// File with the user of TURN servers.
+    pub(super) turn_user_file: Option<&'a Path>,
+    /// Folder with entries for services.
+    pub(super) catalog: Option<&'a Path>,
+}
+
+impl With<'_> {
+    /// Refuses what no target that was named has a use for.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Usage`] then: what nobody is shown was meant for somebody.
+    pub(super) fn refuse_idle(self, named: &Named) -> Result<(), CliError> {
+        let idle = |file: Option<&Path>, is: fn(OtherKind) -> bool| {
+            file.is_some() && !named.others.iter().any(|target| is(target.kind))
+        };
+        if idle(self.turn_user_file, OtherKind::is_relay) {
+            return Err(CliError::Usage("--turn-user-file is for turn:HOST and turns:HOST alone".to_owned()));
+        }
+        if idle(self.catalog, |kind| kind == OtherKind::Service) {
+            return Err(CliError::Usage("--catalog is for service:NAME alone".to_owned()));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -238,7 +238,8 @@ fn flow(to: SocketAddr, interface: Option<&Interface>, carries: Carries) -> Resu
     Ok(socket)
 }
 
-fn offender(control: &ControlMessageOwned) -> Option<(libc::sock_extended_err, IpAddr)> {
+/// An error of the queue, and who sent it.
+pub(super) fn offender(control: &ControlMessageOwned) -> Option<(libc::sock_extended_err, IpAddr)> {
     match control {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
             Some((*error, IpAddr::from(from.sin_addr.s_addr.to_ne_bytes())))
@@ -251,7 +252,7 @@ fn offender(control: &ControlMessageOwned) -> Option<(libc::sock_extended_err, I
 }
 
 /// What an error says (RFC 792, RFC 4443). `None`: nothing about the way.
-const fn said(error: &libc::sock_extended_err) -> Option<Said> {
+pub(super) const fn said(error: &libc::sock_extended_err) -> Option<Said> {
     match (error.ee_origin, error.ee_type, error.ee_code) {
         (libc::SO_EE_ORIGIN_ICMP, 11, 0) | (libc::SO_EE_ORIGIN_ICMP6, 3, 0) => Some(Said::Expired),
         (libc::SO_EE_ORIGIN_ICMP, 3, 4) | (libc::SO_EE_ORIGIN_ICMP6, 2, _) => {

@@ -4,7 +4,7 @@
 //! rather than delayed.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use quinn::{TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::{IdentityError, ServerIdentity};
+use super::knock::{TurnedAway, knock};
 use super::trust::{Identity, Refusal, Trust, client_config};
 use super::udp::{Interface, OpenError, use_interface};
 
@@ -128,6 +129,28 @@ pub enum ConnectError {
         /// Where to.
         to: SocketAddr,
     },
+    /// A firewall on the way says that it lets nothing through.
+    #[error("a firewall on the way, {by}, says that it does not let {to} be reached")]
+    Prohibited {
+        /// Where to.
+        to: SocketAddr,
+        /// Who said so.
+        by: IpAddr,
+    },
+    /// A router on the way knows no way.
+    #[error("a router on the way, {by}, says that it knows no way to {to}")]
+    NoWay {
+        /// Where to.
+        to: SocketAddr,
+        /// Who said so.
+        by: IpAddr,
+    },
+    /// The next hop does not answer on its own link.
+    #[error("nobody answers this computer on the way to {to}, not even its router")]
+    NextHopSilent {
+        /// Where to.
+        to: SocketAddr,
+    },
     /// The host is there and nobody listens (ICMP, or a TCP reset).
     #[error(
         "{to} refuses: the host is there, but nothing listens on that port. Is `greenroom respond` running?"
@@ -216,7 +239,7 @@ pub async fn connect(
             }),
             Err(_) => Err(ConnectError::Silent { to, after: deadline }),
         },
-        error = knock(to, endpoint.local_addr().ok()) => Err(error),
+        error = turned_away(to, endpoint.local_addr().ok()) => Err(error),
     }
 }
 
@@ -236,27 +259,15 @@ fn reason(to: SocketAddr, after: Duration, error: ConnectionError) -> ConnectErr
     }
 }
 
-/// Ends only when the system says that `to` cannot be reached.
-#[expect(clippy::disallowed_methods, reason = "the shell")]
-async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> ConnectError {
-    let mut local = local.unwrap_or_else(|| any_of_family(to));
-    local.set_port(0);
-    let outcome = async {
-        let socket = tokio::net::UdpSocket::bind(local).await?;
-        socket.connect(to).await?;
-        socket.send(&[0]).await?;
-        loop {
-            // A stray answer says nothing.
-            socket.recv(&mut [0; 16]).await?;
-        }
-    };
-    let outcome: Result<std::convert::Infallible, io::Error> = outcome.await;
-    let Err(error) = outcome;
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ConnectError::Refused { to },
-        // What an OUTPUT rule drops or rejects, the system refuses to the sender (EPERM; EACCES where a route prohibits).
-        io::ErrorKind::PermissionDenied => ConnectError::Forbidden { to },
-        _ => ConnectError::Local { to, reason: error.to_string() },
+/// Ends only when somebody says that `to` cannot be reached.
+async fn turned_away(to: SocketAddr, local: Option<SocketAddr>) -> ConnectError {
+    match knock(to, local).await {
+        TurnedAway::Closed => ConnectError::Refused { to },
+        TurnedAway::Forbidden => ConnectError::Forbidden { to },
+        TurnedAway::Prohibited { by } => ConnectError::Prohibited { to, by },
+        TurnedAway::NoWay { by } => ConnectError::NoWay { to, by },
+        TurnedAway::NextHopSilent => ConnectError::NextHopSilent { to },
+        TurnedAway::Local(reason) => ConnectError::Local { to, reason },
     }
 }
 

@@ -113,6 +113,9 @@ fn refusal(error: &ConnectError) -> TargetFailure {
         ConnectError::Refused { .. } => TargetFailure::PortClosed,
         ConnectError::Silent { .. } => TargetFailure::Silent,
         ConnectError::Forbidden { to } => TargetFailure::UdpBlockedHere { port: to.port(), works: None },
+        ConnectError::Prohibited { by, .. } => TargetFailure::FirewallOnTheWay { by: by.to_string() },
+        ConnectError::NoWay { by, .. } => TargetFailure::NoWay { by: by.to_string() },
+        ConnectError::NextHopSilent { .. } => TargetFailure::NextHopSilent,
         ConnectError::Version { .. } => TargetFailure::WrongProtocol {
             protocol: "QUIC version 1".to_owned(),
             detail: "it speaks other versions alone".to_owned(),

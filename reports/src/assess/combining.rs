@@ -13,8 +13,10 @@ use crate::verdict::TargetFailure;
 const HALF: f64 = 0.5;
 
 /// What a page that wants people to sign in first makes of other endpoints: nothing comes back, or the page's own server answers.
-const HIDDEN_BY_A_PORTAL: [&str; 9] = [
+const HIDDEN_BY_A_PORTAL: [&str; 11] = [
     "endpoint_unreachable",
+    "firewall_on_the_way",
+    "no_way",
     "udp_blocked",
     "wrong_protocol",
     "connection_mute",

@@ -85,7 +85,7 @@ fn is_kept_away(target: &Target) -> bool {
                     | TargetFailure::NotThisKind { .. }
                     | TargetFailure::TlsUnverified { .. }
                     | TargetFailure::Refused { .. }
-                    // A router that says no to a connection being made looks like this computer's own refusal.
+                    // Where the system does not tell who says no, a router's looks like this computer's own.
                     | TargetFailure::Local { .. }
             );
             failure.state() == State::Blocked || in_its_place

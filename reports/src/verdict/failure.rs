@@ -37,6 +37,18 @@ pub enum TargetFailure {
         /// What gets through all the same: `tls/443`. `None` when nothing does.
         works: Option<String>,
     },
+    /// A firewall on the way says that it lets nothing through to there (ICMP "administratively prohibited").
+    FirewallOnTheWay {
+        /// The address that said so.
+        by: String,
+    },
+    /// A router on the way knows no way to there (ICMP "network" or "host unreachable").
+    NoWay {
+        /// The address that said so.
+        by: String,
+    },
+    /// The next hop does not answer on its own link: this computer's router, or the endpoint itself where no router is between.
+    NextHopSilent,
     /// The endpoint wants a token, and none was given.
     TokenRequired,
     /// The endpoint does not take this token.
@@ -187,6 +199,9 @@ impl TargetFailure {
             Self::UdpBlocked { .. } => "udp_blocked",
             Self::UdpPortBlocked { .. } => "udp_port_blocked",
             Self::UdpBlockedHere { .. } => "udp_blocked_here",
+            Self::FirewallOnTheWay { .. } => "firewall_on_the_way",
+            Self::NoWay { .. } => "no_way",
+            Self::NextHopSilent => "next_hop_silent",
             Self::TokenRequired => "token_required",
             Self::WrongToken => "wrong_token",
             Self::TokenWithheld => "token_withheld",
@@ -245,8 +260,14 @@ impl TargetFailure {
             | Self::RelayRefused { .. }
             | Self::RelayForwardsNothing
             | Self::Refused { .. } => Place::Service,
-            Self::UdpBlocked { .. } | Self::UdpPortBlocked { .. } | Self::Proxy { .. } => Place::Relay,
-            Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => Place::LocalNetwork,
+            Self::UdpBlocked { .. }
+            | Self::UdpPortBlocked { .. }
+            | Self::FirewallOnTheWay { .. }
+            | Self::Proxy { .. } => Place::Relay,
+            Self::NoWay { .. } => Place::Path,
+            Self::NextHopSilent | Self::NoIpv4 | Self::NoIpv6 | Self::NoNetwork | Self::NoNameServer => {
+                Place::LocalNetwork
+            }
             Self::UdpBlockedHere { .. } | Self::Disturbed { .. } | Self::Local { .. } => Place::Computer,
             Self::UnknownHost { .. }
             | Self::Silent
@@ -275,6 +296,9 @@ impl TargetFailure {
             | Self::UdpBlocked { .. }
             | Self::UdpPortBlocked { .. }
             | Self::UdpBlockedHere { .. }
+            | Self::FirewallOnTheWay { .. }
+            | Self::NoWay { .. }
+            | Self::NextHopSilent
             | Self::Reset
             | Self::Mute { .. }
             | Self::TlsRefused { .. }

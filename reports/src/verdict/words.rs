@@ -110,6 +110,9 @@ const SHORT: &[(&str, &str)] = &[
     ("udp_blocked", "UDP does not get through"),
     ("udp_port_blocked", "UDP does not get through to the port for media"),
     ("udp_blocked_here", "this computer's firewall blocks UDP"),
+    ("firewall_on_the_way", "a firewall on the way lets nothing through"),
+    ("no_way", "a router on the way knows no way"),
+    ("next_hop_silent", "the router does not answer"),
     ("token_required", "the endpoint asks for a token"),
     ("wrong_token", "the endpoint does not accept the token"),
     ("token_withheld", "the endpoint did not prove who it is"),
@@ -174,6 +177,21 @@ const TABLE: &[(&str, &str, &str)] = &[
         "udp_blocked_here",
         "A firewall on this computer blocks UDP, which calls use for sound and picture.",
         "Allow UDP to port {port} in this computer's firewall or security software, or ask whoever manages the computer.",
+    ),
+    (
+        "firewall_on_the_way",
+        "A firewall on the way, {by}, lets nothing through to {host}.",
+        "Ask your network's administrator to let it through, or try another network.",
+    ),
+    (
+        "no_way",
+        "A router on the way, {by}, knows no way to {host}.",
+        "Check the address. If it is right, tell whoever runs that router, or your internet provider.",
+    ),
+    (
+        "next_hop_silent",
+        "Nobody answers this computer on the way to {host}, not even its router.",
+        "Check the cable or the Wi-Fi, and that the router is switched on.",
     ),
     (
         "token_required",

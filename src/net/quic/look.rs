@@ -9,7 +9,7 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{ClientConfig, Connection, Endpoint};
 use rustls::pki_types::CertificateDer;
 
-use super::{ConnectError, close, dial, knock, reason, transport};
+use super::{ConnectError, close, dial, reason, transport, turned_away};
 use crate::net::clock::Clock;
 use crate::net::udp::Interface;
 use crate::net::witness::{Agreed, client_config};
@@ -114,7 +114,7 @@ pub async fn hold(
             Ok(Err(error)) => return Err(reason(to, patience, error)),
             Err(_) => return Err(ConnectError::Silent { to, after: patience }),
         },
-        error = knock(to, endpoint.local_addr().ok()) => return Err(error),
+        error = turned_away(to, endpoint.local_addr().ok()) => return Err(error),
     };
     let handshake = clock.now() - begun;
     Ok(Held { connection, handshake, endpoint, to })

@@ -390,10 +390,10 @@ fn identity_of(identity: &trust::Identity) -> Identity {
     if identity.is_verified() { Identity::Verified } else { Identity::Unverified }
 }
 
-/// Whether a firewall may be behind it: this computer's, silence, or a refusal that it may have sent itself.
+/// Whether a firewall may be behind it: this computer's, one that says so, silence, or a refusal that it may have sent itself.
 fn may_be_blocked(error: &ConnectError) -> bool {
-    use ConnectError::{Forbidden, Refused, Silent};
-    matches!(error, Silent { .. } | Refused { .. } | Forbidden { .. })
+    use ConnectError::{Forbidden, Prohibited, Refused, Silent};
+    matches!(error, Silent { .. } | Refused { .. } | Forbidden { .. } | Prohibited { .. })
 }
 
 /// Of two reasons the one that says more: somebody who answers says more than this computer's firewall, and that more than
@@ -402,10 +402,12 @@ fn most_telling(known: Option<ConnectError>, new: ConnectError) -> ConnectError 
     fn rank(error: &ConnectError) -> u8 {
         match error {
             ConnectError::Local { .. } => 0,
-            ConnectError::Silent { .. } => 1,
-            ConnectError::Refused { .. } => 2,
-            ConnectError::Forbidden { .. } => 3,
-            _ => 4,
+            ConnectError::NextHopSilent { .. } | ConnectError::NoWay { .. } => 1,
+            ConnectError::Silent { .. } => 2,
+            ConnectError::Refused { .. } => 3,
+            ConnectError::Prohibited { .. } => 4,
+            ConnectError::Forbidden { .. } => 5,
+            _ => 6,
         }
     }
     match known {
@@ -420,6 +422,9 @@ fn failure_of(error: &ConnectError) -> TargetFailure {
         ConnectError::Silent { .. } => TargetFailure::Silent,
         ConnectError::Refused { .. } => TargetFailure::PortClosed,
         ConnectError::Forbidden { to } => TargetFailure::UdpBlockedHere { port: to.port(), works: None },
+        ConnectError::Prohibited { by, .. } => TargetFailure::FirewallOnTheWay { by: by.to_string() },
+        ConnectError::NoWay { by, .. } => TargetFailure::NoWay { by: by.to_string() },
+        ConnectError::NextHopSilent { .. } => TargetFailure::NextHopSilent,
         ConnectError::Local { .. } => TargetFailure::Local { detail },
         ConnectError::Certificate(Refusal::Pin { .. } | Refusal::Untrusted { .. }) => {
             TargetFailure::TlsUnverified { detail }
@@ -469,9 +474,9 @@ async fn validated(driver: &mut Driver<Sender>) -> Result<Validation, TargetFail
     let outcome = driver.finished().await.map_err(|ended| local(ended.to_string()))?;
     match (outcome.machine.state(), outcome.end) {
         (SenderState::Unreachable, _) => {
-            let refused = outcome.machine.counters().probe_error.map(io::Error::from_raw_os_error);
-            match refused.map(|error| error.kind()) {
-                Some(io::ErrorKind::PermissionDenied) => Ok(Validation::Forbidden),
+            match outcome.machine.counters().probe_error {
+                // An OUTPUT rule of this computer. EACCES may be a router's word, too (ICMPv6 "administratively prohibited").
+                Some(libc::EPERM) => Ok(Validation::Forbidden),
                 _ => Ok(Validation::Unanswered),
             }
         }
