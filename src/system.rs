@@ -4,6 +4,10 @@
 
 use greenroom_reports::trace::HostLoad;
 
+mod footprint;
+
+pub use footprint::release_code;
+
 /// Ticks of all cores together since the machine started (proc(5), /proc/stat).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuTicks {

@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod check;
 pub mod clock;
+pub mod detect;
 pub mod fleet;
 pub mod ingest;
 pub mod metrics;

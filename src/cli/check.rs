@@ -27,6 +27,7 @@ use crate::devices::audio::native::NativeAudio;
 use crate::devices::audio::{AudioSystem, Inventory, Role};
 use crate::history::{self, Entry, Store};
 use crate::plan::{self, Against, EndpointUrl, Plan, ProbePlan, Request, Traffic};
+use crate::system::release_code;
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<Exit, CliError> {
     let named = Named::read(&args.call.targets)?;
@@ -245,6 +246,8 @@ pub(super) fn watched(
     global: &Global,
     run: impl AsyncFnOnce(Watch) -> Report,
 ) -> Result<(Report, bool), CliError> {
+    // The command line and the settings have been read.
+    release_code();
     let seen = output::somebody_watches(global);
     let live = Live::start(enough, seen);
     let stop = CancellationToken::new();

@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::proto::control::{Accept, Limits, ProbeCarrier, VERSION};
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig, SenderState};
 use crate::proto::stamp::WallAnchor;
-use crate::system::CpuTicks;
+use crate::system::{CpuTicks, release_code};
 
 /// The longest that it takes until a silent endpoint is given up.
 pub const REACH: Duration = Duration::from_millis(2_900);
@@ -233,6 +233,8 @@ impl Attempt<'_> {
         let carrier = link::Link::quic(send, receive);
         let (accept, link) =
             consent::ask(carrier, self.plan, identity, ProbeCarrier::OwnPort).await.map_err(unreached)?;
+        // Name service, certificates and handshakes are behind us, and nothing is timed yet.
+        release_code();
         let reflector = reflector_of(&accept, address, identity);
         let socket = self.open_udp(reflector).map_err(unreached)?;
         let mut driver = self.start_driver(&accept, reflector, socket).map_err(unreached)?;
