@@ -1,11 +1,15 @@
-//! One byte to a UDP port, from a connected socket: only there does every system tell what comes back instead of an answer.
+//! Single bytes to a UDP port, from a connected socket: only there does every system tell what comes back instead of an answer.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
 use super::quic::any_of_family;
+
+/// Routers answer one sender about once a second, and the connection's own first packet may have had that answer.
+const AGAIN: Duration = Duration::from_millis(400);
 
 /// What is said of a port instead of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +42,16 @@ pub async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> TurnedAway {
         Ok(socket) => socket,
         Err(error) => return plain(&error),
     };
-    if let Err(error) = socket.send(&[0]).await {
-        return plain(&error);
-    }
+    let mut again = tokio::time::interval(AGAIN);
+    let mut octets = [0; 16];
     loop {
-        match socket.recv(&mut [0; 16]).await {
+        let heard = tokio::select! {
+            _ = again.tick() => socket.send(&[0]).await.map(drop),
+            heard = socket.recv(&mut octets) => heard.map(drop),
+        };
+        match heard {
             // A stray answer says nothing.
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return TurnedAway::Closed,
             Err(error) => match errors::next(&socket, to) {
                 Some(errors::Said::TurnedAway(why)) => return why,

@@ -200,8 +200,8 @@ pub enum ConnectError {
 
 /// Connects and checks who is there, within `deadline`.
 ///
-/// Beside the handshake one byte goes to the same port from a connected socket: only there does every system tell that a
-/// port is closed. A QUIC server ignores it (RFC 9000 section 5.2.2).
+/// Beside the handshake single bytes go to the same port from a connected socket: only there does every system tell that a
+/// port is closed, or who says no on the way. A QUIC server ignores them (RFC 9000 section 5.2.2).
 ///
 /// # Errors
 ///

@@ -11,8 +11,8 @@ pub const HOURS: usize = 168;
 /// Least values for a baseline: a day of five-minute runs.
 pub const LEAST: usize = 288;
 
-/// Least values of an hour for an opinion of its own.
-const LEAST_OF_AN_HOUR: usize = 12;
+/// Least values of an hour for an opinion of its own: two weeks of five-minute runs.
+const LEAST_OF_AN_HOUR: usize = 24;
 
 /// The furthest that one value counts, in standard deviations: a single outlier is no change.
 pub const CLIP: f64 = 5.0;
@@ -92,7 +92,8 @@ impl Baseline {
     }
 }
 
-/// The median of each hour of the week with its neighbors; where those are few, of that hour on any day; where those are few, of all.
+/// The median of each hour of the week; where its values are few, of that hour on any day; where those are few, of all. Neighbors are
+/// not taken in: where the evening begins, they are what is not usual.
 fn usual(history: &[(usize, f64)]) -> Vec<f32> {
     let mut by_hour = vec![Vec::new(); HOURS];
     for (hour, value) in history {
@@ -108,8 +109,7 @@ fn usual(history: &[(usize, f64)]) -> Vec<f32> {
         (0..24).map(|hour| median(&mut (hour..HOURS).step_by(24), LEAST_OF_AN_HOUR)).collect();
     (0..HOURS)
         .map(|hour| {
-            let near = [(hour + HOURS - 1) % HOURS, hour, (hour + 1) % HOURS];
-            let own = median(&mut near.into_iter(), 3 * LEAST_OF_AN_HOUR);
+            let own = median(&mut std::iter::once(hour), LEAST_OF_AN_HOUR);
             #[expect(clippy::cast_possible_truncation, reason = "seven digits of a median are enough")]
             let usual = own.or(by_day[hour % 24]).unwrap_or(all) as f32;
             usual
