@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod check;
 pub mod clock;
+pub mod completeness;
 pub mod fleet;
 pub mod ingest;
 pub mod metrics;
