@@ -10,12 +10,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::csrf::CsrfLayer;
+use uuid::Uuid;
 
 use crate::api::{self, Listeners, News};
+use crate::auth::limit::{Limit, Rate};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
 use crate::check::{self, Grants, Media};
@@ -51,6 +53,24 @@ pub struct Config {
     pub keep_days: u16,
 }
 
+/// How often this process lets agents ask. Who has not shown a bearer yet shares one allowance: an address says nothing of who it is.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) enrollments: Limit<()>,
+    pub(crate) challenges: Limit<()>,
+    pub(crate) of_agents: Limit<Uuid>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            enrollments: Limit::new(Rate { burst: 100.0, per_second: 10.0 }),
+            challenges: Limit::new(Rate { burst: 2_000.0, per_second: 1_000.0 }),
+            of_agents: Limit::new(Rate { burst: 60.0, per_second: 2.0 }),
+        }
+    }
+}
+
 /// What the routes share.
 #[derive(Clone)]
 pub struct AppState {
@@ -66,6 +86,8 @@ pub struct AppState {
     pub grants: Arc<Grants>,
     pub(crate) writer: Writer,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) challenge_key: Arc<OnceCell<[u8; 32]>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) news: News,
@@ -91,6 +113,8 @@ impl AppState {
             grants: Arc::new(Grants::start()),
             writer,
             throttle: Arc::default(),
+            limits: Arc::default(),
+            challenge_key: Arc::default(),
             reading: Arc::new(Semaphore::new(READING)),
             news,
             listeners: Listeners::default(),
@@ -176,6 +200,15 @@ pub fn app(state: AppState) -> Router {
         .route("/users/{id}", post(routes::users::change))
         .route("/keys", get(routes::keys::page).post(routes::keys::add))
         .route("/keys/{id}/revoke", post(routes::keys::revoke))
+        .route("/agents", get(routes::agents::page))
+        .route("/agents/tokens", post(routes::agents::add_token))
+        .route("/agents/tokens/{id}/revoke", post(routes::agents::revoke_token))
+        .route("/agents/{id}", get(routes::agent::page).post(routes::agent::act))
+        .route("/schedules", get(routes::schedules::page).post(routes::schedules::add))
+        .route("/schedules/{id}/remove", post(routes::schedules::remove))
+        .route("/schedules/targets", post(routes::schedules::targets))
+        .route("/schedules/pauses", post(routes::schedules::pause))
+        .route("/schedules/pauses/{index}/remove", post(routes::schedules::resume))
         .route("/audit", get(routes::audit::page))
         // A form of another site must not act here by somebody's session.
         .layer(CsrfLayer::new());

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod check;
 pub mod clock;
 pub mod detect;
+pub mod completeness;
 pub mod fleet;
 pub mod ingest;
 pub mod metrics;

@@ -62,6 +62,16 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "not-allowed", "This is not for you", detail)
     }
 
+    /// 403: an agent that waits for somebody who lets it in.
+    pub fn agent_waits(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "agent-pending", "This agent waits for approval", detail)
+    }
+
+    /// 403: an agent that was shut out.
+    pub fn agent_revoked(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "agent-revoked", "This agent was revoked", detail)
+    }
+
     /// 404: it is not there, or not for this tenant.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)

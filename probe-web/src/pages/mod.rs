@@ -59,6 +59,8 @@ fn asset(kind: &'static str, content: &'static str) -> Response {
 pub(crate) enum Place {
     Reports,
     Fleet,
+    Agents,
+    Schedules,
     Links,
     Users,
     Keys,
@@ -70,9 +72,11 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(Role) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 6] = [
+    const MENU: [MenuItem; 8] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
+        (Self::Agents, "Agents", "/agents", Role::sees_personal),
+        (Self::Schedules, "Schedules", "/schedules", Role::manages),
         (Self::Links, "Check links", "/links", Role::sees_personal),
         (Self::Users, "Users", "/users", Role::manages),
         (Self::Keys, "Keys", "/keys", Role::manages),

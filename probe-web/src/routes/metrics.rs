@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use crate::app::AppState;
 use crate::auth::key;
+use crate::completeness::{completeness_of, metrics};
 use crate::fleet::Fleet;
 use crate::metrics::{resident, text};
 use crate::problem::Problem;
@@ -41,5 +42,6 @@ pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> R
     });
     let told = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
     let told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    let told = told + &metrics(&completeness_of(&*state.store, key.tenant, state.clock.now()).await?);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
 }

@@ -1,6 +1,8 @@
 //! What answers requests: one file per resource.
 
 pub(crate) mod account;
+pub(crate) mod agent;
+pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod beside;
 pub(crate) mod fleet;
@@ -10,5 +12,6 @@ pub(crate) mod links;
 pub(crate) mod metrics;
 pub(crate) mod report;
 pub(crate) mod reports;
+pub(crate) mod schedules;
 pub(crate) mod shares;
 pub(crate) mod users;

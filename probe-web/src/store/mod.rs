@@ -4,6 +4,7 @@
 //! another tenant's id finds nothing. A report counts once, whatever is sent twice, because its id, its header, its raw bytes and
 //! what it adds to the roll-ups become visible by one commit.
 
+mod agents;
 mod links;
 pub mod postgres;
 mod sql;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+pub use agents::{Agent, AgentRun, AgentStore, Boot, EnrollToken, Enrollment, FleetPlan};
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub(crate) use sql::FINE_KEPT;
 pub use types::*;
@@ -178,9 +180,9 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: ReportStore + AccountStore + LinkStore + Upkeep {}
+pub trait Store: ReportStore + AccountStore + LinkStore + AgentStore + Upkeep {}
 
-impl<T: ReportStore + AccountStore + LinkStore + Upkeep> Store for T {}
+impl<T: ReportStore + AccountStore + LinkStore + AgentStore + Upkeep> Store for T {}
 
 /// The day, in UTC, that a report of this time is kept with: `2026-11-22`.
 pub(crate) fn day_of(received: Timestamp) -> String {

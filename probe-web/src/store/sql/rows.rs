@@ -39,11 +39,11 @@ impl Row {
         u64::try_from(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn small(&self, column: &str) -> Result<u32> {
+    pub(super) fn small(&self, column: &str) -> Result<u32> {
         u32::try_from(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn named<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<T> {
+    pub(super) fn named<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<T> {
         from_name(&self.text(column)?).ok_or_else(|| damaged(column))
     }
 
@@ -56,17 +56,17 @@ impl Row {
         Timestamp::from_millisecond(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn time_or_none(&self, column: &str) -> Result<Option<Timestamp>> {
+    pub(super) fn time_or_none(&self, column: &str) -> Result<Option<Timestamp>> {
         let ms = self.int_or_none(column)?;
         ms.map(|ms| Timestamp::from_millisecond(ms).map_err(|_| damaged(column))).transpose()
     }
 
-    fn hash(&self, column: &str) -> Result<TokenHash> {
+    pub(super) fn hash(&self, column: &str) -> Result<TokenHash> {
         self.bytes(column)?.try_into().map(TokenHash).map_err(|_| damaged(column))
     }
 }
 
-fn damaged(column: &str) -> StoreError {
+pub(super) fn damaged(column: &str) -> StoreError {
     StoreError::Damaged(format!("column {column} holds what no version writes"))
 }
 

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "links", include_str!("migrations/2_links.sql")),
     (3, "key use", include_str!("migrations/3_key_use.sql")),
     (4, "import", include_str!("migrations/4_import.sql")),
+    (30, "agents", include_str!("migrations/30_agents.sql")),
 ];
 
 /// Name of the database's file in the folder.
