@@ -23,7 +23,7 @@ const NO_PICTURE = { frames: [], given: null, came: null, sizes: [] };
  * Runs a check. It settles whatever happens: with what came of it, or with a {@link CheckError} that says why there is nothing.
  * @param {import('./greenroom-check.js').CheckOptions} [options]
  */
-export const check = (options = {}) => new Check(options).run();
+export const check = async (options = {}) => new Check(options).run();
 
 /** One run. */
 export class Check {

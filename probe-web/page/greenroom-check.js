@@ -60,7 +60,14 @@ export class GreenroomCheck extends HTMLElement {
 
   /** Runs the check; settles with the report, or `null` when there is none. */
   async run() {
-    await this.#ready;
+    try {
+      this.#ready ??= this.#begin();
+      await this.#ready;
+    } catch {
+      // Without words there is nothing to show.
+      this.#send('error', { reason: 'offline' });
+      return null;
+    }
     return this.#check({});
   }
 
@@ -79,6 +86,15 @@ export class GreenroomCheck extends HTMLElement {
     return KINDS.filter((kind) => wanted.includes(kind));
   }
 
+  /** `null` where the endpoint is no address. */
+  get #server() {
+    try {
+      return new Server(this.getAttribute('endpoint') ?? undefined);
+    } catch {
+      return null;
+    }
+  }
+
   async #begin() {
     const around = this.getAttribute('lang') ?? this.parentElement?.closest('[lang]')?.lang;
     this.#language = choose([around, ...(navigator.languages ?? [])]);
@@ -90,7 +106,31 @@ export class GreenroomCheck extends HTMLElement {
   async #check(more) {
     if (this.#run) return null;
     this.#release();
-    const run = new Check({
+    let run = null;
+    try {
+      run = this.#made(more);
+      this.#run = run;
+      this.#began();
+      const result = await run.run();
+      await this.#done(result);
+      return result.report;
+    } catch (error) {
+      const reason = error instanceof CheckError ? error.reason : 'refused';
+      this.#fail(this.#words.server[reason]);
+      this.#send('error', { reason });
+      return null;
+    } finally {
+      run?.release();
+      this.#run = null;
+      this.#parts.start.hidden = false;
+      this.#parts.start.textContent = this.#words.again;
+      // What is switched off has nothing to show.
+      for (const part of ['stop', 'answers', 'sharing', 'video', 'meter']) this.#parts[part].hidden = true;
+    }
+  }
+
+  #made(more) {
+    return new Check({
       endpoint: this.getAttribute('endpoint') ?? undefined,
       link: this.getAttribute('link') ?? undefined,
       for: this.getAttribute('for') ?? undefined,
@@ -104,26 +144,6 @@ export class GreenroomCheck extends HTMLElement {
       answer: (asked) => (asked.question === 'speaker' ? this.#askSpeaker(asked) : this.#askScreen(asked)),
       ...more,
     });
-    this.#run = run;
-    this.#began();
-    try {
-      const result = await run.run();
-      await this.#done(result);
-      return result.report;
-    } catch (error) {
-      const reason = error instanceof CheckError ? error.reason : 'refused';
-      this.#fail(this.#words.server[reason]);
-      this.#send('error', { reason });
-      return null;
-    } finally {
-      run.release();
-      this.#run = null;
-      this.#parts.start.hidden = false;
-      this.#parts.start.textContent = this.#words.again;
-      this.#parts.stop.hidden = true;
-      this.#parts.answers.hidden = true;
-      this.#parts.sharing.hidden = true;
-    }
   }
 
   async #done(result) {
@@ -135,7 +155,8 @@ export class GreenroomCheck extends HTMLElement {
     const detail = { ...handed, report };
     this.#show(result);
     this.#send('verdict', detail);
-    this.onverdict?.(detail);
+    // What goes wrong in there is not this check's failure.
+    queueMicrotask(() => this.onverdict?.(detail));
     tell(this.getAttribute('hand-off'), embedders, { event: 'verdict', ...handed });
   }
 
@@ -149,7 +170,7 @@ export class GreenroomCheck extends HTMLElement {
     if (memory.isEmpty()) return;
     const states = await Promise.all(this.#kinds.filter((kind) => kind !== 'speaker').map(permission));
     if (!states.every((state) => state === 'granted')) return;
-    const { network } = await new Server(this.getAttribute('endpoint') ?? undefined).session();
+    const { network } = await this.#server.session();
     const known = memory.recall(await memory.devicesNow(), network);
     if (!known || this.#run || this.#last) return;
     const when = new Date(known.at).toLocaleString(this.#language === 'ar' ? 'ar-u-nu-latn' : this.#language, { dateStyle: 'medium', timeStyle: 'short' });
@@ -185,6 +206,7 @@ export class GreenroomCheck extends HTMLElement {
     const parts = {};
     this.#parts = parts;
     parts.status = make('p', { role: 'status', className: 'quiet', part: 'status' });
+    parts.spoken = make('p', { role: 'status', className: 'spoken' });
     parts.start = make('button', { type: 'button', className: 'main', part: 'button start', textContent: words.start });
     parts.start.addEventListener('click', () => { this.run(); });
     parts.stop = make('button', { type: 'button', part: 'button stop', hidden: true, textContent: words.stop });
@@ -200,13 +222,13 @@ export class GreenroomCheck extends HTMLElement {
     for (const kind of Object.keys(content)) parts[kind] = this.#card(kind, ...content[kind]);
     const shown = [...this.#kinds, 'network', ...(this.hasAttribute('screen') ? ['screen'] : [])];
     parts.devices = make('div', { className: 'devices', part: 'devices', hidden: true }, ...shown.map((kind) => parts[kind].card));
-    parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'quiet', hidden: true }));
+    parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
     parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
-    const host = new Server(this.getAttribute('endpoint') ?? undefined).base.host;
+    const host = this.#server?.base.host ?? this.getAttribute('endpoint');
     parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })));
     parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
       make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
-      make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
+      make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
     this.#root.adoptedStyleSheets = [sheet()];
     this.#root.replaceChildren(parts.main);
     this.#warn();
@@ -244,6 +266,7 @@ export class GreenroomCheck extends HTMLElement {
   #began() {
     const parts = this.#parts;
     for (const part of ['start', 'result', 'intro', 'known', 'computer', 'answers', 'sharing', 'video', 'meter', 'bars']) parts[part].hidden = true;
+    parts.spoken.textContent = '';
     parts.stop.hidden = false;
     parts.devices.hidden = false;
     for (const kind of [...KINDS, 'network', 'screen']) this.#set(kind, '', '');
@@ -256,7 +279,7 @@ export class GreenroomCheck extends HTMLElement {
     this.#send('progress', detail);
     if (step === 'permission') {
       this.#say(state === 'asking' ? words.asking : words.running);
-      if (state === 'done') this.#fillChoices();
+      if (state === 'done') this.#devicesChanged();
       return;
     }
     if (step === 'sending') this.#say(words.sending);
@@ -348,6 +371,7 @@ export class GreenroomCheck extends HTMLElement {
     }
     this.#release();
     this.#preview = opened.stream;
+    this.#parts.video.hidden = false;
     this.#parts.video.srcObject = opened.stream;
     this.#parts.video.play().catch(() => {});
   }
@@ -420,6 +444,8 @@ export class GreenroomCheck extends HTMLElement {
     result.replaceChildren(make('h2', { textContent: this.#words.verdicts[state] }), ...content);
     result.hidden = false;
     result.focus();
+    // For who hears the page: heading and sentences, without the figures.
+    this.#parts.spoken.textContent = [...result.querySelectorAll('h2, p, li')].map((one) => one.textContent).join(' ');
   }
 
   /** Verdict and cause first, then what else there is, figures, code and the report itself. */
@@ -445,7 +471,6 @@ export class GreenroomCheck extends HTMLElement {
     const also = others.length === 0 ? [] : [make('p', { textContent: `${words.also}:` }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
     this.#result(known, ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })), ...also,
       make('dl', {}, ...this.#rows(figures), make('dt', { textContent: words.code }), code), make('div', { className: 'row' }, ...join, save));
-    this.#parts.result.ariaLive = 'polite';
   }
 
   /** The verdict's sentences in the person's language, by their causes' codes. */

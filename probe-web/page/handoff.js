@@ -2,8 +2,6 @@
 
 const START = { 360: [640, 360, 600_000], 720: [1280, 720, 1_700_000], 1080: [1920, 1080, 3_000_000] };
 const LINES = { audio: 0, '360p': 360, '720p': 720, '1080p': 1080 };
-/** Encoding has to leave half of the time to the rest of a call. */
-const HEADROOM = 2;
 
 /** Lines of the picture that is wanted; 0 for none. */
 export const linesOf = (wanted) => LINES[wanted] ?? 720;
@@ -20,7 +18,7 @@ export function handoff(report, { wanted, chosen, camera, machine, limits }) {
     may_join: overall === 'ready' || overall === 'degraded',
     strength: strength(report, limits),
     devices: { camera: chosen.camera ?? null, microphone: chosen.microphone ?? null, speaker: chosen.speaker ?? null },
-    start: { audio: audio !== 'blocked', video: video(wanted, { overall, camera, machine }) },
+    start: { audio: audio !== 'blocked', video: video(wanted, { overall, camera, machine, least: limits.encode_times_real_time }) },
     code: report.code,
   };
 }
@@ -45,12 +43,12 @@ export function bars(rtt_ms, loss_ratio, { rtt_good_ms, rtt_limit_ms, loss_good_
 }
 
 /** The largest size that was wanted, that the camera gives and that this computer encodes in time; `null` for none. */
-function video(wanted, { overall, camera, machine }) {
+function video(wanted, { overall, camera, machine, least }) {
   if (!camera?.given || camera.failure || overall === 'blocked') return null;
   const most = overall === 'degraded' ? Math.min(360, linesOf(wanted)) : linesOf(wanted);
   const gave = (camera.sizes ?? []).filter((size) => size.given && (size.given.height ?? 0) >= size.lines).map((size) => size.lines);
   const tall = Math.max(camera.given.height, ...gave);
-  const slow = (machine?.encode ?? []).filter((run) => run.times_real_time < HEADROOM).map((run) => run.lines);
+  const slow = (machine?.encode ?? []).filter((run) => run.times_real_time < least).map((run) => run.lines);
   const fits = [1080, 720, 360].find((lines) => lines <= most && (lines <= tall || lines === 360) && !slow.includes(lines));
   if (!fits) return null;
   const [width, height, bitrate_bps] = START[fits];

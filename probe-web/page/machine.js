@@ -122,7 +122,7 @@ function texture(width, height) {
   let state = 1;
   for (let i = 0; i < width * height + 64 * width; i += 1) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    octets[i] = 96 + ((i >> 5) & 63) + (state >>> 28);
+    octets[i] = 96 + ((i >> 5) & 63) + (state >>> 30);
   }
   return octets;
 }

@@ -25,6 +25,8 @@ const CSS = `
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0.5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 0.5rem; }
 p { margin: 0 0 0.6rem; overflow-wrap: anywhere; }
+p:empty { margin: 0; }
+.card > :last-child { margin-bottom: 0; }
 .quiet { color: var(--quiet); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 0.75rem; padding: 1rem; margin: 0 0 1rem; }
 .verdict { border-inline-start: 0.4rem solid var(--line); }
@@ -32,6 +34,7 @@ p { margin: 0 0 0.6rem; overflow-wrap: anywhere; }
 .verdict.ready { border-inline-start-color: var(--good); }
 .verdict.degraded, .verdict.inconclusive { border-inline-start-color: var(--fair); }
 .verdict.blocked, .verdict.permission_denied { border-inline-start-color: var(--bad); }
+.spoken { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .state { font-weight: 600; }
 .state.good { color: var(--good); }
 .state.fair { color: var(--fair); }
@@ -59,9 +62,9 @@ summary { font-weight: 600; cursor: pointer; min-height: 1.75rem; }
 details dl { margin-top: 0.6rem; }
 .devices { margin: 0 0 1rem; display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); align-items: start; }
 .devices .card { margin: 0; min-width: 0; }
-dl { display: grid; grid-template-columns: minmax(0, auto) minmax(0, 1fr); gap: 0.2rem 1rem; margin: 0 0 0.8rem; }
+dl { display: grid; grid-template-columns: minmax(0, auto) minmax(min-content, 1fr); gap: 0.2rem 1rem; margin: 0 0 0.8rem; }
 dt { color: var(--quiet); }
-dd { margin: 0; overflow-wrap: anywhere; }
+dd { margin: 0; overflow-wrap: break-word; }
 .code { unicode-bidi: isolate; white-space: nowrap; font-family: ui-monospace, monospace; font-size: 1.15rem; letter-spacing: 0.05em; }
 @media (prefers-reduced-motion: no-preference) { button { transition: filter 0.15s; } button:hover:enabled { filter: brightness(1.12); } }
 `;

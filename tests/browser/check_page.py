@@ -106,6 +106,7 @@ class Check:
               return all(document).filter((one) => { const at = one.getBoundingClientRect(); return at.width > 0 && (at.right > wide + 0.5 || at.left < -0.5); })
                 .map((one) => `${one.localName} ${one.textContent.slice(0, 60)}`);
             }""")
+            over += ["the page"] if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth") else []
             assert over == [], f"{where}: too wide at {width}: {over}"
 
     def picture(self, name):
@@ -169,6 +170,8 @@ def good(browsers):
     check.shows("Your microphone works.")
     check.shows("Your speaker works.")
     focused = check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.activeElement?.getAttribute('part')")
+    spoken = check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.querySelector('.spoken').textContent")
+    expect(HEADINGS[overall] in spoken and report["verdict"]["say"] in spoken, spoken)
     expect(focused == "card verdict", "the result has the focus, so that it is read out", focused)
     check.page.get_by_text("Computer and browser").click()
     check.shows("Encoding 360p")
@@ -514,6 +517,8 @@ def embedded(browsers):
     steps = {detail["step"] for name, detail in told if name == "progress"}
     expect({"permission", "camera", "microphone", "speaker", "network", "computer", "sending"} <= steps, steps)
     handed = next(detail for name, detail in told if name == "verdict")
+    listed = next(detail for name, detail in told if name == "devices")
+    expect(listed["camera"] and listed["microphone"][0]["label"], listed)
     expect(handed["devices"]["camera"] and handed["devices"]["microphone"], handed["devices"])
     expect(handed["start"]["video"]["height"] == 360, handed["start"])
     expect(disturbed or handed["strength"] in (3, 4), handed["strength"])
@@ -634,7 +639,7 @@ def screens(browsers):
     pages = []
     for script, text, _, _ in cases:
         check = Check(browsers, query="for=audio&devices=speaker&screen")
-        check.page.evaluate(f"navigator.mediaDevices.getDisplayMedia = async () => {{ {script} }}")
+        check.page.evaluate(f"navigator.mediaDevices.getDisplayMedia = async () => {{ {script} }}; 0")
         check.start()
         check.button("Skip this").click()
         pages.append(check)

@@ -14,7 +14,7 @@ const MOST: usize = 24;
 pub(super) struct MachineRun {
     /// Threads that run at once.
     pub(super) cores: Option<u32>,
-    /// Memory as browsers tell it: a power of two, 8 at most.
+    /// Memory as browsers tell it: a power of two, and no more than some of them tell.
     pub(super) memory_gb: Option<f64>,
     /// The graphics processor, as it is called.
     pub(super) graphics: Option<String>,

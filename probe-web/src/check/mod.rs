@@ -159,6 +159,7 @@ fn named_by() -> Value {
             "noisy_dbfs": good(DeviceFigure::NoiseFloorDbfs),
             "clipped_ratio": good(DeviceFigure::ClippedRatio),
         },
+        "encode_times_real_time": good(DeviceFigure::EncodeTimesRealTime),
         "sweep": { "sure_db": limits().sweep.sure_db.value, "nothing_db": limits().sweep.nothing_db.value },
         "picture": {
             "black_mean_ratio": picture.black_mean_ratio.value,
