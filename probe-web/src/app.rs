@@ -20,7 +20,7 @@ use crate::api::{self, Listeners, News};
 use crate::auth::limit::{Limit, Rate};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
-use crate::check::{self, Grants, Media};
+use crate::check::{self, EmbedOrigin, Grants, Media};
 use crate::clock::Clock;
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
@@ -82,6 +82,8 @@ pub struct AppState {
     pub clock: Clock,
     /// The endpoint that the check page measures against.
     pub media: Option<Arc<Media>>,
+    /// The sites whose pages may use the check.
+    pub embedders: Arc<[EmbedOrigin]>,
     /// What lets a page measure, and hand in its result.
     pub grants: Arc<Grants>,
     pub(crate) writer: Writer,
@@ -110,6 +112,7 @@ impl AppState {
             counters: Arc::new(Counters::new(clock.now())),
             clock,
             media: None,
+            embedders: Arc::new([]),
             grants: Arc::new(Grants::start()),
             writer,
             throttle: Arc::default(),
@@ -129,6 +132,12 @@ impl AppState {
     #[must_use]
     pub fn with_media(self, media: Media) -> Self {
         Self { media: Some(Arc::new(media)), ..self }
+    }
+
+    /// The same for pages of other sites, too. Without any, nobody else's page may use the check.
+    #[must_use]
+    pub fn with_embedders(self, embedders: Vec<EmbedOrigin>) -> Self {
+        Self { embedders: embedders.into(), ..self }
     }
 
     /// Ends what goes on behind the routes. What is acknowledged is durable already.
@@ -219,6 +228,7 @@ pub fn app(state: AppState) -> Router {
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::LIVE_PATH, get(pages::live))
         .fallback(pages::nowhere)
+        .layer(middleware::from_fn_with_state(state.clone(), check::cors))
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
 }

@@ -57,6 +57,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "used-up", "This link is used up", detail)
     }
 
+    /// 403: a page of a site that the operator did not name.
+    pub fn foreign_site(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign-site", "Not from that site", detail)
+    }
+
     /// 403: not with this key or role.
     pub fn not_allowed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "not-allowed", "This is not for you", detail)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
-use greenroom_web::check::Media;
+use greenroom_web::check::{EmbedOrigin, Fallback, Media};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl, has_password};
 use greenroom_web::store::sqlite::SqliteStore;
@@ -56,6 +56,10 @@ pub(crate) struct ServeArgs {
     /// Where the media endpoint for the check page listens, or `off` [default: the address of --listen on port 7443, or any free one]
     #[arg(long, value_name = "ADDR:PORT", value_parser = media_at, help_heading = "Where")]
     endpoint: Option<MediaAt>,
+
+    /// Let pages of this site use the check: https://app.example, once per site. Nobody else's may [default: none]
+    #[arg(long, value_name = "ORIGIN", value_parser = EmbedOrigin::parse, help_heading = "Where")]
+    embed_origin: Vec<EmbedOrigin>,
 
     #[command(flatten)]
     place: PlaceArgs,
@@ -162,6 +166,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         let config = args.config(at, tls.is_some());
         let store = open_store(place.as_ref(), &data).await?;
         let state = AppState::start(config, store, Clock::system());
+        let state = state.with_embedders(args.embed_origin.clone());
         let (state, media) = args.start_media(state, at).await?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
@@ -322,9 +327,11 @@ impl ServeArgs {
         let Some(listener) = running.listeners().first() else { return Ok((state, None)) };
         let host = reached_at(listener.control, &state.config.base_url);
         let shown = Arc::clone(running.for_browsers());
+        let sockets = running.web_sockets();
         let media = Media {
             url: format!("https://{host}{}", endpoint::BROWSER_PATH),
             certificate: Arc::new(move || *shown.hash().bytes()),
+            fallback: Some(Fallback::new(move |stream, peer| sockets.take(stream, peer))),
         };
         Ok((state.with_media(media), Some(running)))
     }
