@@ -11,7 +11,10 @@ export class ServerError extends Error {
   }
 }
 
-export const session = () => ask('../api/v1/session', {});
+/** Whose page this is, where its address says so. */
+const tenant = new URLSearchParams(globalThis.location?.search).get('tenant');
+
+export const session = () => ask(tenant ? `../api/v1/session?tenant=${encodeURIComponent(tenant)}` : '../api/v1/session', {});
 
 /** Hands a run in; its report. */
 export const send = (run) => ask('../api/v1/runs', {

@@ -10,7 +10,13 @@ pub mod check;
 pub mod clock;
 pub mod fleet;
 pub mod ingest;
+pub mod limits;
 pub mod metrics;
+#[cfg(feature = "oidc")]
+pub mod oidc;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+pub mod outbound;
 mod pages;
 pub mod problem;
 pub mod rollup;
@@ -19,5 +25,6 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+pub mod webhooks;
 
-pub use app::{AppState, Config, app};
+pub use app::{AppState, Config, Gate, app};

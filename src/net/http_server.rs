@@ -1,11 +1,14 @@
 //! Serves HTTP/1.1 over TCP or TLS. Connections are bounded in number, and in the time that a handshake or a request's head may take.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -26,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until stopped; then open requests may end for as long as `grace`.
 ///
-/// With an acceptor it is HTTPS.
+/// With an acceptor it is HTTPS. Every request has the address that it comes from as [`ConnectInfo`].
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -42,10 +45,10 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, peer, permit)) => {
                 let (tls, app, watcher) = (tls.clone(), app.clone(), graceful.watcher());
                 tokio::spawn(async move {
-                    connection(stream, tls, app, watcher).await;
+                    connection(stream, peer, tls, app, watcher).await;
                     drop(permit);
                 });
             }
@@ -64,31 +67,43 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Only delay would be lost with it.
     let _ = stream.set_nodelay(true);
-    Ok((stream, permit))
+    Ok((stream, peer, permit))
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, watcher: Watcher) {
-    let Some(tls) = tls else { return requests(stream, app, watcher).await };
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    watcher: Watcher,
+) {
+    let Some(tls) = tls else { return requests(stream, peer, app, watcher).await };
     match tokio::time::timeout(HEAD, tls.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, app, watcher).await,
+        Ok(Ok(stream)) => requests(stream, peer, app, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
-async fn requests<S>(stream: S, app: Router, watcher: Watcher)
+async fn requests<S>(stream: S, peer: SocketAddr, app: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let app = TowerToHyperService::new(app);
+    // Each request knows where it comes from.
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection broke off");
     }

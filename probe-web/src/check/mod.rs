@@ -5,6 +5,7 @@ mod assets;
 mod connection;
 mod devices;
 mod grant;
+pub(crate) mod nodes;
 mod read;
 pub(crate) mod run;
 
@@ -13,17 +14,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::routing::get;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::AppState;
 use crate::problem::Problem;
+use crate::store::Tenant;
 
 pub use grant::Grants;
 
@@ -65,15 +67,33 @@ pub(crate) struct Session {
     limits: Value,
 }
 
+/// Whose page asks.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Of {
+    /// What the address of a tenant's check page holds; not there for the first tenant's.
+    tenant: Option<String>,
+}
+
 /// What a run of the check page begins with.
 #[utoipa::path(
-    get, path = "/api/v1/session", tag = "check",
+    get, path = "/api/v1/session", tag = "check", params(Of),
     responses(
         (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
+        (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn session(State(state): State<AppState>) -> Result<Json<Session>, Problem> {
+pub(crate) async fn session(
+    State(state): State<AppState>,
+    Query(of): Query<Of>,
+) -> Result<Json<Session>, Problem> {
+    let tenant = match &of.tenant {
+        Some(code) => state.store.tenant_by_code(code).await?,
+        None => Some(Tenant::FIRST),
+    };
+    let tenant = tenant.ok_or_else(|| Problem::not_found("there is no tenant with this check page"))?;
     if !state.grants.may_begin(state.clock.now()) {
         return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
     }
@@ -85,7 +105,9 @@ pub(crate) async fn session(State(state): State<AppState>) -> Result<Json<Sessio
             "grant": state.grants.for_media(state.later(GRANT_LASTS)),
         })
     });
-    Ok(Json(Session { run: state.grants.for_result(state.later(RUN_LASTS)), media, limits: named_by() }))
+    let url = state.media.as_ref().map_or("", |media| media.url.as_str());
+    let run = state.grants.for_result(state.later(RUN_LASTS), tenant, url);
+    Ok(Json(Session { run, media, limits: named_by() }))
 }
 
 fn named_by() -> Value {

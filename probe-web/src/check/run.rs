@@ -27,7 +27,6 @@ use crate::clock::new_id;
 use crate::ingest::body;
 use crate::ingest::read;
 use crate::problem::Problem;
-use crate::store::Tenant;
 
 /// Takes what the check page measured. 201 with the report that it makes, once that is durable.
 #[utoipa::path(
@@ -53,29 +52,46 @@ pub(crate) async fn take(
     let packing = body::packing(&headers)?;
     let body = body::whole(body).await?;
     let received = state.clock.now();
-    let url = state.media.as_ref().map_or_else(String::new, |media| endpoint_url(&media.url));
     let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
     let grants = state.grants.clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let read = apart(move || {
         let json = body::unpack(packing, &body)?;
         let run = Run::read(&json)?;
-        if !grants.take_result(&run.run, received) {
-            return Err(Problem::unauthorized("this run has ended or was sent before; load the page again"));
-        }
-        let report = report(&run, &url, received)?;
+        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
+        Ok((run, grant))
+    });
+    let (run, grant) = read.await?;
+    if !state.store.spend_grant(&grant.nonce, grant.until).await? {
+        return Err(ended());
+    }
+    let made = apart(move || {
+        let report = report(&run, &endpoint_url(&grant.media), received)?;
         let json = serde_json::to_vec(&report)
             .map_err(|_| Problem::unavailable("the report could not be written down"))?;
-        Ok((read::record(Tenant::FIRST, &report, json, received)?, report))
+        Ok((read::record(grant.tenant, &report, json, received)?, report))
     });
-    // What makes the reading panic is no run.
-    let (record, report) =
-        made.await.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))??;
+    let (record, report) = made.await?;
     state.writer.write(record).await?;
     Ok((StatusCode::CREATED, Json(report)).into_response())
 }
 
+/// Does what would hold a worker up. What makes the reading panic is no run.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))?
+}
+
+fn ended() -> Problem {
+    Problem::unauthorized("this run has ended or was sent before; load the page again")
+}
+
 /// The endpoint's address as every other report has it.
 fn endpoint_url(media: &str) -> String {
+    if media.is_empty() {
+        return String::new();
+    }
     let host = media.split('/').nth(2).unwrap_or_default();
     format!("greenroom://{host}")
 }

@@ -4,10 +4,14 @@
 //! what is hot or touches more than rows: letting reports in, finding their bytes, letting old ones go.
 
 mod accounts;
+mod grants;
+mod identities;
 pub(crate) mod links;
 pub(crate) mod reports;
 pub(crate) mod rows;
+mod tenants;
 mod upkeep;
+mod webhooks;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
