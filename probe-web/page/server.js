@@ -19,11 +19,13 @@ export class Server {
   /** @param {string} [endpoint] @param {string} [link] the token of a check link */
   constructor(endpoint, link) {
     this.base = new URL(endpoint ? `${endpoint.replace(/\/+$/, '')}/` : '..', endpoint ? document.baseURI : import.meta.url);
+    /** Whose page this is, where its address says so. */
+    this.tenant = endpoint ? null : new URLSearchParams(globalThis.location?.search).get('tenant');
     this.headers = link ? { Authorization: `Bearer ${link}` } : {};
   }
 
   session() {
-    return this.#ask('api/v1/session', {});
+    return this.#ask(this.tenant ? `api/v1/session?tenant=${encodeURIComponent(this.tenant)}` : 'api/v1/session', {});
   }
 
   /** Hands a run in; its report. */

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::metrics::{Family, Kind, Number};
 use crate::rollup::{RUNS, SKIPPED};
 use crate::store::{Agent, FleetPlan, Resolution, Result, RollupQuery, Store, Tenant};
 
@@ -131,43 +132,44 @@ pub(crate) fn is_silent(agent: &Agent, heard: bool, now: Timestamp) -> bool {
 }
 
 /// What Prometheus is told: sums over all agents, none of them named.
-pub(crate) fn metrics(found: &Completeness) -> String {
-    let mut text = String::new();
-    let mut family = |name: &str, help: &str, lines: &[(&str, String)]| {
-        text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
-        for (labels, value) in lines {
-            text += &format!("{name}{labels} {value}\n");
+pub(crate) fn families(found: &Completeness) -> Vec<Family> {
+    let by = |name, help, key: &'static str, of: &[(&str, u64)]| {
+        let mut family = Family::new(name, Kind::Gauge, help);
+        for (label, n) in of {
+            family.add(vec![(key, (*label).to_owned())], Number::Whole(*n));
         }
+        family
     };
-    family(
-        "greenroom_agents",
-        "Agents by state.",
-        &[
-            ("{state=\"active\"}", found.active.to_string()),
-            ("{state=\"pending\"}", found.pending.to_string()),
-            ("{state=\"revoked\"}", found.revoked.to_string()),
-        ],
-    );
-    family(
-        "greenroom_agents_silent",
-        "Active agents of which nothing was heard for 15 minutes.",
-        &[("", found.silent.to_string())],
-    );
-    family(
-        "greenroom_agent_runs",
-        "Runs of agents in the last hour that is over: due, left out on purpose, and received.",
-        &[
-            ("{of=\"due\"}", found.due.to_string()),
-            ("{of=\"skipped\"}", found.skipped.to_string()),
-            ("{of=\"received\"}", found.received.to_string()),
-        ],
-    );
-    if let Some(ratio) = found.ratio {
-        family(
+    let alone = |name, help, value| {
+        let mut family = Family::new(name, Kind::Gauge, help);
+        family.add(Vec::new(), value);
+        family
+    };
+    let mut told = vec![
+        by(
+            "greenroom_agents",
+            "Agents by state.",
+            "state",
+            &[("active", found.active), ("pending", found.pending), ("revoked", found.revoked)],
+        ),
+        alone(
+            "greenroom_agents_silent",
+            "Active agents of which nothing was heard for 15 minutes.",
+            Number::Whole(found.silent),
+        ),
+        by(
+            "greenroom_agent_runs",
+            "Runs of agents in the last hour that is over: due, left out on purpose, and received.",
+            "of",
+            &[("due", found.due), ("skipped", found.skipped), ("received", found.received)],
+        ),
+    ];
+    told.extend(found.ratio.map(|ratio| {
+        alone(
             "greenroom_agent_completeness_ratio",
             "Runs received of those due and not left out.",
-            &[("", ratio.to_string())],
-        );
-    }
-    text
+            Number::Real(ratio),
+        )
+    }));
+    told
 }

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until stopped; then open requests may end for as long as `grace`.
 ///
-/// With an acceptor it is HTTPS.
+/// With an acceptor it is HTTPS. Every request has the address that it comes from as [`ConnectInfo`].
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,

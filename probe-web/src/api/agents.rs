@@ -57,7 +57,7 @@ pub(crate) async fn enroll(
     body: Body,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    if !state.limits.enrollments.take((), now) {
+    if !state.agent_limits.enrollments.take((), now) {
         return Err(Problem::too_often("many agents enroll at this moment; try again in a minute"));
     }
     let (shown, token) = agent::enroll_token(&*state.store, &headers, now).await?;
@@ -135,7 +135,7 @@ pub(crate) async fn challenge(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let now = state.clock.now();
-    if !state.limits.challenges.take((), now) {
+    if !state.agent_limits.challenges.take((), now) {
         return Err(Problem::too_often("many agents come in at this moment; try again in a minute"));
     }
     let asked: messages::ChallengeAsked = json(&headers, body).await?;
@@ -166,7 +166,7 @@ pub(crate) async fn bearer(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let now = state.clock.now();
-    if !state.limits.challenges.take((), now) {
+    if !state.agent_limits.challenges.take((), now) {
         return Err(Problem::too_often("many agents come in at this moment; try again in a minute"));
     }
     let asked: messages::BearerAsked = json(&headers, body).await?;
@@ -400,7 +400,7 @@ pub(crate) fn run_of(agent: &Agent, report: &Report) -> Result<AgentRun, Problem
 /// # Errors
 /// 429 when it asks too often.
 pub(crate) fn let_through(state: &AppState, agent: &Agent) -> Result<(), Problem> {
-    match state.limits.of_agents.take(agent.id, state.clock.now()) {
+    match state.agent_limits.of_agents.take(agent.id, state.clock.now()) {
         true => Ok(()),
         false => Err(Problem::too_often("this agent asks too often")),
     }

@@ -1,5 +1,6 @@
 //! The page's files, as they are in the binary. Each is asked for again on every load and answered with "not changed" (RFC 9110 §13.1.2).
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::LazyLock;
 
@@ -147,23 +148,26 @@ fn isolated(state: &AppState, mut response: Response) -> Response {
     let set = response.headers_mut();
     let embedder = HeaderName::from_static("cross-origin-embedder-policy");
     set.insert(embedder, HeaderValue::from_static("require-corp"));
-    let policy = policy(state.media.as_ref().map(|media| media.url.as_str()), &state.embedders);
+    let own = state.media.as_ref().map(|media| media.url.clone());
+    let policy = policy(own.into_iter().chain(state.other_media.now()), &state.embedders);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         set.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
-/// What the page may do: run its own scripts, talk to this server and to the media endpoint, be shown by the sites that were named, and
-/// nothing else.
-fn policy(media: Option<&str>, embedders: &[EmbedOrigin]) -> String {
-    let origin = media.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).unwrap_or_default();
+/// What the page may do: run its own scripts, talk to this server and to media endpoints of its nodes, be shown by the sites that were
+/// named, and nothing else.
+fn policy(media: impl Iterator<Item = String>, embedders: &[EmbedOrigin]) -> String {
+    let origins: BTreeSet<String> =
+        media.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).collect();
+    let origins = origins.into_iter().collect::<Vec<_>>().join(" ");
     let around = match embedders {
         [] => "'none'".to_owned(),
         named => named.iter().map(EmbedOrigin::as_str).collect::<Vec<_>>().join(" "),
     };
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {origin}; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {origins}; \
          worker-src 'self'; media-src 'self' blob:; form-action 'none'; base-uri 'none'; frame-ancestors {around}"
     )
 }
@@ -193,10 +197,10 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_endpoint_who_may_embed_and_nothing_else() {
-        let alone = policy(Some("https://192.0.2.1:7443/media"), &[]);
+        let alone = policy(["https://192.0.2.1:7443/media".to_owned()].into_iter(), &[]);
         assert!(alone.contains("connect-src 'self' https://192.0.2.1:7443;"), "{alone}");
         assert!(alone.ends_with("frame-ancestors 'none'"), "{alone}");
-        let embedded = policy(None, &[EmbedOrigin::parse("https://app.example").unwrap()]);
+        let embedded = policy(std::iter::empty(), &[EmbedOrigin::parse("https://app.example").unwrap()]);
         assert!(embedded.ends_with("frame-ancestors https://app.example"), "{embedded}");
         for policy in [alone, embedded] {
             assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");

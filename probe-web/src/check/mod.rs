@@ -9,6 +9,7 @@ mod extras;
 mod fallback;
 mod grant;
 mod machine;
+pub(crate) mod nodes;
 mod read;
 pub(crate) mod run;
 
@@ -19,20 +20,21 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::HeaderMap;
 use axum::routing::get;
 use greenroom_reports::schema::Use;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::AppState;
 use crate::auth::secret;
 use crate::problem::Problem;
+use crate::store::Tenant;
 
 pub(crate) use embed::cors;
 pub use embed::{EmbedOrigin, OriginError};
@@ -88,20 +90,36 @@ pub(crate) struct Session {
     embedders: Vec<String>,
 }
 
+/// Whose page asks.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Of {
+    /// What the address of a tenant's check page holds; not there for the first tenant's.
+    tenant: Option<String>,
+}
+
 /// What a run of the check page begins with.
 #[utoipa::path(
-    get, path = "/api/v1/session", tag = "check",
+    get, path = "/api/v1/session", tag = "check", params(Of),
     responses(
         (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
         (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn session(
     State(state): State<AppState>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    Query(of): Query<Of>,
     headers: HeaderMap,
 ) -> Result<Json<Session>, Problem> {
+    let tenant = match &of.tenant {
+        Some(code) => state.store.tenant_by_code(code).await?,
+        None => Some(Tenant::FIRST),
+    };
+    let tenant = tenant.ok_or_else(|| Problem::not_found("there is no tenant with this check page"))?;
     if !state.grants.may_begin(state.clock.now()) {
         return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
     }
@@ -114,8 +132,9 @@ pub(crate) async fn session(
             "web_socket": media.fallback.is_some(),
         })
     });
+    let url = state.media.as_ref().map_or("", |media| media.url.as_str());
     Ok(Json(Session {
-        run: state.grants.for_result(state.later(RUN_LASTS)),
+        run: state.grants.for_result(state.later(RUN_LASTS), tenant, url),
         media,
         limits: named_by(),
         network: peer.and_then(|Extension(ConnectInfo(peer))| network(peer.ip(), &headers)),

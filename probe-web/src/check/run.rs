@@ -29,7 +29,7 @@ use crate::clock::new_id;
 use crate::ingest::body;
 use crate::ingest::read;
 use crate::problem::Problem;
-use crate::store::{CheckLink, Outcome, Tenant};
+use crate::store::{CheckLink, Outcome};
 
 /// Takes what the check page measured. 201 with the report that it makes, once that is durable.
 #[utoipa::path(
@@ -57,19 +57,24 @@ pub(crate) async fn take(
     let packing = body::packing(&headers)?;
     let body = body::whole(body).await?;
     let received = state.clock.now();
-    let url = state.media.as_ref().map_or_else(String::new, |media| endpoint_url(&media.url));
     let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
     let grants = state.grants.clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let read = apart(move || {
         let json = body::unpack(packing, &body)?;
         let run = Run::read(&json)?;
-        if !grants.take_result(&run.run, received) {
-            return Err(Problem::unauthorized("this run has ended or was sent before; load the page again"));
-        }
-        let report = report(&run, &url, received)?;
+        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
+        Ok((run, grant))
+    });
+    let (run, grant) = read.await?;
+    if !state.store.spend_grant(&grant.nonce, grant.until).await? {
+        return Err(ended());
+    }
+    let made = apart(move || {
+        let report = report(&run, &endpoint_url(&grant.media), received)?;
         let json = serde_json::to_vec(&report)
             .map_err(|_| Problem::unavailable("the report could not be written down"))?;
-        let tenant = link.as_ref().map_or(Tenant::FIRST, |link| link.tenant);
+        // A link's report is its tenant's, whosever page it was opened on.
+        let tenant = link.as_ref().map_or(grant.tenant, |link| link.tenant);
         let record = read::record(tenant, &report, json, received)?;
         let record = match &link {
             Some(link) => record.through(link),
@@ -77,9 +82,7 @@ pub(crate) async fn take(
         };
         Ok((record, report))
     });
-    // What makes the reading panic is no run.
-    let (record, report) =
-        made.await.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))??;
+    let (record, report) = made.await?;
     match state.writer.write(record).await? {
         Outcome::Accepted | Outcome::Duplicate => {}
         Outcome::NotAllowed => {
@@ -102,8 +105,23 @@ async fn through(state: &AppState, headers: &HeaderMap) -> Result<Option<CheckLi
     }
 }
 
+/// Does what would hold a worker up. What makes the reading panic is no run.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))?
+}
+
+fn ended() -> Problem {
+    Problem::unauthorized("this run has ended or was sent before; load the page again")
+}
+
 /// The endpoint's address as every other report has it.
 fn endpoint_url(media: &str) -> String {
+    if media.is_empty() {
+        return String::new();
+    }
     let host = media.split('/').nth(2).unwrap_or_default();
     format!("greenroom://{host}")
 }

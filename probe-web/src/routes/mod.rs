@@ -10,8 +10,12 @@ pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod metrics;
+#[cfg(feature = "oidc")]
+pub(crate) mod oidc;
 pub(crate) mod report;
 pub(crate) mod reports;
 pub(crate) mod schedules;
 pub(crate) mod shares;
+pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod webhooks;

@@ -1,5 +1,6 @@
 //! `greenroom serve`.
 
+mod gate;
 mod verify;
 
 use std::fs::{self, OpenOptions};
@@ -82,6 +83,9 @@ pub(crate) struct ServeArgs {
     /// Serve others without TLS: passwords and reports can be read on the way, unless a proxy in front adds it
     #[arg(long, conflicts_with = "tls_cert", help_heading = "TLS")]
     plain_http: bool,
+
+    #[command(flatten)]
+    gate: gate::GateArgs,
 }
 
 const VERIFY_EXAMPLES: &str = "\
@@ -155,6 +159,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
     args.allow_address(tls.is_some())?;
     let data = args.place.data()?;
     let place = args.place.place(&settings::process_env)?;
+    let gate = args.gate.gate(&settings::process_env)?;
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
         let mut signals = Signals::listen()
@@ -165,9 +170,11 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
             .map_err(|error| CliError::Internal(format!("the listener has no address: {error}")))?;
         let config = args.config(at, tls.is_some());
         let store = open_store(place.as_ref(), &data).await?;
-        let state = AppState::start(config, store, Clock::system());
+        let state = AppState::start_with(config, store, Clock::system(), gate);
         let state = state.with_embedders(args.embed_origin.clone());
+        let state = state.with_kept_grants().await.map_err(|error| store_error(&data, error))?;
         let (state, media) = args.start_media(state, at).await?;
+        state.meet_nodes().await.map_err(|error| store_error(&data, error))?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
         output::to_stdout(&announcement(&state, place.as_ref(), &data, link.as_deref(), global))?;

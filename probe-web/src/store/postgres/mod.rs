@@ -38,6 +38,10 @@ const OLDEST: i32 = 150_000;
 /// Versions of the schema, in order. What was released is never changed; a change is a new one.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "begin", include_str!("migrations/1_begin.sql")),
+    (20, "identity", include_str!("migrations/20_identity.sql")),
+    (21, "webhook", include_str!("migrations/21_webhook.sql")),
+    (22, "grant", include_str!("migrations/22_grant.sql")),
+    (23, "tenant", include_str!("migrations/23_tenant.sql")),
     (30, "agents", include_str!("migrations/30_agents.sql")),
 ];
 

@@ -5,10 +5,14 @@
 
 mod accounts;
 pub(crate) mod agents;
+mod grants;
+mod identities;
 pub(crate) mod links;
 pub(crate) mod reports;
 pub(crate) mod rows;
+mod tenants;
 mod upkeep;
+mod webhooks;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
