@@ -20,6 +20,7 @@
 //! [`check::check_watched`] tells progress and can be ended early; `examples/check.rs` is a whole program.
 
 pub mod address;
+pub mod agent;
 pub mod bundle;
 pub mod check;
 pub mod cli;

@@ -1,30 +1,66 @@
 //! The check page in a real browser, with fake devices that have one fault each, against `greenroom serve`. The cases stand in
-//! tests/browser/check_page.py.
+//! tests/browser/check_page.py. Those of a test share one server and one browser per set of devices: what starts them is most of the time.
 #![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, reason = "a test is a server and a client, too")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 mod support;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 
 use support::greenroom;
+use tempfile::TempDir;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/check_page.py");
 
 /// `greenroom serve`, killed when dropped.
 struct Serve {
     child: Child,
     base: String,
+    folder: TempDir,
 }
 
 impl Serve {
-    fn start(data: &std::path::Path, endpoint: &str) -> Self {
-        let data = data.to_str().expect("UTF-8");
-        let args = ["serve", "--listen", "127.0.0.1:0", "--endpoint", endpoint, "--data", data, "--quiet"];
-        let mut child = greenroom(args).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    fn start(endpoint: &str, more: &[String]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let args = ["serve", "--listen", "127.0.0.1:0", "--endpoint", endpoint, "--quiet", "--data"];
+        let mut child = greenroom(args)
+            .arg(folder.path().join("data"))
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let mut base = String::new();
         let out = child.stdout.take().expect("piped");
         BufReader::new(out).read_line(&mut base).expect("it tells where it is");
-        Self { child, base: base.trim().to_owned() }
+        Self { child, base: base.trim().to_owned(), folder }
+    }
+
+    /// Runs cases one after the other.
+    fn run(&self, cases: &str, embedder: &str) {
+        let mut command = python();
+        command
+            .args([SCRIPT, cases])
+            .env("GREENROOM_BASE", &self.base)
+            .env("GREENROOM_FOLDER", self.folder.path())
+            .env("GREENROOM_PID", self.child.id().to_string())
+            .env("GREENROOM_EMBEDDER", embedder);
+        finish(command, cases);
+    }
+
+    /// Where pages measure, as the server tells them.
+    fn media(&self) -> String {
+        let at = self.base.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(at).expect("it listens");
+        write!(stream, "GET /api/v1/session HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let url = answer.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        url.expect("an endpoint").trim_end_matches("/media").to_owned()
     }
 }
 
@@ -36,33 +72,206 @@ impl Drop for Serve {
     }
 }
 
-fn in_a_browser(case: &str, endpoint: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let serve = Serve::start(&folder.path().join("data"), endpoint);
-    let python = std::env::var("GREENROOM_BROWSER_PYTHON").unwrap_or_else(|_| {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/browser/bin/python").to_owned()
-    });
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/check_page.py");
-    let output = Command::new(&python)
-        .args([script, case, &serve.base])
-        .arg(folder.path())
-        .arg(serve.child.id().to_string())
-        .output()
-        .unwrap_or_else(|error| panic!("{python}: {error}; `./dev test` installs it"));
+fn python() -> Command {
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/browser/bin/python");
+    let python = std::env::var("GREENROOM_BROWSER_PYTHON").unwrap_or_else(|_| usual.to_owned());
+    let mut command = Command::new(python);
+    // Sounds and pictures are the same each time, and take seconds to be made.
+    command.env("GREENROOM_MADE", made());
+    command
+}
+
+fn made() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("media")
+}
+
+fn finish(mut command: Command, cases: &str) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `./dev test` installs it"));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{case}: {told}");
+    assert!(output.status.success(), "{cases}: {told}");
+    println!("{told}");
 }
 
-macro_rules! cases {
-    ($($name:ident)*) => { $(#[test] fn $name() { in_a_browser(stringify!($name), "127.0.0.1:0"); })* };
+/// Another site: `/` embeds the element, under a policy that allows what docs/CHECK-PAGE.md says and nothing else; `/frame` embeds the page.
+struct Embedder {
+    origin: String,
+    base: Arc<OnceLock<(String, String)>>,
 }
 
-cases! {
-    good again silent quiet clipped black frozen covered dark bright denied_both denied_camera dismissed missing taken_back unheard
-    hidden server_gone
+impl Embedder {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let base: Arc<OnceLock<(String, String)>> = Arc::default();
+        let known = Arc::clone(&base);
+        // It ends with the process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (base, media) = known.get().cloned().unwrap_or_default();
+                // Each by itself: browsers open connections that they do not use.
+                std::thread::spawn(move || answer(stream, &base, &media));
+            }
+        });
+        Self { origin: format!("http://localhost:{port}"), base }
+    }
+}
+
+fn answer(mut stream: TcpStream, base: &str, media: &str) {
+    let mut line = String::new();
+    let mut reader = BufReader::new(&stream);
+    if reader.read_line(&mut line).is_err() {
+        return;
+    }
+    // The head is read to its end: what is left unread would reset the connection.
+    let mut rest = String::new();
+    while reader.read_line(&mut rest).is_ok_and(|n| n > 2) {
+        rest.clear();
+    }
+    let (policy, body) = match line.split(' ').nth(1) {
+        Some("/") => (
+            format!(
+                "default-src 'none'; script-src {base}; connect-src {base} {media} {}; worker-src blob:; media-src blob:; \
+                 img-src data:; frame-ancestors 'none'",
+                base.replace("http://", "ws://")
+            ),
+            format!(
+                "<script type=\"module\" src=\"{base}/check/greenroom-check.js\"></script>\n<main><greenroom-check for=\"360p\" gate>\
+                 <span slot=\"title\">A check before our call</span></greenroom-check></main>"
+            ),
+        ),
+        Some(path) if path.starts_with("/frame") => {
+            let origin = line_origin(&stream);
+            (
+                format!("default-src 'none'; frame-src {base}; img-src data:"),
+                format!(
+                    "<main><h1>Ours</h1><iframe title=\"Check\" width=\"900\" height=\"800\" allow=\"camera; microphone\" \
+                     src=\"{base}/check?for=audio&amp;devices=microphone&amp;hand-off={origin}\"></iframe></main>"
+                ),
+            )
+        }
+        _ => (String::new(), String::new()),
+    };
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <link rel=\"icon\" href=\"data:,\"><title>Ours</title></head><body>{body}</body></html>"
+    );
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nContent-Security-Policy: {policy}\r\nConnection: close\r\n\r\n",
+        page.len()
+    );
+    // Who has gone does not read it.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+}
+
+fn line_origin(stream: &TcpStream) -> String {
+    format!("http://localhost:{}", stream.local_addr().expect("connected").port())
+}
+
+fn cases(endpoint: &str, cases: &str) {
+    Serve::start(endpoint, &[]).run(cases, "");
+}
+
+const HERE: &str = "127.0.0.1:0";
+/// Where the connection is of no interest, its six seconds are left out.
+const NOWHERE: &str = "off";
+
+#[test]
+fn a_good_run_and_who_comes_back() {
+    cases(HERE, "good");
 }
 
 #[test]
-fn without_endpoint() {
-    in_a_browser("without_endpoint", "off");
+fn runs_again_in_the_background_and_without_their_server() {
+    cases(HERE, "again,hidden,script_missing,server_gone");
+}
+
+#[test]
+fn faults_of_devices() {
+    cases(NOWHERE, "silent_black,quiet_dark,clipped_bright,frozen,covered_room,blurred");
+}
+
+#[test]
+fn permissions() {
+    cases(NOWHERE, "denied_both,denied_camera,dismissed,blocked_before,missing,taken_back,unheard,without_endpoint");
+}
+
+#[test]
+fn languages_and_screens() {
+    cases(NOWHERE, "words_are_whole,languages,screens");
+}
+
+#[test]
+fn who_leaves_and_who_comes_by_a_check_link() {
+    cases(NOWHERE, "left_and_linked");
+}
+
+#[test]
+fn on_another_site() {
+    let embedder = Embedder::start();
+    let serve = Serve::start(HERE, &["--embed-origin".to_owned(), embedder.origin.clone()]);
+    embedder.base.set((serve.base.clone(), serve.media())).expect("once");
+    serve.run("embedded,not_named", &embedder.origin);
+}
+
+#[test]
+fn by_tcp_without_web_transport() {
+    cases(HERE, "without_web_transport");
+}
+
+/// Server and browser in a network of their own, in which UDP to the endpoint is dropped.
+#[test]
+fn by_tcp_where_udp_is_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = "set -e; ip link set lo up; \
+                  nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c udp dport 7443 drop'; \
+                  \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
+                  trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\"";
+    let python = python();
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--", "sh", "-c", inside, "sh"]).arg(python.get_program()).args([SCRIPT, "over_tcp"]);
+    command
+        .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
+        .env("GREENROOM_MADE", made())
+        .env("GREENROOM_BASE", "http://127.0.0.1:8080")
+        .env("GREENROOM_FOLDER", folder.path());
+    finish(command, "over_tcp");
+}
+
+/// A sound server of its own, whose speaker is wired to its microphone.
+#[test]
+fn a_speaker_that_the_microphone_hears() {
+    let serve = Serve::start(NOWHERE, &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("socket");
+    let mut pulse = Command::new("pulseaudio");
+    pulse.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no", "--high-priority=no"]);
+    pulse.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
+    pulse.args(["-L", "module-null-sink sink_name=spk rate=48000"]);
+    pulse.args(["-L", "module-remap-source master=spk.monitor source_name=mic"]);
+    pulse.env("HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path()).stderr(Stdio::null());
+    let mut pulse = Running(pulse.spawn().expect("pulseaudio is installed: ./dev test does it"));
+    while !socket.exists() {
+        assert!(pulse.0.try_wait().expect("a child").is_none(), "pulseaudio ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let server = format!("unix:{}", socket.display());
+    let set = Command::new("pactl").args(["set-default-source", "mic"]).env("PULSE_SERVER", &server).status();
+    assert!(set.expect("pactl is installed: ./dev test does it").success());
+    let mut command = python();
+    command
+        .args([SCRIPT, "heard_by_the_microphone"])
+        .env("GREENROOM_BASE", &serve.base)
+        .env("GREENROOM_FOLDER", serve.folder.path())
+        .env("PULSE_SERVER", &server);
+    finish(command, "heard_by_the_microphone");
+}
+
+/// A process that is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

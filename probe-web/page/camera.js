@@ -1,10 +1,20 @@
 // What a camera delivers: when frames came, how bright each is, whether it is the one before again. What that is called is decided by
 // the server, with the limits that it hands out; the page uses the same limits to say something at once.
 
+import { within } from './time.js';
+
 const WIDTH = 64;
 const HEIGHT = 48;
 /** Frames that are looked at, at most: what a report may carry. */
 const MOST_FRAMES = 600;
+/** Fine detail is looked for in every so manieth frame: it takes a look at the whole picture. */
+const DETAIL_EVERY = 10;
+/** Width to which frames are brought down for that, as the server's own code does. */
+const DETAIL_WIDTH = 640;
+/** How long each size is watched, and how long the camera may take to change. */
+const SIZE_MS = 700;
+const CHANGE_MS = 3_000;
+const WIDTHS = { 360: 640, 720: 1280, 1080: 1920 };
 
 /**
  * Watches a camera's stream for a while.
@@ -20,12 +30,13 @@ export async function watch(stream, video, ms) {
   canvas.width = WIDTH;
   canvas.height = HEIGHT;
   const context = canvas.getContext('2d', { willReadFrequently: true });
+  const whole = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   let before = null;
   const look = (at) => {
     if (frames.length >= MOST_FRAMES) return;
     context.drawImage(video, 0, 0, WIDTH, HEIGHT);
     const pixels = context.getImageData(0, 0, WIDTH, HEIGHT).data;
-    frames.push({ at_ms: round(at - began), ...brightness(pixels), same: before !== null && isSame(pixels, before) });
+    frames.push({ at_ms: round(at - began), ...brightness(pixels), same: before !== null && isSame(pixels, before), sharp: frames.length % DETAIL_EVERY === 0 ? sharpness(whole, video) : null });
     before = pixels;
   };
   video.srcObject = stream;
@@ -95,6 +106,84 @@ function brightness(pixels) {
   return { mean: round(mean, 4), spread: round(Math.sqrt(Math.max(0, squares / count - mean * mean)), 4), white: round(white / count, 4) };
 }
 
+/**
+ * Fine detail, as greenroom-reports has it (`signals::picture`): variance of the Laplacian over that of brightness, of the frame brought
+ * down by a whole factor and smoothed 1 2 1 both ways. `null` where there is nothing in it.
+ */
+function sharpness(context, video) {
+  const by = Math.ceil(video.videoWidth / DETAIL_WIDTH);
+  const width = Math.floor(video.videoWidth / by);
+  const height = Math.floor(video.videoHeight / by);
+  if (!(width >= 5 && height >= 5)) return null;
+  Object.assign(context.canvas, { width, height });
+  context.drawImage(video, 0, 0, width, height);
+  const pixels = context.getImageData(0, 0, width, height).data;
+  const luma = new Float32Array(width * height);
+  for (let i = 0; i < luma.length; i += 1) luma[i] = 0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2];
+  const across = (from, step, i) => from[i - step] + 2 * from[i] + from[i + step];
+  const rows = luma.map((_, i) => (i % width > 0 && i % width < width - 1 ? across(luma, 1, i) : 0));
+  const smooth = rows.map((_, i) => (i >= width && i < rows.length - width ? across(rows, width, i) / 16 : 0));
+  const bright = new Spread();
+  const detail = new Spread();
+  for (let y = 2; y < height - 2; y += 1) {
+    for (let i = y * width + 2; i < (y + 1) * width - 2; i += 1) {
+      bright.take(smooth[i]);
+      detail.take(smooth[i - 1] + smooth[i + 1] + smooth[i - width] + smooth[i + width] - 4 * smooth[i]);
+    }
+  }
+  return bright.variance > 0 ? round(detail.variance / bright.variance, 6) : null;
+}
+
+class Spread {
+  count = 0;
+  sum = 0;
+  squares = 0;
+
+  take(x) {
+    this.count += 1;
+    this.sum += x;
+    this.squares += x * x;
+  }
+
+  get variance() {
+    return Math.max(0, this.squares / this.count - (this.sum / this.count) ** 2);
+  }
+}
+
+/**
+ * Asks the camera for each size in turn and counts what comes. It is left at the one it had.
+ * @param {MediaStream} stream
+ * @param {HTMLVideoElement} video
+ * @param {number[]} lines
+ */
+export async function sizes(stream, video, lines) {
+  const track = stream.getVideoTracks()[0];
+  const before = track.getConstraints();
+  const found = [];
+  for (const height of lines) {
+    if (track.readyState !== 'live') break;
+    found.push({ lines: height, ...await size(track, video, height) });
+  }
+  await within(track.applyConstraints(before), CHANGE_MS).catch(() => {});
+  return found;
+}
+
+async function size(track, video, height) {
+  try {
+    await within(track.applyConstraints({ ...track.getConstraints(), width: { exact: WIDTHS[height] }, height: { exact: height } }), CHANGE_MS);
+  } catch {
+    return { given: null, came_fps: null };
+  }
+  const counted = track.stats?.totalFrames;
+  const began = performance.now();
+  let drawn = 0;
+  await follow(video, track, SIZE_MS, () => { drawn += 1; });
+  const came = track.stats?.totalFrames - counted;
+  const { width, height: given, frameRate } = track.getSettings();
+  const frames = Number.isFinite(came) && came > 0 ? came : drawn;
+  return { given: { width, height: given, fps: frameRate ?? null }, came_fps: round((frames * 1000) / (performance.now() - began), 1) };
+}
+
 function isSame(a, b) {
   for (let i = 0; i < a.length; i += 1) if (a[i] !== b[i]) return false;
   return true;
@@ -115,7 +204,10 @@ export function seen(frames, limits) {
   if (longest >= limits.frozen_frames) return 'frozen';
   if (mean < limits.covered_mean_ratio && spread < Math.min(limits.covered_spread_ratio, limits.covered_structure_ratio * mean)) return 'covered';
   if (mean < limits.dark_mean_ratio) return 'dark';
-  return average(frames, 'white') > limits.overexposed_ratio ? 'overexposed' : 'picture';
+  if (average(frames, 'white') > limits.overexposed_ratio) return 'overexposed';
+  const sharp = frames.filter((frame) => frame.sharp !== null);
+  const blurred = sharp.length > 0 && spread >= limits.blurred_spread_ratio && average(sharp, 'sharp') < limits.blurred_sharpness;
+  return blurred ? 'blurred' : 'picture';
 }
 
 /** Frames per second that came; as far as they were drawn, where the browser does not count them. */

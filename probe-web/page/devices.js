@@ -19,12 +19,15 @@ const WANTED = {
 };
 
 /**
- * Opens both with one question; where that fails, each by itself, so that one missing device does not hide the other.
- * @returns {Promise<{camera: Opened|Failure, microphone: Opened|Failure}>}
+ * Opens what is wanted with one question; where that fails, each by itself, so that one missing device does not hide the other.
+ * @param {{ camera?: string, microphone?: string }} chosen ids
+ * @param {string[]} kinds
+ * @returns {Promise<{camera: Opened|Failure|null, microphone: Opened|Failure|null}>}
  */
-export async function openBoth(chosen) {
-  const barred = { camera: barrier('camera'), microphone: barrier('microphone') };
-  if (!barred.camera && !barred.microphone) {
+export async function openAll(chosen, kinds) {
+  const wanted = ['camera', 'microphone'].filter((kind) => kinds.includes(kind));
+  const opened = { camera: null, microphone: null };
+  if (wanted.length === 2 && wanted.every((kind) => !barrier(kind))) {
     const both = await get({ video: constraints('camera', chosen.camera), audio: constraints('microphone', chosen.microphone) });
     if (typeof both !== 'string') {
       const apart = (tracks) => ({ stream: new MediaStream(tracks), first_ms: both.first_ms });
@@ -33,9 +36,17 @@ export async function openBoth(chosen) {
     // Who closed or denied the one question is not asked twice more.
     if (both === 'dismissed') return { camera: both, microphone: both };
   }
-  const camera = await open('camera', chosen.camera);
-  const microphone = await open('microphone', chosen.microphone);
-  return { camera, microphone };
+  for (const kind of wanted) opened[kind] = await open(kind, chosen[kind]);
+  return opened;
+}
+
+/** Whether the page may use a device without asking: `granted`, `prompt`, `denied`, or `null` where the browser does not tell. */
+export async function permission(kind) {
+  try {
+    return (await within(navigator.permissions.query({ name: kind }), 1_000)).state;
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -109,3 +120,6 @@ export async function list(kind) {
     return [];
   }
 }
+
+/** Whether this browser lets a page choose the speaker. */
+export const canChoose = () => 'AudioContext' in window && 'setSinkId' in AudioContext.prototype;

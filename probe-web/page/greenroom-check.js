@@ -1,244 +1,385 @@
 // <greenroom-check>: asks, shows, measures, and says in one sentence whether a call will work.
 
-import * as cameras from './camera.js';
-import { list, open, openBoth, stop } from './devices.js';
-import * as microphones from './microphone.js';
-import { measure } from './network.js';
-import { ServerError, send, session } from './server.js';
-import * as speakers from './speaker.js';
-import { en } from './words.js';
+import { Check, CheckError, check, system } from './check.js';
+import { canChoose, list, open, permission, stop } from './devices.js';
+import { tell } from './handoff.js';
+import { browser, choose, fill, load, number, translated } from './language.js';
+import * as memory from './memory.js';
+import { Server } from './server.js';
+import { sheet } from './style.js';
 
-/** How long the picture is watched and the sound listened to. */
-const WATCH_MS = 4_000;
+export { CheckError, check };
+
 const KINDS = ['camera', 'microphone', 'speaker'];
+/** What a browser can do, as far as it is shown. */
+const SHOWN = ['secure_context', 'cross_origin_isolated', 'web_rtc', 'web_transport', 'web_codecs', 'screen_capture', 'speaker_choice'];
 
 /** Makes an element with attributes and children; text is text. */
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key in element && key !== 'list') element[key] = value;
+    if (key in element && key !== 'list' && key !== 'part') element[key] = value;
     else element.setAttribute(key, value);
   }
   element.append(...children);
   return element;
 }
 
-class GreenroomCheck extends HTMLElement {
-  #words = en;
+export class GreenroomCheck extends HTMLElement {
+  static observedAttributes = ['lang'];
+
   #root = this.attachShadow({ mode: 'open' });
+  #words = null;
+  #language = 'en';
   #chosen = {};
-  #streams = [];
-  #running = false;
-  #hidden = 0;
+  #run = null;
+  #preview = null;
+  #last = null;
+  #known = null;
   #parts = {};
+  #ready = null;
+  #changed = () => this.#devicesChanged();
+
+  /** Called with what `verdict` tells, for who would rather not listen to events. */
+  onverdict = null;
 
   connectedCallback() {
-    if (this.#parts.main) return;
-    this.#build();
-    this.#visibility = () => { if (document.hidden && this.#running) this.#hidden += 1; };
-    document.addEventListener('visibilitychange', this.#visibility);
+    navigator.mediaDevices?.addEventListener('devicechange', this.#changed);
+    this.#ready ??= this.#begin();
   }
 
   disconnectedCallback() {
-    document.removeEventListener('visibilitychange', this.#visibility);
+    navigator.mediaDevices?.removeEventListener('devicechange', this.#changed);
+    this.stop();
     this.#release();
   }
 
-  #visibility = () => {};
+  attributeChangedCallback(name, before, now) {
+    if (this.#ready && before !== now && !this.#run) this.#ready = this.#begin();
+  }
 
   /** Runs the check; settles with the report, or `null` when there is none. */
   async run() {
-    if (this.#running) return null;
-    this.#running = true;
-    this.#hidden = document.hidden ? 1 : 0;
-    this.#begin();
     try {
-      const begun = await session();
-      const began = performance.now();
-      const found = await this.#look(begun);
-      this.#say(this.#words.sending);
-      const report = await send({ run: begun.run, duration_ms: performance.now() - began, browser: this.#browser(), ...found });
-      this.#show(report);
-      this.dispatchEvent(new CustomEvent('verdict', { detail: report, bubbles: true }));
-      return report;
+      this.#ready ??= this.#begin();
+      await this.#ready;
+    } catch {
+      // Without words there is nothing to show.
+      this.#send('error', { reason: 'offline' });
+      return null;
+    }
+    return this.#check({});
+  }
+
+  /** Stops a check that runs. */
+  stop() {
+    this.#run?.stop();
+  }
+
+  /** The last check's report; `null` before there is one. */
+  report() {
+    return this.#last?.report ?? null;
+  }
+
+  get #kinds() {
+    const wanted = (this.getAttribute('devices') ?? KINDS.join(' ')).split(/[\s,]+/);
+    return KINDS.filter((kind) => wanted.includes(kind));
+  }
+
+  /** `null` where the endpoint is no address. */
+  get #server() {
+    try {
+      return new Server(this.getAttribute('endpoint') ?? undefined);
+    } catch {
+      return null;
+    }
+  }
+
+  async #begin() {
+    const around = this.getAttribute('lang') ?? this.parentElement?.closest('[lang]')?.lang;
+    this.#language = choose([around, ...(navigator.languages ?? [])]);
+    this.#words = await load(this.#language);
+    this.#build();
+    this.#offer().catch(() => {});
+  }
+
+  async #check(more) {
+    if (this.#run) return null;
+    this.#release();
+    let run = null;
+    try {
+      run = this.#made(more);
+      this.#run = run;
+      this.#began();
+      const result = await run.run();
+      await this.#done(result);
+      return result.report;
     } catch (error) {
-      const reason = error instanceof ServerError ? error.reason : 'refused';
+      const reason = error instanceof CheckError ? error.reason : 'refused';
       this.#fail(this.#words.server[reason]);
-      this.dispatchEvent(new CustomEvent('error', { detail: { reason } }));
+      this.#send('error', { reason });
       return null;
     } finally {
-      this.#running = false;
-      this.#parts.start.disabled = false;
-      this.#parts.start.textContent = this.#words.again;
+      run?.release();
+      this.#run = null;
       this.#parts.start.hidden = false;
+      this.#parts.start.textContent = this.#words.again;
+      // What is switched off has nothing to show.
+      for (const part of ['stop', 'answers', 'sharing', 'video', 'meter']) this.#parts[part].hidden = true;
     }
+  }
+
+  #made(more) {
+    return new Check({
+      endpoint: this.getAttribute('endpoint') ?? undefined,
+      link: this.getAttribute('link') ?? undefined,
+      for: this.getAttribute('for') ?? undefined,
+      devices: this.#kinds,
+      screen: this.hasAttribute('screen'),
+      chosen: this.#chosen,
+      video: this.#parts.video,
+      keep: true,
+      onprogress: (detail) => this.#progress(detail),
+      onlevel: (level) => { this.#parts.meter.value = level; },
+      answer: (asked) => (asked.question === 'speaker' ? this.#askSpeaker(asked) : this.#askScreen(asked)),
+      ...more,
+    });
+  }
+
+  async #done(result) {
+    this.#last = result;
+    const good = result.verdict === 'ready';
+    const devices = await memory.devicesNow();
+    memory.remember({ devices, network: result.network, good, chosen: result.devices, want: this.getAttribute('for') });
+    const { report, network, embedders, machine, ...handed } = result;
+    const detail = { ...handed, report };
+    this.#show(result);
+    this.#send('verdict', detail);
+    // What goes wrong in there is not this check's failure.
+    queueMicrotask(() => this.onverdict?.(detail));
+    tell(this.getAttribute('hand-off'), embedders, { event: 'verdict', ...handed });
+  }
+
+  #send(name, detail) {
+    // `error` stays here: a page that listens for errors of scripts would take it for one.
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: name !== 'error', composed: name !== 'error' }));
+  }
+
+  /** Who was here before with the same devices on the same network needs two seconds. */
+  async #offer() {
+    if (memory.isEmpty()) return;
+    const states = await Promise.all(this.#kinds.filter((kind) => kind !== 'speaker').map(permission));
+    if (!states.every((state) => state === 'granted')) return;
+    const { network } = await this.#server.session();
+    const known = memory.recall(await memory.devicesNow(), network);
+    if (!known || this.#run || this.#last) return;
+    const when = new Date(known.at).toLocaleString(this.#language === 'ar' ? 'ar-u-nu-latn' : this.#language, { dateStyle: 'medium', timeStyle: 'short' });
+    const again = make('button', { type: 'button', className: 'main', part: 'button same', textContent: this.#words.same });
+    again.addEventListener('click', () => this.#recheck(known));
+    this.#parts.start.classList.remove('main');
+    this.#parts.known.replaceChildren(make('p', { textContent: fill(this.#words.same_detail, { when }) }), make('p', { className: 'row' }, again));
+    this.#parts.known.hidden = false;
+  }
+
+  async #recheck(known) {
+    const kept = Object.fromEntries(Object.entries(known.chosen ?? {}).filter(([, id]) => id));
+    Object.assign(this.#chosen, kept);
+    const report = await this.#check({ quick: true, chosen: { ...this.#chosen } });
+    if (report && this.#last?.verdict === 'ready') this.#join();
+  }
+
+  #join() {
+    const { report, network, embedders, machine, ...handed } = this.#last;
+    this.#send('join', { ...handed, report });
+    tell(this.getAttribute('hand-off'), embedders, { event: 'join', ...handed });
+  }
+
+  async #devicesChanged() {
+    const lists = await Promise.all(KINDS.map(list));
+    const detail = Object.fromEntries(KINDS.map((kind, n) => [kind, lists[n].map(({ deviceId, label }) => ({ deviceId, label }))]));
+    if (this.#words) await this.#fillChoices();
+    this.#send('devices', detail);
   }
 
   #build() {
     const words = this.#words;
-    const parts = this.#parts;
-    parts.status = make('p', { role: 'status', className: 'quiet' });
-    parts.start = make('button', { type: 'button', className: 'main', textContent: words.start });
+    const parts = {};
+    this.#parts = parts;
+    parts.status = make('p', { role: 'status', className: 'quiet', part: 'status' });
+    parts.spoken = make('p', { role: 'status', className: 'spoken' });
+    parts.start = make('button', { type: 'button', className: 'main', part: 'button start', textContent: words.start });
     parts.start.addEventListener('click', () => { this.run(); });
-    parts.result = make('section', { className: 'card verdict', hidden: true, tabIndex: -1, 'aria-live': 'polite', 'aria-label': 'Result' });
-    parts.video = make('video', { muted: true, playsInline: true, className: 'mirror', 'aria-label': words.preview });
-    parts.meter = make('meter', { min: -60, max: 0, low: -45, high: -3, optimum: -20, value: -60, 'aria-label': words.level });
-    parts.camera = this.#card('camera', parts.video);
-    parts.microphone = this.#card('microphone', parts.meter);
+    parts.stop = make('button', { type: 'button', part: 'button stop', hidden: true, textContent: words.stop });
+    parts.stop.addEventListener('click', () => this.stop());
+    parts.known = make('section', { className: 'card', part: 'card known', hidden: true, 'aria-label': words.same });
+    parts.result = make('section', { className: 'card verdict', part: 'card verdict', hidden: true, tabIndex: -1, 'aria-label': words.result });
+    parts.video = make('video', { muted: true, playsInline: true, className: 'mirror', part: 'video', 'aria-label': words.preview });
+    parts.meter = make('meter', { min: -60, max: 0, low: -45, high: -3, optimum: -20, value: -60, part: 'meter', 'aria-label': words.level });
+    parts.bars = make('div', { className: 'bars', part: 'strength', role: 'img', hidden: true }, ...[1, 2, 3, 4].map(() => make('i')));
     parts.answers = make('div', { hidden: true });
-    parts.speaker = this.#card('speaker', parts.answers);
-    parts.network = this.#card('network');
-    parts.devices = make('div', { className: 'devices', hidden: true }, ...[...KINDS, 'network'].map((kind) => parts[kind].card));
-    parts.intro = make('div', {}, make('p', { textContent: words.intro }), make('p', { textContent: words.reason }));
-    parts.main = make('div', {}, make('h1', { textContent: words.title }), parts.intro, make('p', {}, parts.start), parts.status, parts.result,
-      parts.devices, make('p', { className: 'quiet', textContent: words.privacy }));
-    const style = make('link', { rel: 'stylesheet', href: new URL('./check.css', import.meta.url).href });
-    this.#root.append(style, parts.main);
+    parts.sharing = make('div', { hidden: true });
+    const content = { camera: [parts.video], microphone: [parts.meter], speaker: [parts.answers], network: [parts.bars], screen: [parts.sharing] };
+    for (const kind of Object.keys(content)) parts[kind] = this.#card(kind, ...content[kind]);
+    const shown = [...this.#kinds, 'network', ...(this.hasAttribute('screen') ? ['screen'] : [])];
+    parts.devices = make('div', { className: 'devices', part: 'devices', hidden: true }, ...shown.map((kind) => parts[kind].card));
+    parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
+    parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
+    const host = this.#server?.base.host ?? this.getAttribute('endpoint');
+    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })));
+    parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
+      make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
+      make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
+    this.#root.adoptedStyleSheets = [sheet()];
+    this.#root.replaceChildren(parts.main);
+    this.#warn();
+  }
+
+  /** What was blocked before is told before anybody clicks. */
+  async #warn() {
+    const [hint] = [this.#parts.intro.lastElementChild];
+    for (const kind of this.#kinds.filter((one) => one !== 'speaker')) {
+      if (await permission(kind) !== 'denied') continue;
+      hint.textContent = fill(this.#words.blocked_before, this.#values(kind));
+      hint.hidden = false;
+      return;
+    }
+  }
+
+  #values(kind) {
+    const settings = this.#words.system_settings;
+    const name = system();
+    return { what: this.#words.kinds[kind], allow: this.#words.allow[browser()], privacy: settings[name] ?? settings.other };
   }
 
   /** A card with a heading, a line that says how it stands, and a choice of devices where there are several. */
   #card(kind, ...content) {
     const heading = make('h2', { textContent: this.#words[kind] });
-    const state = make('p', { className: 'state', 'aria-live': 'polite' });
+    const state = make('p', { className: 'state', part: 'state', 'aria-live': 'polite' });
     const detail = make('p', { className: 'quiet' });
-    const select = make('select');
+    const select = make('select', { part: 'select' });
     const label = make('label', { hidden: true }, this.#words.choose[kind] ?? '', select);
     select.addEventListener('change', () => { this.#choose(kind, select.value); });
-    const card = make('section', { className: 'card', 'aria-label': this.#words[kind] }, heading, ...content, state, detail, label);
+    const card = make('section', { className: 'card', part: `card ${kind}`, 'aria-label': this.#words[kind] }, heading, ...content, state, detail, label);
     return { card, state, detail, select, label };
   }
 
-  #begin() {
+  #began() {
     const parts = this.#parts;
-    this.#release();
-    parts.start.disabled = true;
-    parts.start.hidden = true;
-    parts.result.hidden = true;
-    parts.intro.hidden = true;
+    for (const part of ['start', 'result', 'intro', 'known', 'computer', 'answers', 'sharing', 'video', 'meter', 'bars']) parts[part].hidden = true;
+    parts.spoken.textContent = '';
+    parts.stop.hidden = false;
     parts.devices.hidden = false;
-    for (const kind of [...KINDS, 'network']) this.#set(kind, '', '');
-    parts.answers.hidden = true;
-    parts.video.hidden = true;
-    parts.meter.hidden = true;
-    this.#say(this.#words.asking);
+    for (const kind of [...KINDS, 'network', 'screen']) this.#set(kind, '', '');
+    parts.stop.focus();
   }
 
-  async #look({ media, limits }) {
-    this.#set('network', '', this.#words.connection.testing);
-    const opened = await openBoth(this.#chosen);
-    this.#say(this.#words.running);
-    await this.#fillChoices();
-    const network = measure(media).then((result) => this.#told(result));
-    const [camera, microphone] = await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
-    const speaker = await this.#play();
-    return { camera, microphone, speaker, network: await network };
-  }
-
-  #told(result) {
-    const words = this.#words.connection;
-    const said = result.state === 'measured' ? words.tested : words[result.reason];
-    this.#set('network', result.state === 'failed' ? 'bad' : '', said);
-    return result;
-  }
-
-  async #watch(opened, limits) {
-    if (typeof opened === 'string') return this.#barred('camera', opened, { frames: [], given: null, came: null });
-    this.#streams.push(opened.stream);
-    this.#parts.video.hidden = false;
-    this.#set('camera', '', this.#words.watching);
-    const found = await cameras.watch(opened.stream, this.#parts.video, WATCH_MS);
-    const failure = found.ended ? 'ended' : null;
-    const seen = failure ? null : cameras.seen(found.frames, limits.picture);
-    const said = failure ? this.#words.failures.ended(this.#words.kinds.camera) : this.#words.pictures[seen];
-    const quality = ['dark', 'overexposed'].includes(seen) ? 'fair' : 'bad';
-    this.#set('camera', seen === 'picture' ? 'good' : quality, said);
-    const { width, height } = found.given;
-    this.#parts.camera.detail.textContent = this.#words.frames(width, height, cameras.rate(found));
-    return { label: short(found.label), failure, first_ms: opened.first_ms, ran_ms: found.ran_ms, given: found.given, came: found.came, frames: found.frames };
-  }
-
-  async #listen(opened, limits) {
-    const nothing = { rate_hz: null, samples: 0, squares: 0, offset: 0, least: 0, greatest: 0, clipped: 0, runs: 0, levels_dbfs: [] };
-    if (typeof opened === 'string') return this.#barred('microphone', opened, nothing);
-    this.#streams.push(opened.stream);
-    const meter = this.#parts.meter;
-    meter.hidden = false;
-    this.#set('microphone', '', this.#words.speak);
-    const found = await microphones.listen(opened.stream, WATCH_MS, (level) => { meter.value = level; });
-    const failure = found.ended ? 'ended' : null;
-    const heard = failure ? null : microphones.heard(found, limits.sound);
-    const said = failure ? this.#words.failures.ended(this.#words.kinds.microphone) : this.#words.sounds[heard];
-    const quality = ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'].includes(heard) ? 'fair' : 'bad';
-    this.#set('microphone', heard === 'speech' ? 'good' : quality, said);
-    const { speech } = microphones.levels(found.levels_dbfs, limits.sound);
-    this.#parts.microphone.detail.textContent = speech === null ? '' : this.#words.loudness(Math.abs(speech));
-    const { ran_ms, rate_hz, samples, squares, offset, least, greatest, clipped, runs, levels_dbfs } = found;
-    return { label: short(found.label), failure, first_ms: opened.first_ms, ran_ms, rate_hz, samples, squares, offset, least, greatest, clipped, runs, levels_dbfs };
-  }
-
-  #barred(kind, failure, nothing) {
-    this.#set(kind, 'bad', this.#words.failures[failure](this.#words.kinds[kind]));
-    return { label: '', failure, ran_ms: 0, ...nothing };
-  }
-
-  /** Plays the sound and asks; the person may play it again, or skip it. */
-  #play() {
+  #progress(detail) {
+    const { step, state, code, failure, figures } = detail;
     const words = this.#words;
-    const { answers, speaker } = this.#parts;
+    this.#send('progress', detail);
+    if (step === 'permission') {
+      this.#say(state === 'asking' ? words.asking : words.running);
+      if (state === 'done') this.#devicesChanged();
+      return;
+    }
+    if (step === 'sending') this.#say(words.sending);
+    if (step === 'computer') this.#computer(figures);
+    if (step === 'camera' && state === 'sizes') this.#sizes(figures);
+    if (detail.strength !== undefined) this.#bars(detail.strength);
+    const texts = { camera: { watching: words.watching, ...words.pictures }, microphone: { speak: words.speak, ...words.sounds }, speaker: { play: words.play_reason, playing: words.playing, ...words.speakers }, network: words.connection, screen: { share: words.share_reason, watching: words.watching, ...words.screens } }[step];
+    if (!texts || state === 'sizes') return;
+    if (step === 'camera') this.#parts.video.hidden = Boolean(failure);
+    if (step === 'microphone') this.#parts.meter.hidden = Boolean(failure);
+    const text = failure ? fill(words.failures[failure], this.#values(step)) : texts[code];
+    const quality = { good: 'good', fair: 'fair', bad: 'bad' }[state] ?? '';
+    if (detail.strength === undefined) this.#set(step, quality, text ?? '');
+    const n = (value, digits) => number(this.#language, value, digits);
+    const more = {
+      camera: () => fill(words.frames, { width: figures.width, height: figures.height, rate: n(figures.rate, 1) }),
+      microphone: () => (figures.speech === null ? '' : fill(words.loudness, { level: n(Math.abs(figures.speech)) })),
+      speaker: () => fill(words.echo, { delay: n(figures.delay_ms), level: n(figures.return_db) }),
+    }[step];
+    if (figures && more && state !== 'running') this.#parts[step].detail.textContent = more();
+  }
+
+  /** Plays when the person says so. Where the microphone has not heard it, the person is asked. */
+  #askSpeaker({ play }) {
+    const words = this.#words;
+    const { answers } = this.#parts;
     return new Promise((resolve) => {
-      const answer = (outcome) => {
+      const end = (outcome) => {
         answers.hidden = true;
         answers.replaceChildren();
-        const state = { heard: 'good', skipped: '' }[outcome] ?? 'bad';
-        this.#set('speaker', state, words.speakers[outcome]);
-        const picked = speaker.select.selectedOptions[0]?.textContent ?? '';
-        resolve({ outcome, label: short(picked) });
+        resolve(outcome);
       };
-      const button = (text, action, kind = '') => {
-        const it = make('button', { type: 'button', className: kind, textContent: text });
-        it.addEventListener('click', action);
-        return it;
-      };
-      const skip = button(words.skip, () => answer('skipped'));
-      const play = button(words.play, async () => {
-        play.disabled = true;
-        this.#set('speaker', '', words.playing);
-        const played = await speakers.play(this.#chosen.speaker);
-        play.disabled = false;
-        if (!played) {
-          answer('failed');
+      const skip = this.#button(words.skip, () => end('skipped'));
+      const again = this.#button(words.play, async () => {
+        again.disabled = true;
+        const came = await play();
+        again.disabled = false;
+        if (came !== 'played') {
+          end(came);
           return;
         }
         this.#set('speaker', '', words.heard);
-        const yes = button(words.yes, () => answer('heard'), 'main');
-        answers.replaceChildren(yes, button(words.no, () => answer('unheard')), play, skip);
+        const yes = this.#button(words.yes, () => end('heard'), 'main');
+        again.className = '';
+        this.#row(answers, yes, this.#button(words.no, () => end('unheard')), again, skip);
         yes.focus();
       }, 'main');
-      answers.replaceChildren(play, skip);
-      answers.hidden = false;
-      play.focus();
+      this.#row(answers, again, skip);
+      again.focus();
     });
+  }
+
+  #askScreen({ share }) {
+    const { sharing } = this.#parts;
+    return new Promise((resolve) => {
+      const end = (outcome) => {
+        sharing.hidden = true;
+        sharing.replaceChildren();
+        resolve(outcome);
+      };
+      const begin = this.#button(this.#words.share, async () => {
+        begin.disabled = true;
+        end(await share());
+      }, 'main');
+      this.#row(sharing, begin, this.#button(this.#words.skip, () => end('skipped')));
+      begin.focus();
+    });
+  }
+
+  #row(place, ...buttons) {
+    place.replaceChildren(make('div', { className: 'row' }, ...buttons));
+    place.hidden = false;
+  }
+
+  #button(text, action, kind = '') {
+    const it = make('button', { type: 'button', className: kind, part: 'button', textContent: text });
+    it.addEventListener('click', action);
+    return it;
   }
 
   /** Another device was chosen: shown at once where it can be, and used by the next check. */
   async #choose(kind, id) {
     this.#chosen[kind] = id;
-    if (kind !== 'camera' || this.#running) return;
+    if (kind !== 'camera' || this.#run) return;
     const opened = await open('camera', id);
     if (typeof opened === 'string') {
-      this.#set('camera', 'bad', this.#words.failures[opened](this.#words.kinds.camera));
+      this.#set('camera', 'bad', fill(this.#words.failures[opened], this.#values('camera')));
       return;
     }
     this.#release();
-    this.#streams.push(opened.stream);
+    this.#preview = opened.stream;
+    this.#parts.video.hidden = false;
     this.#parts.video.srcObject = opened.stream;
     this.#parts.video.play().catch(() => {});
   }
 
   async #fillChoices() {
-    for (const kind of KINDS) {
+    for (const kind of this.#kinds) {
       const { select, label } = this.#parts[kind];
-      const devices = kind === 'speaker' && !speakers.canChoose() ? [] : await list(kind);
+      const devices = kind === 'speaker' && !canChoose() ? [] : await list(kind);
       select.replaceChildren(...devices.map((device, index) => make('option', {
         value: device.deviceId,
         textContent: device.label || `${this.#words.unnamed[kind]} ${index + 1}`,
@@ -246,16 +387,6 @@ class GreenroomCheck extends HTMLElement {
       })));
       label.hidden = devices.length < 2;
     }
-  }
-
-  #browser() {
-    const platform = `${navigator.userAgentData?.platform ?? ''} ${navigator.userAgent}`;
-    const system = [['Android', /android/i], ['iOS', /iphone|ipad/i], ['Windows', /windows/i], ['macOS', /mac/i], ['Linux', /linux|x11/i]];
-    return {
-      system: system.find(([, pattern]) => pattern.test(platform))?.[0] ?? '',
-      isolated: self.crossOriginIsolated === true,
-      hidden: this.#hidden,
-    };
   }
 
   #set(kind, quality, text) {
@@ -269,49 +400,97 @@ class GreenroomCheck extends HTMLElement {
     this.#parts.status.textContent = text;
   }
 
-  #fail(text) {
-    const { result } = this.#parts;
-    this.#say('');
-    result.className = 'card verdict inconclusive';
-    result.replaceChildren(make('h2', { textContent: this.#words.verdicts.inconclusive }), make('p', { textContent: text }));
-    result.hidden = false;
-    result.focus();
+  #bars(strength) {
+    const { bars } = this.#parts;
+    bars.hidden = strength === null;
+    if (strength === null) return;
+    bars.ariaLabel = fill(this.#words.strength, { bars: strength });
+    [...bars.children].forEach((bar, n) => { bar.className = n < strength ? 'on' : ''; });
   }
 
-  /** Verdict and cause first, then figures, code and the report itself. */
-  #show(report) {
+  #computer({ can, cores, memory_gb, software_drawing, encode }) {
     const words = this.#words;
-    const { result } = this.#parts;
-    const { overall, causes } = report.verdict;
-    // Without a cause it says what to run on a command line, which is not at hand here.
-    const uncaused = overall === 'inconclusive' && causes.every((cause) => cause.state === 'ready');
-    const { say, fix } = uncaused ? { say: words.unsure, fix: words.unsure_fix } : report.verdict;
-    const known = words.verdicts[overall] ? overall : 'inconclusive';
-    const target = report.targets[0];
-    const figures = [
-      [words.rtt, target?.rtt_ms?.p50, words.ms],
-      [words.loss_up, target?.up?.loss_ratio?.value, words.percent],
-      [words.loss_down, target?.down?.loss_ratio?.value, words.percent],
-    ].filter(([, value]) => typeof value === 'number');
-    const rows = figures.flatMap(([name, value, as]) => [make('dt', { textContent: name }), make('dd', { textContent: as(value) })]);
-    rows.push(make('dt', { textContent: words.code }), make('dd', { className: 'code', textContent: report.code }));
-    const file = new Blob([JSON.stringify(report, null, 2)], { type: 'application/json' });
-    const link = make('a', { className: 'button', href: URL.createObjectURL(file), download: `greenroom-${report.code}.json`, textContent: words.download });
+    const n = (value, digits) => number(this.#language, value, digits);
+    const told = SHOWN.map((name) => [words.can[name], words.yes_no[can[name]]]);
+    if (software_drawing !== null) told.push([words.can.acceleration, words.yes_no[!software_drawing]]);
+    if (cores !== null) told.push([words.can.cores, n(cores)]);
+    if (memory_gb !== null) told.push([words.can.memory, fill(words.gigabytes, { n: n(memory_gb, 1) })]);
+    told.push(...encode.map((run) => [fill(words.can.encode, run), fill(words.times, { n: n(run.times_real_time, 1) })]));
+    this.#parts.computer.lastElementChild.replaceChildren(...this.#rows(told));
+    this.#parts.computer.hidden = false;
+  }
+
+  #sizes(sizes) {
+    const words = this.#words;
+    const told = sizes.map(({ lines, given, came_fps }) => [
+      fill(words.can.size, { lines }),
+      given ? fill(words.size, { width: given.width, height: given.height, rate: number(this.#language, came_fps, 1) }) : words.no_size,
+    ]);
+    this.#parts.computer.lastElementChild.append(...this.#rows(told));
+  }
+
+  #rows(told) {
+    return told.flatMap(([name, value]) => [make('dt', { textContent: name }), make('dd', { textContent: value })]);
+  }
+
+  #fail(text) {
     this.#say('');
-    result.className = `card verdict ${known}`;
-    result.replaceChildren(make('h2', { textContent: words.verdicts[known] }), ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })),
-      make('dl', {}, ...rows), link);
+    this.#result('inconclusive', make('p', { textContent: text }));
+  }
+
+  #result(state, ...content) {
+    const { result } = this.#parts;
+    result.className = `card verdict ${state}`;
+    result.replaceChildren(make('h2', { textContent: this.#words.verdicts[state] }), ...content);
     result.hidden = false;
     result.focus();
+    // For who hears the page: heading and sentences, without the figures.
+    this.#parts.spoken.textContent = [...result.querySelectorAll('h2, p, li')].map((one) => one.textContent).join(' ');
+  }
+
+  /** Verdict and cause first, then what else there is, figures, code and the report itself. */
+  #show(found) {
+    const words = this.#words;
+    const { report } = found;
+    const known = words.verdicts[report.verdict.overall] ? report.verdict.overall : 'inconclusive';
+    const { say, fix, others } = this.#sentences(report.verdict, known);
+    const n = (value, digits) => number(this.#language, value, digits);
+    const target = report.targets[0];
+    const figures = [
+      [words.rtt, target?.rtt_ms?.p50, (ms) => fill(words.ms, { n: n(ms, 1) })],
+      [words.loss_up, target?.up?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
+      [words.loss_down, target?.down?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
+    ].filter(([, value]) => typeof value === 'number').map(([name, value, as]) => [name, as(value)]);
+    const code = make('dd', { className: 'code', textContent: report.code });
+    const file = new Blob([JSON.stringify(report, null, 2)], { type: 'application/json' });
+    const save = make('a', { className: 'button', part: 'button download', href: URL.createObjectURL(file), download: `greenroom-${report.code}.json`, textContent: words.download });
+    const gate = this.getAttribute('gate');
+    const join = gate === null || (!found.may_join && gate !== 'soft') ? [] : [this.#button(found.may_join ? words.join : words.anyway, () => this.#join(), found.may_join ? 'main' : '')];
+    this.#say('');
+    this.#bars(found.strength);
+    const also = others.length === 0 ? [] : [make('p', { textContent: `${words.also}:` }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
+    this.#result(known, ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })), ...also,
+      make('dl', {}, ...this.#rows(figures), make('dt', { textContent: words.code }), code), make('div', { className: 'row' }, ...join, save));
+  }
+
+  /** The verdict's sentences in the person's language, by their causes' codes. */
+  #sentences(verdict, known) {
+    const words = this.#words;
+    const { overall, causes } = verdict;
+    // Without a cause it says what to run on a command line, which is not at hand here.
+    if (overall === 'inconclusive' && causes.every((cause) => cause.state === 'ready')) return { say: words.unsure, fix: words.unsure_fix, others: [] };
+    const leading = causes.find((cause) => cause.say === verdict.say);
+    const others = causes.filter((cause) => cause !== leading && cause.state !== 'ready');
+    const english = this.#language === 'en';
+    const of = (cause) => (english ? cause : translated(cause, words, this.#language) ?? cause);
+    const said = leading ? of(leading) : { say: english ? verdict.say : words.says[known], fix: verdict.fix };
+    return { say: said.say, fix: said.fix, others: others.map((cause) => of(cause).say) };
   }
 
   #release() {
-    this.#streams.forEach(stop);
-    this.#streams = [];
+    if (this.#preview) stop(this.#preview);
+    this.#preview = null;
   }
 }
 
-/** A device's name as far as it goes into a report. */
-const short = (label) => [...label].slice(0, 200).join('').replace(/\p{Cc}/gu, ' ');
-
-customElements.define('greenroom-check', GreenroomCheck);
+if (!customElements.get('greenroom-check')) customElements.define('greenroom-check', GreenroomCheck);

@@ -1,4 +1,4 @@
-// Measures the microphone's sound in the audio thread, in blocks of 20 ms. Only figures leave it.
+// Measures the microphone's sound in the audio thread, in blocks of 20 ms.
 
 /** Nearly full scale: what is cut off stays at one value up there. */
 const TOP = 0.98;
@@ -47,6 +47,15 @@ class Meter extends AudioWorkletProcessor {
   }
 }
 
+/** Hands on the sound itself, to be looked through for a sweep on the page. */
+class Recorder extends AudioWorkletProcessor {
+  process([input]) {
+    const channel = loudest(input);
+    if (channel) this.port.postMessage({ at: currentFrame, samples: channel.slice() });
+    return true;
+  }
+}
+
 /** Of several channels, the one with the most sound in it. */
 function loudest(channels) {
   let best = channels[0];
@@ -59,3 +68,4 @@ function loudest(channels) {
 }
 
 registerProcessor('greenroom-meter', Meter);
+registerProcessor('greenroom-recorder', Recorder);

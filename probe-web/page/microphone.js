@@ -3,6 +3,8 @@
 import { within } from './time.js';
 
 const NOTHING_DBFS = -150;
+/** A Bluetooth headset is silent while it changes to its call mode: so long nothing but zeros is waited out. */
+const GAP_MS = 2_000;
 
 /** The level of a mean square, full scale being 1. */
 export const dbfs = (square) => (square > 0 ? Math.max(NOTHING_DBFS, 10 * Math.log10(square)) : NOTHING_DBFS);
@@ -26,7 +28,9 @@ export async function listen(stream, ms, show) {
     const source = context.createMediaStreamSource(stream);
     const meter = new AudioWorkletNode(context, 'greenroom-meter', { numberOfOutputs: 0, channelCountMode: 'max' });
     source.connect(meter);
-    const ended = await collect(meter.port, track, ms, blocks, show);
+    let ended = await collect(meter.port, track, ms, blocks, show);
+    if (!ended && isNothing(blocks)) ended = await collect(meter.port, track, GAP_MS, blocks, show);
+    while (!isNothing(blocks) && isNothing(blocks.slice(0, 1))) blocks.shift();
     return { ended, ran_ms: performance.now() - began, rate_hz: context.sampleRate, label: track.label, muted: track.muted, ...sum(blocks) };
   } catch {
     return { ended: track.readyState === 'ended', ran_ms: performance.now() - began, rate_hz: null, label: track.label, muted: track.muted, ...sum(blocks) };
@@ -50,6 +54,8 @@ function collect(port, track, ms, blocks, show) {
     };
   });
 }
+
+const isNothing = (blocks) => blocks.every((block) => block.least === 0 && block.greatest === 0);
 
 /** One row of levels, and the sums. */
 function sum(blocks) {

@@ -1,13 +1,16 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
+import { ByWebSocket, ByWebTransport, frame } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
 const INTERVAL_MS = 20;
-/** Six seconds: while the devices are looked at it costs no time, and it shows a loss of some percent. */
-const PACKETS = 300;
-/** The browser itself gives up an address that does not answer after four seconds. */
-const OPEN_MS = 8_000;
+/** Packets over TCP, which hides losses: three seconds show its delays. */
+const OVER_TCP = 150;
+/** How often the page is told how it stands. */
+const TELL_MS = 500;
+/** What was sent later than this ago may still be answered. */
+const DUE_US = 1_000_000;
 const ANSWER_MS = 4_000;
 /** A packet that is later than this is not sent any more: the computer slept. */
 const MOST_LATE_MS = 250;
@@ -29,37 +32,32 @@ self.onmessage = async ({ data }) => {
   self.postMessage({ done: await measure(data) });
 };
 
-async function measure({ url, certificate_sha256, grant }) {
+async function measure({ url, certificate_sha256, grant, web_socket, packets }) {
   const failed = (reason) => ({ state: 'failed', reason, after_ms: now() / 1000 });
-  if (typeof WebTransport !== 'function') return { state: 'not_tested', reason: 'unsupported' };
-  let transport;
-  try {
-    const value = Uint8Array.from(certificate_sha256.match(/../g), (pair) => parseInt(pair, 16));
-    transport = new WebTransport(url, { serverCertificateHashes: [{ algorithm: 'sha-256', value }] });
-    transport.closed.catch(() => {});
-    await within(transport.ready, OPEN_MS);
-  } catch {
-    return failed('unreachable');
+  let carrier = null;
+  let instead = null;
+  if (typeof WebTransport === 'function') carrier = await ByWebTransport.open({ url, certificate_sha256 }).catch(() => null);
+  else instead = 'unsupported';
+  if (!carrier && web_socket) {
+    instead ??= 'unreachable';
+    const unreached = now();
+    carrier = await ByWebSocket.open(web_socket).catch(() => null);
+    if (!carrier && instead === 'unreachable') return { ...failed('unreachable'), after_ms: unreached / 1000 };
   }
+  if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable');
   try {
-    return await session(transport, grant);
+    return { ...await session(carrier, grant, instead ? Math.min(packets, OVER_TCP) : packets), instead };
   } catch (error) {
     return failed(error instanceof Refused ? 'refused' : 'broke');
   } finally {
-    try {
-      transport.close();
-    } catch {
-      // It has closed by itself.
-    }
+    carrier.close();
   }
 }
 
 class Refused extends Error {}
 
-async function session(transport, grant) {
-  const control = await within(transport.createBidirectionalStream(), ANSWER_MS);
-  const writer = control.writable.getWriter();
-  const frames = read(control.readable);
+async function session(carrier, grant, packets) {
+  const frames = await carrier.control();
   const hello = {
     versions: [1],
     token: grant,
@@ -67,29 +65,35 @@ async function session(transport, grant) {
     wants: LIMITS,
     probes: 'quic_datagrams',
   };
-  await within(writer.write(frame(HELLO, hello)), ANSWER_MS);
+  await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
   const first = (await within(frames.next(), ANSWER_MS)).value;
   if (first?.kind === REFUSE) throw new Refused();
   if (first?.kind !== ACCEPT) throw new Error('no answer to hello');
   const accept = JSON.parse(new TextDecoder().decode(first.payload));
-  const run = new Run(transport.datagrams, accept, await keys(accept.key));
+  const run = new Run(carrier, accept, await keys(accept.key), packets);
   const there = [];
   const log = collect(frames, there);
   await run.validate();
   const setup_ms = now() / 1000;
-  await run.audio();
-  const complete = await ended(writer, log);
+  const telling = setInterval(() => self.postMessage({ seen: run.seen() }), TELL_MS);
+  try {
+    await run.audio();
+  } finally {
+    clearInterval(telling);
+  }
+  self.postMessage({ seen: run.seen() });
+  const complete = await ended(carrier, log);
   run.over = true;
   return {
-    state: 'measured', setup_ms, planned: PACKETS, sent: run.sent, received: run.received, corrupt: run.corrupt,
-    covered_until_us: run.covered_until_us, complete: complete && run.sent.length === PACKETS, stalled_us: run.stalled_us, there,
+    state: 'measured', setup_ms, planned: packets, sent: run.sent, received: run.received, corrupt: run.corrupt,
+    covered_until_us: run.covered_until_us, complete: complete && run.sent.length === packets, stalled_us: run.stalled_us, there,
   };
 }
 
 /** Asks for the rest of the endpoint's log; whether it came. */
-async function ended(writer, log) {
+async function ended(carrier, log) {
   try {
-    await within(writer.write(frame(FINISH, {})), ANSWER_MS);
+    await within(carrier.write(frame(FINISH, {})), ANSWER_MS);
     return await within(log, ANSWER_MS);
   } catch {
     return false;
@@ -120,16 +124,13 @@ class Run {
   nonce = new Uint8Array(16);
   validated = null;
 
-  constructor(datagrams, accept, { up, down }) {
-    // By default the browser drops what it cannot send at once and keeps one that came: losses of its own making.
-    const wanted = { outgoingMaxAge: 10_000, outgoingMaxBufferedDatagrams: 1_000, outgoingHighWaterMark: 1_000, incomingMaxAge: 10_000, incomingMaxBufferedDatagrams: 1_000, incomingHighWaterMark: 1_000 };
-    for (const [name, value] of Object.entries(wanted)) if (name in datagrams) datagrams[name] = value;
-    const writable = datagrams.writable ?? datagrams.createWritable();
-    this.writer = writable.getWriter();
+  constructor(carrier, accept, { up, down }, packets) {
+    this.carrier = carrier;
     this.accept = accept;
+    this.packets = packets;
     [this.up, this.down] = [up, down];
     this.heard = new Promise((resolve) => { this.validated = resolve; });
-    this.listening = this.listen(datagrams.readable.getReader());
+    this.listening = this.listen();
   }
 
   packet(seq, kind, at_us) {
@@ -137,11 +138,11 @@ class Run {
     return packet({ seq, unix_ms, ssid: this.accept.ssid, kind, nonce: this.nonce, key: this.up });
   }
 
-  async listen(reader) {
+  async listen() {
     while (!this.over) {
-      const { value, done } = await reader.read();
+      const value = await this.carrier.receive();
       const at = now();
-      if (done) return;
+      if (value === null) return;
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
       else this.take(said, at, value.length);
@@ -170,7 +171,7 @@ class Run {
   /** Sends the audio stream, and waits for what is still on its way. */
   async audio() {
     const begin = now() + INTERVAL_MS * 1000;
-    for (let seq = 0; seq < PACKETS; seq += 1) {
+    for (let seq = 0; seq < this.packets; seq += 1) {
       const intended = begin + seq * INTERVAL_MS * 1000;
       // Made beforehand: signing is not to delay it.
       const octets = await this.packet(seq, IN_STREAM, intended);
@@ -190,45 +191,27 @@ class Run {
     this.covered_until_us = now();
   }
 
-  /** Hands a datagram to the browser once it takes one; when that was. */
+  /** Hands a packet to the browser once it takes one; when that was. */
   async send(octets) {
     const asked = now();
-    await within(this.writer.ready, ANSWER_MS);
-    const at = now();
+    const at = await this.carrier.send(octets, now);
     this.stalled_us = Math.max(this.stalled_us, at - asked);
-    this.writer.write(octets).catch(() => {});
     return at;
   }
-}
 
-/** A frame of the control stream: length, type, JSON. */
-function frame(kind, message) {
-  const payload = new TextEncoder().encode(JSON.stringify(message));
-  const octets = new Uint8Array(5 + payload.length);
-  new DataView(octets.buffer).setUint32(0, payload.length + 1);
-  octets[4] = kind;
-  octets.set(payload, 5);
-  return octets;
-}
-
-/** The frames that come. */
-async function* read(readable) {
-  const reader = readable.getReader();
-  let rest = new Uint8Array(0);
-  for (;;) {
-    while (rest.length >= 4) {
-      const length = new DataView(rest.buffer, rest.byteOffset).getUint32(0);
-      if (length === 0 || length > 262_144) throw new Error('not the control protocol');
-      if (rest.length < 4 + length) break;
-      yield { kind: rest[4], payload: rest.slice(5, 4 + length) };
-      rest = rest.slice(4 + length);
-    }
-    const { value, done } = await reader.read();
-    if (done) return;
-    const joined = new Uint8Array(rest.length + value.length);
-    joined.set(rest);
-    joined.set(value, rest.length);
-    rest = joined;
+  /** How it stands: how long the last second's answers took, and how many came of those that are due. */
+  seen() {
+    const until = now() - DUE_US;
+    const answered = new Set(this.received.map((record) => record[3]));
+    let due = 0;
+    let came = 0;
+    this.sent.forEach(([, at], seq) => {
+      if (at === null || at > until) return;
+      due += 1;
+      came += answered.has(seq);
+    });
+    const trips = this.received.slice(-50).map(([, at, , of]) => at - (this.sent[of]?.[1] ?? at)).sort((a, b) => a - b);
+    return { due, came, rtt_ms: trips.length ? trips[trips.length >> 1] / 1000 : null };
   }
 }
 

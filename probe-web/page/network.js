@@ -1,27 +1,46 @@
 // The connection's measurement, from the page: starts the worker, and always comes to an end.
 
 /** Longer than the worker's own deadlines together. */
-const LONGEST_MS = 40_000;
+const LONGEST_MS = 60_000;
 
 /**
- * @param {{ url: string, certificate_sha256: string, grant: string } | null} media
+ * @param {{ url: string, certificate_sha256: string, grant: string, web_socket: boolean } | null} media
+ * @param {{ webSocket: string, packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
  * @returns {Promise<object>} what the server is told
  */
-export function measure(media) {
+export function measure(media, { webSocket, packets, signal, onstrength }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
-  if (!('WebTransport' in window)) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
+  if (!('WebTransport' in window) && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
   return new Promise((resolve) => {
     const began = performance.now();
-    const worker = new Worker(new URL('./network-worker.js', import.meta.url), { type: 'module' });
+    let worker = null;
     const finish = (result) => {
       clearTimeout(timer);
-      worker.terminate();
+      worker?.terminate();
       resolve(result);
     };
     const broke = () => finish({ state: 'failed', reason: 'broke', after_ms: performance.now() - began });
     const timer = setTimeout(broke, LONGEST_MS);
-    worker.onmessage = ({ data }) => finish(data.done);
+    signal.addEventListener('abort', broke, { once: true });
+    try {
+      worker = start(new URL('./network-worker.js', import.meta.url));
+    } catch {
+      broke();
+      return;
+    }
+    worker.onmessage = ({ data }) => (data.done ? finish(data.done) : onstrength(data.seen));
     worker.onerror = broke;
-    worker.postMessage(media);
+    worker.postMessage({ ...media, packets, web_socket: media.web_socket ? webSocket : null });
   });
+}
+
+/** A worker may not be another site's file; it may import one that the site lets it have. */
+function start(script) {
+  if (script.origin === location.origin) return new Worker(script, { type: 'module' });
+  const text = `import ${JSON.stringify(script.href)};`;
+  const url = URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
+  const worker = new Worker(url, { type: 'module' });
+  // Not before it was fetched.
+  setTimeout(() => URL.revokeObjectURL(url), 30_000);
+  return worker;
 }

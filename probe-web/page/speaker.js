@@ -1,43 +1,66 @@
-// A test sound, on the speaker that was chosen.
+// The speaker: plays a sweep, and listens whether the microphone hears it. What it recorded does not leave this page.
 
+import { find, sweep } from './sweep.js';
 import { pause, within } from './time.js';
 
-/** Notes of the sound, in Hz: far enough apart to be heard on a laptop and by most ears. */
-const NOTES = [523.25, 659.25, 783.99];
-const NOTE_S = 0.28;
-
-/** Whether this browser lets a page choose. */
-export const canChoose = () => 'setSinkId' in AudioContext.prototype;
+/** What comes back later than this is not heard: Bluetooth both ways takes half a second. */
+const LATEST_S = 0.8;
+/** Time for the recording to begin before the sound does. */
+const LEAD_S = 0.3;
 
 /**
- * Plays the sound; whether the browser did.
- * @param {string} [id]
+ * Plays the sweep; whether the browser did, and what the microphone heard of it.
+ * @param {string} [id] the speaker
+ * @param {MediaStream|null} [microphone]
+ * @returns {Promise<{ played: boolean, echo: { confidence_db: number, delay_ms: number, return_db: number } | null }>}
  */
-export async function play(id) {
+export async function play(id, microphone = null) {
   let context = null;
   try {
     context = new AudioContext();
     if (id && 'setSinkId' in context) await within(context.setSinkId(id), 3_000);
     await within(context.resume(), 3_000);
-    const begin = context.currentTime + 0.05;
-    NOTES.forEach((hz, index) => note(context, hz, begin + index * NOTE_S));
-    await pause((NOTES.length * NOTE_S + 0.4) * 1000);
-    return context.state === 'running' && context.currentTime > begin;
+    const recorded = microphone ? await record(context, microphone).catch(() => null) : null;
+    const rate = context.sampleRate;
+    const samples = sweep(rate);
+    const begin = Math.ceil((context.currentTime + LEAD_S) * rate) / rate;
+    sound(context, samples, begin);
+    const lasts = LEAD_S + samples.length / rate + LATEST_S;
+    await pause((lasts + 0.2) * 1000);
+    const played = context.state === 'running' && context.currentTime > begin;
+    const from = Math.round(begin * rate);
+    const heard = played && recorded ? await find(recorded(from, Math.round((samples.length / rate + LATEST_S) * rate)), rate) : null;
+    return { played, echo: heard };
   } catch {
-    return false;
+    return { played: false, echo: null };
   } finally {
     context?.close().catch(() => {});
   }
 }
 
-function note(context, hz, at) {
-  const tone = context.createOscillator();
-  const gain = context.createGain();
-  tone.frequency.value = hz;
-  gain.gain.setValueAtTime(0, at);
-  gain.gain.linearRampToValueAtTime(0.3, at + 0.02);
-  gain.gain.exponentialRampToValueAtTime(0.001, at + NOTE_S + 0.25);
-  tone.connect(gain).connect(context.destination);
-  tone.start(at);
-  tone.stop(at + NOTE_S + 0.3);
+function sound(context, samples, begin) {
+  const buffer = context.createBuffer(1, samples.length, context.sampleRate);
+  buffer.copyToChannel(samples, 0);
+  const source = context.createBufferSource();
+  source.buffer = buffer;
+  source.connect(context.destination);
+  source.start(begin);
+}
+
+/** Records; gives so many samples from a frame of the context's clock on. */
+async function record(context, stream) {
+  await within(context.audioWorklet.addModule(new URL('./meter-worklet.js', import.meta.url)), 4_000);
+  const node = new AudioWorkletNode(context, 'greenroom-recorder', { numberOfOutputs: 0, channelCountMode: 'max' });
+  context.createMediaStreamSource(stream).connect(node);
+  const blocks = [];
+  node.port.onmessage = ({ data }) => blocks.push(data);
+  return (from, count) => {
+    const samples = new Float32Array(count);
+    for (const block of blocks) {
+      const skip = Math.max(0, from - block.at);
+      const at = block.at + skip - from;
+      if (skip < block.samples.length && at < count) samples.set(block.samples.subarray(skip, skip + count - at), at);
+    }
+    return samples;
+  };
 }

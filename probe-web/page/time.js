@@ -18,5 +18,23 @@ export function within(promise, ms) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/**
+ * The promise, or a rejection as soon as the signal is given. What comes after that nobody waits for.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+export function unless(promise, signal) {
+  promise.catch(() => {});
+  let stopped;
+  const aborted = new Promise((_, reject) => {
+    stopped = () => reject(signal.reason);
+    if (signal.aborted) stopped();
+    signal.addEventListener('abort', stopped);
+  });
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', stopped));
+}
+
 /** @param {number} ms */
 export const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

@@ -10,23 +10,31 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::csrf::CsrfLayer;
+use uuid::Uuid;
 
 use crate::api::{self, Listeners, News};
+use crate::auth::limit::{Limit, Rate};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
-use crate::check::{self, Grants, Media};
+use crate::check::nodes::{self, OtherMedia};
+use crate::check::{self, EmbedOrigin, Grants, Media};
 use crate::clock::Clock;
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
+use crate::limits::{self, Limits, Network, Rates};
 use crate::metrics::Counters;
+#[cfg(feature = "oidc")]
+use crate::oidc::Oidc;
+use crate::outbound::Outbound;
 use crate::pages;
 use crate::problem::Problem;
 use crate::routes;
 use crate::store::{Store, StoreError};
+use crate::webhooks::{Changes, Courier};
 
 /// How long the link that makes the first admin is good.
 pub const BOOTSTRAP_LASTS: SignedDuration = SignedDuration::from_mins(15);
@@ -51,6 +59,61 @@ pub struct Config {
     pub keep_days: u16,
 }
 
+/// How it meets others: whom it lets in by whom, what it asks, and how often it may be asked.
+#[derive(Debug)]
+pub struct Gate {
+    /// Asks other servers.
+    pub outbound: Outbound,
+    /// Whether webhooks may go to private addresses.
+    pub allow_private_webhooks: bool,
+    /// Whether people may sign in with a password of this server's own.
+    pub local_sign_in: bool,
+    /// Proxies whose word on where a request is from is taken, besides those on this computer.
+    pub trusted_proxies: Vec<Network>,
+    /// How many requests may come.
+    pub rates: Rates,
+    /// The provider that people sign in by.
+    #[cfg(feature = "oidc")]
+    pub oidc: Option<Oidc>,
+    /// Where figures are sent.
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<crate::otlp::OtlpConfig>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            outbound: Outbound::system(),
+            allow_private_webhooks: false,
+            local_sign_in: true,
+            trusted_proxies: Vec::new(),
+            rates: Rates::default(),
+            #[cfg(feature = "oidc")]
+            oidc: None,
+            #[cfg(feature = "otlp")]
+            otlp: None,
+        }
+    }
+}
+
+/// How often this process lets agents ask. Who has not shown a bearer yet shares one allowance: an address says nothing of who it is.
+#[derive(Debug)]
+pub(crate) struct AgentLimits {
+    pub(crate) enrollments: Limit<()>,
+    pub(crate) challenges: Limit<()>,
+    pub(crate) of_agents: Limit<Uuid>,
+}
+
+impl Default for AgentLimits {
+    fn default() -> Self {
+        Self {
+            enrollments: Limit::new(Rate { burst: 100.0, per_second: 10.0 }),
+            challenges: Limit::new(Rate { burst: 2_000.0, per_second: 1_000.0 }),
+            of_agents: Limit::new(Rate { burst: 60.0, per_second: 2.0 }),
+        }
+    }
+}
+
 /// What the routes share.
 #[derive(Clone)]
 pub struct AppState {
@@ -62,49 +125,120 @@ pub struct AppState {
     pub clock: Clock,
     /// The endpoint that the check page measures against.
     pub media: Option<Arc<Media>>,
+    /// The sites whose pages may use the check.
+    pub embedders: Arc<[EmbedOrigin]>,
     /// What lets a page measure, and hand in its result.
     pub grants: Arc<Grants>,
+    pub(crate) other_media: OtherMedia,
     pub(crate) writer: Writer,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) agent_limits: Arc<AgentLimits>,
+    pub(crate) challenge_key: Arc<OnceCell<[u8; 32]>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) news: News,
     pub(crate) listeners: Listeners,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) trusted_proxies: Arc<[Network]>,
+    pub(crate) allow_private_webhooks: bool,
+    pub(crate) wake_courier: Arc<Notify>,
+    pub(crate) local_sign_in: bool,
+    #[cfg(feature = "oidc")]
+    pub(crate) oidc: Option<Arc<Oidc>>,
     pub(crate) stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl AppState {
-    /// Starts what goes on behind the routes: the writer, the second look at reports, the clearing of what is personal.
+    /// Starts what goes on behind the routes, with nobody outside to ask.
     pub fn start(config: Config, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self::start_with(config, store, clock, Gate::default())
+    }
+
+    /// Starts what goes on behind the routes: the writer, the second look at reports, the clearing of what is personal, webhooks.
+    pub fn start_with(config: Config, store: Arc<dyn Store>, clock: Clock, gate: Gate) -> Self {
         let written = Arc::new(Notify::new());
+        let wake_courier = Arc::new(Notify::new());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let news = News::new();
         let writer = Writer::start(Arc::clone(&store), Arc::clone(&written), news.clone());
-        tasks.spawn(recheck::run(Arc::clone(&store), written, stop.clone()));
+        let changes = Changes {
+            base_url: config.base_url.clone(),
+            clock: clock.clone(),
+            wake: Arc::clone(&wake_courier),
+        };
+        tasks.spawn(recheck::run(Arc::clone(&store), changes, written, stop.clone()));
+        let courier = Courier {
+            store: Arc::clone(&store),
+            outbound: gate.outbound.clone(),
+            clock: clock.clone(),
+            allow_private: gate.allow_private_webhooks,
+            wake: Arc::clone(&wake_courier),
+        };
+        tasks.spawn(courier.run(stop.clone()));
         let state = Self {
             config: Arc::new(config),
             store,
             counters: Arc::new(Counters::new(clock.now())),
             clock,
             media: None,
+            embedders: Arc::new([]),
             grants: Arc::new(Grants::start()),
+            other_media: OtherMedia::default(),
             writer,
             throttle: Arc::default(),
+            agent_limits: Arc::default(),
+            challenge_key: Arc::default(),
             reading: Arc::new(Semaphore::new(READING)),
             news,
             listeners: Listeners::default(),
+            limits: Arc::new(Limits::new(gate.rates)),
+            trusted_proxies: gate.trusted_proxies.into(),
+            allow_private_webhooks: gate.allow_private_webhooks,
+            wake_courier,
+            local_sign_in: gate.local_sign_in,
+            #[cfg(feature = "oidc")]
+            oidc: gate.oidc.map(Arc::new),
             stop,
             tasks,
         };
         state.tasks.spawn(retire_regularly(state.clone()));
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = gate.otlp {
+            state.tasks.spawn(crate::otlp::run(state.clone(), gate.outbound, otlp));
+        }
         state
+    }
+
+    /// The same with the key for run grants that the store keeps: what one node grants, another one takes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn with_kept_grants(self) -> Result<Self, StoreError> {
+        let grants = Grants::kept(&*self.store, self.clock.now()).await?;
+        Ok(Self { grants: Arc::new(grants), ..self })
     }
 
     /// The same with an endpoint for the check page, which takes grants by the key of [`AppState::grants`].
     #[must_use]
     pub fn with_media(self, media: Media) -> Self {
         Self { media: Some(Arc::new(media)), ..self }
+    }
+
+    /// The same for pages of other sites, too. Without any, nobody else's page may use the check.
+    #[must_use]
+    pub fn with_embedders(self, embedders: Vec<EmbedOrigin>) -> Self {
+        Self { embedders: embedders.into(), ..self }
+    }
+
+    /// Has this node hear of others on the same store, and them of it: after [`AppState::with_media`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn meet_nodes(&self) -> Result<(), StoreError> {
+        nodes::meet(self).await?;
+        self.tasks.spawn(nodes::keep_meeting(self.clone()));
+        Ok(())
     }
 
     /// Ends what goes on behind the routes. What is acknowledged is durable already.
@@ -119,7 +253,8 @@ impl AppState {
     /// # Errors
     /// When the store fails.
     pub async fn bootstrap(&self) -> Result<Option<String>, StoreError> {
-        if self.store.has_admin().await? {
+        // Where passwords are not taken, the provider makes admins.
+        if !self.local_sign_in || self.store.has_admin().await? {
             return Ok(None);
         }
         let secret = Secret::mint();
@@ -172,11 +307,30 @@ pub fn app(state: AppState) -> Router {
         .route("/links", get(routes::links::page).post(routes::links::add))
         .route("/links/{id}/revoke", post(routes::links::revoke))
         .route("/c/{token}", get(routes::links::landing))
+        .route("/webhooks", get(routes::webhooks::page).post(routes::webhooks::add))
+        .route("/webhooks/{id}", get(routes::webhooks::one).post(routes::webhooks::change))
+        .route("/webhooks/{id}/messages/{message}", post(routes::webhooks::again))
+        .route("/tenants", get(routes::tenants::page).post(routes::tenants::add))
         .route("/users", get(routes::users::page).post(routes::users::add))
         .route("/users/{id}", post(routes::users::change))
         .route("/keys", get(routes::keys::page).post(routes::keys::add))
         .route("/keys/{id}/revoke", post(routes::keys::revoke))
-        .route("/audit", get(routes::audit::page))
+        .route("/agents", get(routes::agents::page))
+        .route("/agents/tokens", post(routes::agents::add_token))
+        .route("/agents/tokens/{id}/revoke", post(routes::agents::revoke_token))
+        .route("/agents/{id}", get(routes::agent::page).post(routes::agent::act))
+        .route("/schedules", get(routes::schedules::page).post(routes::schedules::add))
+        .route("/schedules/{id}/remove", post(routes::schedules::remove))
+        .route("/schedules/targets", post(routes::schedules::targets))
+        .route("/schedules/pauses", post(routes::schedules::pause))
+        .route("/schedules/pauses/{index}/remove", post(routes::schedules::resume))
+        .route("/audit", get(routes::audit::page));
+    #[cfg(feature = "oidc")]
+    let for_browsers = for_browsers
+        .route("/login/oidc", get(routes::oidc::begin))
+        .route(routes::oidc::CALLBACK, get(routes::oidc::callback))
+        .route("/login/oidc/out", get(routes::oidc::sign_out));
+    let for_browsers = for_browsers
         // A form of another site must not act here by somebody's session.
         .layer(CsrfLayer::new());
     Router::new()
@@ -186,6 +340,8 @@ pub fn app(state: AppState) -> Router {
         .route(pages::STYLE_PATH, get(pages::style))
         .route(pages::LIVE_PATH, get(pages::live))
         .fallback(pages::nowhere)
+        .layer(middleware::from_fn_with_state(state.clone(), check::cors))
+        .layer(middleware::from_fn_with_state(state.clone(), limits::guard))
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
 }

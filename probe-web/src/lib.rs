@@ -9,9 +9,16 @@ pub mod auth;
 pub mod check;
 pub mod clock;
 pub mod detect;
+pub mod completeness;
 pub mod fleet;
 pub mod ingest;
+pub mod limits;
 pub mod metrics;
+#[cfg(feature = "oidc")]
+pub mod oidc;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+pub mod outbound;
 mod pages;
 pub mod problem;
 pub mod rollup;
@@ -20,5 +27,6 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+pub mod webhooks;
 
-pub use app::{AppState, Config, app};
+pub use app::{AppState, Config, Gate, app};

@@ -1,6 +1,6 @@
 //! What this process counted since it began, and the text that Prometheus reads.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use greenroom_reports::metrics::percentile::Quantile;
@@ -33,6 +33,11 @@ impl Counters {
         Self { began: now, accepted: zero(), duplicate: zero(), refused: zero(), answers }
     }
 
+    /// When this process began.
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
     /// A report was sent: this became of it.
     pub fn report(&self, status: u16, duplicate: bool) {
         let counter = match status {
@@ -52,112 +57,172 @@ impl Counters {
     }
 }
 
-/// All that is told: the last hour of a tenant's roll-ups, and this process. `resident` is its memory in bytes, where known.
-pub fn text(fleet: &Fleet, counters: &Counters, resident: Option<u64>) -> String {
-    let mut out = Text::default();
+/// Figures of one name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    /// Its name, as Prometheus has it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it says, in words.
+    pub help: &'static str,
+    /// Its figures.
+    pub samples: Vec<Sample>,
+}
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As it is now.
+    Gauge,
+    /// How often since the process began.
+    Counter,
+}
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What it is of.
+    pub labels: Vec<(&'static str, String)>,
+    /// What it is.
+    pub value: Number,
+}
+
+/// A whole number or another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A count.
+    Whole(u64),
+    /// A ratio or a time.
+    Real(f64),
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(n) => n.fmt(f),
+            Self::Real(x) => x.fmt(f),
+        }
+    }
+}
+
+impl Family {
+    pub(crate) fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, kind, help, samples: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, labels: Vec<(&'static str, String)>, value: Number) {
+        self.samples.push(Sample { labels, value });
+    }
+}
+
+/// The last hour of a tenant's roll-ups.
+pub fn of_fleet(fleet: &Fleet) -> Vec<Family> {
     let mut series: Vec<_> = fleet.series.iter().filter(|(_, (now, _))| now.reports() > 0).collect();
     series.sort_by_key(|(series, (now, _))| (std::cmp::Reverse(now.reports()), (*series).clone()));
     let left_out = series.len().saturating_sub(MOST);
     series.truncate(MOST);
     let series: Vec<(&Series, &Figures)> =
         series.into_iter().map(|(series, (now, _))| (series, now)).collect();
-    out.family("greenroom_reports", "gauge", "Reports that began in the last hour, by verdict.");
-    for (of, found) in &series {
-        for verdict in VERDICTS {
-            out.sample("greenroom_reports", of, Some(("verdict", verdict)), &count(found.of(verdict)));
-        }
-    }
-    out.family("greenroom_round_trip_seconds", "gauge", "Round trips of the last hour, merged, to 1 %.");
-    for (of, found) in &series {
-        for (name, quantile) in [("0.5", Quantile::P50), ("0.95", Quantile::P95), ("0.99", Quantile::P99)] {
-            if let Some(ms) = found.trip(quantile) {
-                out.sample(
-                    "greenroom_round_trip_seconds",
-                    of,
-                    Some(("quantile", name)),
-                    &format!("{}", ms / 1e3),
-                );
-            }
-        }
-    }
-    out.family(
+    let labels = |of: &Series, key: &'static str, label: &str| {
+        vec![("site", of.site.clone()), ("endpoint", of.endpoint.clone()), (key, label.to_owned())]
+    };
+    let mut reports =
+        Family::new("greenroom_reports", Kind::Gauge, "Reports that began in the last hour, by verdict.");
+    let mut trips = Family::new(
+        "greenroom_round_trip_seconds",
+        Kind::Gauge,
+        "Round trips of the last hour, merged, to 1 %.",
+    );
+    let mut loss = Family::new(
         "greenroom_loss_ratio",
-        "gauge",
+        Kind::Gauge,
         "Share of packets lost in the last hour; up is on the way to the endpoint.",
     );
     for (of, found) in &series {
+        for verdict in VERDICTS {
+            reports.add(labels(of, "verdict", verdict), Number::Whole(found.of(verdict)));
+        }
+        for (name, quantile) in [("0.5", Quantile::P50), ("0.95", Quantile::P95), ("0.99", Quantile::P99)] {
+            if let Some(ms) = found.trip(quantile) {
+                trips.add(labels(of, "quantile", name), Number::Real(ms / 1e3));
+            }
+        }
         for (way, lost) in [("up", found.lost_up()), ("down", found.lost_down())] {
             if let Some(lost) = lost {
-                out.sample("greenroom_loss_ratio", of, Some(("direction", way)), &format!("{lost}"));
+                loss.add(labels(of, "direction", way), Number::Real(lost));
             }
         }
     }
-    out.family(
+    let mut rest = Family::new(
         "greenroom_series_left_out",
-        "gauge",
+        Kind::Gauge,
         "Sites and endpoints with fewer reports that are not told.",
     );
-    out.line("greenroom_series_left_out", "", &left_out.to_string());
-    process(&mut out, counters, resident);
-    out.0
+    rest.add(Vec::new(), Number::Whole(u64::try_from(left_out).unwrap_or(u64::MAX)));
+    vec![reports, trips, loss, rest]
 }
 
-fn process(out: &mut Text, counters: &Counters, resident: Option<u64>) {
-    let value = |counter: &AtomicU64| count(counter.load(Ordering::Relaxed));
-    out.family(
+/// What this process did. `resident` is its memory in bytes, where known.
+pub fn of_process(counters: &Counters, resident: Option<u64>) -> Vec<Family> {
+    let value = |counter: &AtomicU64| Number::Whole(counter.load(Ordering::Relaxed));
+    let mut ingest = Family::new(
         "greenroom_ingest_reports_total",
-        "counter",
+        Kind::Counter,
         "Reports sent since this process began, by what became of them.",
     );
     for (name, counter) in
         [("accepted", &counters.accepted), ("duplicate", &counters.duplicate), ("refused", &counters.refused)]
     {
-        out.line("greenroom_ingest_reports_total", &format!("{{outcome=\"{name}\"}}"), &value(counter));
+        ingest.add(vec![("outcome", name.to_owned())], value(counter));
     }
-    out.family(
+    let mut answers = Family::new(
         "greenroom_http_responses_total",
-        "counter",
+        Kind::Counter,
         "Answers since this process began, by class of status.",
     );
     for (digit, counter) in (1..).zip(&counters.answers) {
-        out.line("greenroom_http_responses_total", &format!("{{class=\"{digit}xx\"}}"), &value(counter));
+        answers.add(vec![("class", format!("{digit}xx"))], value(counter));
     }
-    out.family("greenroom_build_info", "gauge", "Always 1; the label tells the version.");
-    out.line("greenroom_build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), "1");
-    out.family("process_start_time_seconds", "gauge", "When this process began, in seconds since 1970.");
-    out.line("process_start_time_seconds", "", &counters.began.as_second().to_string());
+    let mut build =
+        Family::new("greenroom_build_info", Kind::Gauge, "Always 1; the label tells the version.");
+    build.add(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], Number::Whole(1));
+    let mut began = Family::new(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "When this process began, in seconds since 1970.",
+    );
+    began.add(Vec::new(), Number::Whole(u64::try_from(counters.began.as_second()).unwrap_or(0)));
+    let mut families = vec![ingest, answers, build, began];
     if let Some(bytes) = resident {
-        out.family("process_resident_memory_bytes", "gauge", "Memory that this process has in use.");
-        out.line("process_resident_memory_bytes", "", &count(bytes));
+        let mut memory =
+            Family::new("process_resident_memory_bytes", Kind::Gauge, "Memory that this process has in use.");
+        memory.add(Vec::new(), Number::Whole(bytes));
+        families.push(memory);
     }
+    families
 }
 
-/// Text in Prometheus' exposition format 0.0.4.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+/// Figures in Prometheus' exposition format 0.0.4.
+pub fn text(families: &[Family]) -> String {
+    let mut out = String::new();
+    for family in families {
+        let kind = match family.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
         // Writing to a String cannot fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn sample(&mut self, name: &str, of: &Series, more: Option<(&str, &str)>, value: &str) {
-        let mut labels = format!("{{site=\"{}\",endpoint=\"{}\"", escaped(&of.site), escaped(&of.endpoint));
-        if let Some((key, label)) = more {
-            let _ = write!(labels, ",{key}=\"{label}\"");
+        let _ = write!(out, "# HELP {name} {}\n# TYPE {name} {kind}\n", family.help, name = family.name);
+        for Sample { labels, value } in &family.samples {
+            let labels: Vec<String> =
+                labels.iter().map(|(key, label)| format!("{key}=\"{}\"", escaped(label))).collect();
+            let _ = match labels.is_empty() {
+                true => writeln!(out, "{} {value}", family.name),
+                false => writeln!(out, "{}{{{}}} {value}", family.name, labels.join(",")),
+            };
         }
-        labels.push('}');
-        self.line(name, &labels, value);
     }
-
-    fn line(&mut self, name: &str, labels: &str, value: &str) {
-        let _ = writeln!(self.0, "{name}{labels} {value}");
-    }
-}
-
-fn count(n: u64) -> String {
-    n.to_string()
+    out
 }
 
 fn escaped(label: &str) -> String {
@@ -178,6 +243,10 @@ mod tests {
     use crate::store::BucketKey;
     use crate::testing::start;
 
+    fn told(fleet: &Fleet, resident: Option<u64>) -> String {
+        text(&[of_fleet(fleet), of_process(&Counters::new(start()), resident)].concat())
+    }
+
     #[test]
     fn what_senders_name_is_a_label_and_no_line_of_its_own() {
         let key = BucketKey { bucket: 300, site: "a\"b\\c\nd".into(), endpoint: "e".into() };
@@ -187,7 +256,7 @@ mod tests {
             ((key, "up:lost".into()), 1),
         ]);
         let fleet = Fleet::of(&tallies, &[], 0).unwrap();
-        let told = text(&fleet, &Counters::new(start()), Some(4096));
+        let told = told(&fleet, Some(4096));
         let line = r#"greenroom_reports{site="a\"b\\c\nd",endpoint="e",verdict="ready"} 3"#;
         assert!(told.lines().any(|found| found == line), "{told}");
         assert!(told.contains(
@@ -210,7 +279,7 @@ mod tests {
                 ((key, "verdict:ready".to_owned()), 1 + n)
             })
             .collect();
-        let told = text(&Fleet::of(&tallies, &[], 0).unwrap(), &Counters::new(start()), None);
+        let told = told(&Fleet::of(&tallies, &[], 0).unwrap(), None);
         assert_eq!(told.matches("verdict=\"ready\"").count(), MOST);
         assert!(told.contains("greenroom_series_left_out 100\n"));
         assert!(told.contains("site=\"299\"") && !told.contains("site=\"0\""));
@@ -221,7 +290,7 @@ mod tests {
         let key = BucketKey { bucket: 300, site: "s".into(), endpoint: "e".into() };
         let tallies =
             Tallies::from([((key.clone(), "verdict:ready".into()), 3), ((key, "up:sent".into()), 100)]);
-        let told = text(&Fleet::of(&tallies, &[], 0).unwrap(), &Counters::new(start()), None);
+        let told = told(&Fleet::of(&tallies, &[], 0).unwrap(), None);
         let dashboard = include_str!("../../docs/grafana/greenroom-fleet.json");
         let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
         let mut asked = 0;

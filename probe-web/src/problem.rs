@@ -57,9 +57,24 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "used-up", "This link is used up", detail)
     }
 
+    /// 403: a page of a site that the operator did not name.
+    pub fn foreign_site(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign-site", "Not from that site", detail)
+    }
+
     /// 403: not with this key or role.
     pub fn not_allowed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "not-allowed", "This is not for you", detail)
+    }
+
+    /// 403: an agent that waits for somebody who lets it in.
+    pub fn agent_waits(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "agent-pending", "This agent waits for approval", detail)
+    }
+
+    /// 403: an agent that was shut out.
+    pub fn agent_revoked(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "agent-revoked", "This agent was revoked", detail)
     }
 
     /// 404: it is not there, or not for this tenant.

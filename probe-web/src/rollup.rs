@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use greenroom_reports::fleet::RunFacts;
 use greenroom_reports::metrics::sketch::{Sketch, SketchError};
-use greenroom_reports::schema::{Report, Target};
+use greenroom_reports::schema::{Kind, Report, Target};
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize as _;
 
 use crate::store::{BucketKey, Counted, Resolution, Tenant, name_of};
 
@@ -42,6 +44,7 @@ impl Contribution {
         }
         let mut tallies = BTreeMap::new();
         tallies.insert(format!("verdict:{}", name_of(&report.verdict.overall)), 1);
+        count_run(report, &mut tallies);
         if let Some(target) = measured(report) {
             for (way, found) in [("up", &target.up.counts), ("down", &target.down.counts)] {
                 if found.sent > 0 {
@@ -59,6 +62,31 @@ impl Contribution {
         })
     }
 }
+
+/// Most runs that a report may say were skipped before it: more than a week of the shortest interval.
+const MOST_SKIPPED: u64 = 100_000;
+
+/// What the report of an agent's scheduled run says of how complete the fleet's reports are.
+fn count_run(report: &Report, tallies: &mut BTreeMap<String, u64>) {
+    if report.agent.id.is_none() || report.kind != Kind::Agent {
+        return;
+    }
+    let facts = report.settings.run.get("agent").and_then(|facts| RunFacts::deserialize(facts).ok());
+    let Some(facts) = facts else { return };
+    if facts.due.is_some() {
+        tallies.insert(RUNS.to_owned(), 1);
+    }
+    let skipped = facts.skipped.on_purpose().min(MOST_SKIPPED);
+    if skipped > 0 {
+        tallies.insert(SKIPPED.to_owned(), skipped);
+    }
+}
+
+/// Name of the sum of agents' scheduled runs.
+pub(crate) const RUNS: &str = "agent:runs";
+
+/// Name of the sum of runs that agents left out on purpose.
+pub(crate) const SKIPPED: &str = "agent:skipped";
 
 /// Whether a report is counted: by its own clock it must lie between what is still kept and five minutes ahead.
 pub fn counted(started: Timestamp, received: Timestamp) -> Counted {

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use greenroom_reports::schema::{Report, Source, State};
-use greenroom_web::check::Media;
+use greenroom_web::check::{EmbedOrigin, Media};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::{ReportStore as _, Tenant};
@@ -30,10 +30,12 @@ impl House {
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
         let kept: Arc<SqliteStore> = Arc::clone(&store);
         let clock = Clock::from_fn(|| "2026-11-29T12:00:00Z".parse().unwrap());
-        let mut state = AppState::start(config, kept, clock);
+        let state = AppState::start(config, kept, clock);
+        let named = ["https://app.example"].map(|text| EmbedOrigin::parse(text).unwrap());
+        let mut state = if with_media { state.with_embedders(named.to_vec()) } else { state };
         if with_media {
             let url = "https://192.0.2.1:7443/media".to_owned();
-            state = state.with_media(Media { url, certificate: Arc::new(|| [0xab; 32]) });
+            state = state.with_media(Media { url, certificate: Arc::new(|| [0xab; 32]), fallback: None });
         }
         Self { app: app(state), store, _folder: folder }
     }
@@ -123,12 +125,77 @@ async fn the_page_is_open_isolated_and_runs_its_own_scripts_alone() {
 }
 
 #[tokio::test]
+async fn pages_of_other_sites_get_what_the_operator_named_them_for() {
+    let house = House::new(true).await;
+    let ask = async |method: &str, path: &str, origin: &str, more: &[(&str, &str)]| {
+        let request = Request::builder().method(method).uri(path).header("origin", origin);
+        let request = more.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        house.ask(request.header("host", "127.0.0.1:8080").body(Body::empty()).unwrap()).await
+    };
+    let preflight = [("access-control-request-method", "POST"), ("access-control-request-headers", "content-type")];
+    let (named, own, other) = ("https://app.example", "http://127.0.0.1:8080", "https://evil.example");
+    for path in ["/api/v1/session", "/check/greenroom-check.js", "/check/words/de.js"] {
+        let (status, headers, _) = ask("GET", path, named, &[]).await;
+        let allowed = headers.get("access-control-allow-origin").and_then(|value| value.to_str().ok());
+        assert_eq!((status, allowed), (200, Some(named)), "{path}");
+        assert!(headers.get_all("vary").iter().any(|value| value == "origin"), "{path}: {headers:?}");
+        assert_eq!(headers["cross-origin-resource-policy"], "cross-origin", "{path}");
+        let (status, headers, _) = ask("GET", path, own, &[]).await;
+        assert_eq!((status, headers.get("access-control-allow-origin")), (200, None), "{path}");
+    }
+    let (status, headers, _) = ask("OPTIONS", "/api/v1/runs", named, &preflight).await;
+    assert_eq!(status, 204);
+    assert_eq!(headers["access-control-allow-headers"], "authorization, content-type");
+    for foreign in [other, "null", "https://app.example.evil.example", "http://app.example"] {
+        for (method, path) in [("GET", "/api/v1/session"), ("OPTIONS", "/api/v1/runs"), ("POST", "/api/v1/runs")] {
+            let (status, headers, body) = ask(method, path, foreign, &preflight).await;
+            assert_eq!((status, headers.get("access-control-allow-origin")), (403, None), "{method} {path} {foreign}");
+            assert!(body.contains("foreign-site") && body.contains("--embed-origin"), "{body}");
+        }
+        let (status, headers, _) = ask("GET", "/check/check.js", foreign, &[]).await;
+        assert_eq!((status, headers.get("access-control-allow-origin")), (200, None), "{foreign}");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
+    }
+    // Nothing else is for other sites, named or not.
+    for path in ["/reports", "/api/v1/reports", "/login"] {
+        assert_eq!(ask("GET", path, named, &[]).await.1.get("access-control-allow-origin"), None, "{path}");
+    }
+    let policy = house.get("/check").await.1[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.ends_with("frame-ancestors https://app.example"), "{policy}");
+    let nobody = House::new(false).await.get("/check").await.1[header::CONTENT_SECURITY_POLICY].clone();
+    assert!(nobody.to_str().unwrap().ends_with("frame-ancestors 'none'"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_web_socket_begins_where_there_is_an_endpoint_to_take_it() {
+    // This house's endpoint takes none; the whole way is tests/check_page.rs.
+    assert_eq!(House::new(true).await.get("/check/media").await.0, 404);
+}
+
+#[tokio::test]
+async fn scripts_travel_packed_and_without_comments() {
+    let house = House::new(false).await;
+    let request = Request::get("/check/check.js").header(header::ACCEPT_ENCODING, "br, gzip");
+    let (status, headers, _) = house.ask(request.body(Body::empty()).unwrap()).await;
+    assert_eq!((status, &headers[header::CONTENT_ENCODING]), (200, &"gzip".parse().unwrap()));
+    let (_, headers, plain) = house.get("/check/check.js").await;
+    assert!(headers.get(header::CONTENT_ENCODING).is_none());
+    assert!(plain.contains("export class Check") && !plain.contains("/**"), "{plain}");
+}
+
+#[tokio::test]
 async fn a_session_tells_where_to_measure_if_anywhere() {
     let with = House::new(true).await.session().await;
     assert_eq!(with["media"]["url"], "https://192.0.2.1:7443/media");
     assert_eq!(with["media"]["certificate_sha256"], "ab".repeat(32));
     assert!(with["limits"]["sound"]["too_quiet_dbfs"].is_number(), "{with}");
     assert!(with["limits"]["sound"]["clipped_ratio"].is_number(), "{with}");
+    assert_eq!(with["media"]["web_socket"], false);
+    assert_eq!(with["embedders"], json!(["https://app.example"]));
+    assert_eq!(with["network"], Value::Null, "nobody knows from where this is");
+    for figure in ["rtt_good_ms", "rtt_limit_ms", "loss_good_ratio", "loss_limit_ratio"] {
+        assert!(with["limits"]["connection"][figure].is_number(), "{figure}: {with}");
+    }
     assert_eq!(House::new(false).await.session().await["media"], Value::Null);
 }
 
@@ -200,6 +267,102 @@ async fn faults_of_devices_are_named_here_by_the_figures() {
 }
 
 #[tokio::test]
+async fn what_a_page_tells_besides_has_its_place() {
+    let house = House::new(true).await;
+    let everything = |run: &mut Value| {
+        run["partial"] = json!(true);
+        run["devices"] = json!(["microphone", "speaker"]);
+        run["camera"] = Value::Null;
+        run["speaker"]["echo"] = json!({ "confidence_db": 52.0, "delay_ms": 86.3, "return_db": -21.0 });
+        run["screen"] = json!("black");
+        run["machine"] = json!({ "cores": 8, "memory_gb": 8, "graphics": "A graphics processor", "software_drawing": false, "clock_step_us": 5.0,
+            "can": { "secure_context": true, "web_transport": true },
+            "encode": [{ "lines": 720, "codec": "vp8", "hardware": false, "times_real_time": 4.2, "frames": 15 },
+                { "lines": 7, "codec": "vp8", "hardware": false, "times_real_time": 4.2, "frames": 15 }] });
+    };
+    let (status, answer) = house.changed(everything).await;
+    assert_eq!(status, 201, "{answer}");
+    let report = report(answer);
+    assert!(!report.complete);
+    assert_eq!(report.verdict.overall, State::Ready, "{:?}", report.verdict);
+    let heard = &report.devices.acoustic_loop.channels[0];
+    assert_eq!((heard.heard.fact(), heard.delay_ms.measured().unwrap().value), (Some(&true), 86.3));
+    let machine = &report.host.machine;
+    assert_eq!(machine.processor.measured().unwrap().threads, 8);
+    assert_eq!(machine.encode.len(), 1, "a size that nobody asks for");
+    assert!(!machine.screen_capture.measured().unwrap().possible);
+    assert_eq!(report.settings.run["browser"]["can"]["web_transport"], true);
+    assert_eq!(report.settings.run["screen_share"], "black");
+
+    // Loud, and late; and what was too faint to be sure of says nothing.
+    let loud = |run: &mut Value| {
+        run["speaker"]["echo"] = json!({ "confidence_db": 60.0, "delay_ms": 600.0, "return_db": 3.0 });
+    };
+    let loud = House::new(false).await.changed(loud).await.1;
+    let codes = codes(&self::report(loud)).join(" ");
+    assert!(codes.contains("speaker_delay") && codes.contains("speaker_echo"), "{codes}");
+    let faint = |run: &mut Value| {
+        run["speaker"]["echo"] = json!({ "confidence_db": 30.0, "delay_ms": 600.0, "return_db": 3.0 });
+    };
+    let faint = self::report(house.changed(faint).await.1);
+    assert!(faint.devices.acoustic_loop.channels.is_empty(), "{:?}", faint.devices.acoustic_loop);
+}
+
+#[tokio::test]
+async fn sizes_and_fine_detail_of_the_camera_count() {
+    let house = House::new(false).await;
+    let given = |width, height| json!({ "width": width, "height": height, "fps": 30.0 });
+    let tried = |run: &mut Value| {
+        run["camera"]["sizes"] = json!([
+            { "lines": 360, "given": given(640, 360), "came_fps": 29.9 },
+            { "lines": 720, "given": given(1280, 720), "came_fps": 20.1 },
+            { "lines": 1080, "given": null, "came_fps": null },
+        ]);
+        run["camera"]["frames"][0]["sharp"] = json!(0.03);
+    };
+    let fine = report(house.changed(tried).await.1);
+    let camera = &fine.devices.cameras[0];
+    assert_eq!(camera.formats.fact().unwrap().len(), 2);
+    assert_eq!(camera.picture.sharpness.measured().unwrap().value, 0.03);
+    assert_eq!(fine.settings.run["camera_sizes"][1]["came_fps"], 20.1);
+    let blurred = |run: &mut Value| run["camera"]["frames"][0]["sharp"] = json!(0.001);
+    assert_eq!(codes(&report(house.changed(blurred).await.1)), ["camera_blurred"]);
+}
+
+#[tokio::test]
+async fn over_tcp_delays_are_told_and_losses_are_not() {
+    let house = House::new(true).await;
+    for (instead, blamed) in [("unreachable", true), ("unsupported", false)] {
+        let (status, answer) = house
+            .changed(|run| {
+                run["network"] = second();
+                run["network"]["instead"] = json!(instead);
+            })
+            .await;
+        assert_eq!(status, 201, "{answer}");
+        let report = report(answer);
+        let target = &report.targets[0];
+        assert_eq!(target.state.measured().unwrap().transport, "websocket");
+        assert!(target.rtt_ms.measured().is_some());
+        assert!([&target.up, &target.down].iter().all(|way| way.loss_ratio.measured().is_none()));
+        assert_eq!(codes(&report).contains(&"udp_blocked"), blamed, "{:?}", codes(&report));
+        assert_eq!(report.settings.run["connection_over_tcp"], instead);
+    }
+}
+
+#[tokio::test]
+async fn a_check_link_that_is_not_good_lets_nothing_in() {
+    let house = House::new(false).await;
+    let run = run(house.session().await["run"].as_str().unwrap());
+    for shown in [format!("Bearer gc_{}", "x".repeat(43)), "Bearer gr_a_b".to_owned(), "nothing".to_owned()] {
+        let request = Request::post("/api/v1/runs").header(header::CONTENT_TYPE, "application/json");
+        let request = request.header(header::AUTHORIZATION, &shown).body(Body::from(run.to_string())).unwrap();
+        assert_eq!(house.ask(request).await.0, 401, "{shown}");
+    }
+    assert_eq!(house.send(&run).await.0, 201, "none of them used the grant up");
+}
+
+#[tokio::test]
 async fn a_connection_that_did_not_come_about_has_its_reason() {
     let house = House::new(true).await;
     for (reason, after_ms, code) in [
@@ -214,6 +377,15 @@ async fn a_connection_that_did_not_come_about_has_its_reason() {
         let report = report(answer);
         assert_eq!(codes(&report)[0], code);
         assert_eq!(report.targets[0].url, "greenroom://192.0.2.1:7443");
+    }
+}
+
+/// Sets a field that may not be there yet.
+fn set(run: &mut Value, pointer: &str, value: Value) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match run.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[name.parse::<usize>().unwrap()] = value,
+        parent => parent[name] = value,
     }
 }
 
@@ -273,8 +445,16 @@ async fn what_no_run_has_is_refused() {
         ("/speaker/outcome", json!("perhaps")),
         ("/network", json!({ "state": "measured" })),
         ("/browser/system", json!("a\u{0}b")),
+        ("/devices", json!(["camera", "camera", "camera", "camera"])),
+        ("/devices", json!(["toaster"])),
+        ("/speaker/echo", json!({ "confidence_db": 1e9, "delay_ms": 1.0, "return_db": 0.0 })),
+        ("/machine", json!({ "graphics": "x".repeat(201) })),
+        ("/machine", json!({ "encode": vec![json!({ "lines": 720, "codec": "", "hardware": true, "times_real_time": 1.0, "frames": 1 }); 25] })),
+        ("/screen", json!("perhaps")),
+        ("/camera/sizes", json!([{ "lines": 720, "given": null, "came_fps": 1e300 }])),
+        ("/camera/frames/0/sharp", json!(1e300)),
     ] {
-        let (status, answer) = house.changed(|run| *run.pointer_mut(pointer).unwrap() = value).await;
+        let (status, answer) = house.changed(|run| set(run, pointer, value)).await;
         assert_eq!(status, 422, "{pointer} {answer}");
     }
     for chunk in ["!", "AAAA", "//////////8="] {

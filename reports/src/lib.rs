@@ -7,6 +7,7 @@
 pub mod assess;
 pub mod compare;
 pub mod confidence;
+pub mod fleet;
 pub mod merge;
 pub mod metrics;
 pub mod playout;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use greenroom_reports::schema::Mode;
 use greenroom_reports::units::{DataSize, Micros};
 
+use super::agent::AgentCommand;
 use super::call::CallArgs;
 use super::devices::DevicesArgs;
 use super::diagnose::DiagnoseArgs;
@@ -62,6 +63,9 @@ pub(crate) enum Command {
     #[cfg(feature = "web")]
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Check on schedule, as one of many computers that report to a server
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Test microphone, speaker, camera and this computer
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(DevicesArgs),

@@ -30,7 +30,9 @@ pub(super) fn start(global: &Global) {
 /// the verdict, in words.
 fn filter(level: LevelFilter) -> Targets {
     let others = if level > LevelFilter::WARN { level } else { LevelFilter::OFF };
-    Targets::new().with_default(others).with_target("greenroom", level)
+    // An agent is looked at through its log: it says what it does, unless it is to be quiet.
+    let agent = if level == LevelFilter::WARN { LevelFilter::INFO } else { level };
+    Targets::new().with_default(others).with_target("greenroom", level).with_target("greenroom::agent", agent)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod agent;
 mod args;
 mod call;
 mod catalog;
@@ -78,6 +79,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Respond(args) => respond::run(args, &cli.global),
         #[cfg(feature = "web")]
         Command::Serve(args) => serve::run(args, &cli.global),
+        Command::Agent(command) => agent::run(command, &cli.global),
         Command::Devices(args) => devices::run(args, &cli.global),
         Command::Report(command) => report::run(command, &cli.global),
         Command::History(args) => history::run(args, &cli.global),

@@ -18,7 +18,7 @@ pub(crate) fn refuse_in(args: &[OsString]) -> Result<(), CliError> {
         Some(index) => Err(CliError::Usage(format!(
             "argument {} is a URL that carries a user name, password or token, which everybody on this computer can \
              read in the process list. Put the secret in a file and name it with --token-file, or set GREENROOM_TOKEN \
-             (for whip: --whip-token-file, GREENROOM_WHIP_TOKEN)",
+             (for whip: --whip-token-file, GREENROOM_WHIP_TOKEN; for a database: --store-file, GREENROOM_STORE)",
             index + 1
         ))),
     }
@@ -35,7 +35,10 @@ fn holds_secret(arg: &str) -> bool {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    authority.contains('@') || names_secret(tail)
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    // A database's user is no secret, and is named before its password is asked for elsewhere.
+    let is_database = arg.contains("postgres://") || arg.contains("postgresql://");
+    user.is_some_and(|user| !is_database || user.contains(':')) || names_secret(tail)
 }
 
 fn names_secret(text: &str) -> bool {
@@ -60,6 +63,8 @@ mod tests {
             "wss://host/path?a=b&access_token=hunter2",
             "https://host/#key=hunter2",
             "host?token=hunter2",
+            "postgres://u:hunter2@host/d",
+            "--store=postgresql://u@host/d?password=hunter2",
         ] {
             let args = ["greenroom", "check", arg].map(OsString::from);
             let error = refuse_in(&args).expect_err(arg);
@@ -77,6 +82,8 @@ mod tests {
             "https://host/?lang=en",
             "file?name",
             "--for=audio,720p",
+            "postgres://greenroom@db.example/greenroom",
+            "--store=postgres://greenroom@db.example/greenroom?sslmode=verify-full",
         ] {
             assert!(refuse_in(&["greenroom".into(), arg.into()]).is_ok(), "{arg}");
         }

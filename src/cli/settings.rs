@@ -109,6 +109,13 @@ pub(crate) fn history_file(env: Env<'_>) -> Option<PathBuf> {
     base_dir(env, "XDG_STATE_HOME", ".local/state").map(|dir| dir.join("greenroom/history.jsonl"))
 }
 
+/// Where `greenroom agent` keeps what it has: where systemd says (`$STATE_DIRECTORY`), else `$XDG_STATE_HOME/greenroom/agent`.
+pub(crate) fn agent_dir(env: Env<'_>) -> Option<PathBuf> {
+    let by_systemd = env("STATE_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute());
+    by_systemd
+        .or_else(|| base_dir(env, "XDG_STATE_HOME", ".local/state").map(|dir| dir.join("greenroom/agent")))
+}
+
 /// Where `greenroom serve` keeps its data: `$XDG_DATA_HOME/greenroom/serve`.
 #[cfg(feature = "web")]
 pub(crate) fn serve_dir(env: Env<'_>) -> Option<PathBuf> {

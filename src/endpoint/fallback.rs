@@ -1,4 +1,5 @@
-//! The way in for clients whose UDP is blocked: control and probes over one WebSocket on TLS.
+//! The way in for clients whose UDP is blocked: control and probes over one WebSocket on TLS. Browsers, which take no certificate that
+//! nobody signed, come over the WebSocket of the server that their page is from ([`WebSockets`]).
 //!
 //! Each such session has a reflector and a pacing thread of its own: the machine is the same as over UDP, its socket is a
 //! [`crate::net::tunnel`]. So it is measured by the same code, with stamps that say that the program took them.
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,38 @@ pub(super) async fn accept(
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = serve(stream, peer, &acceptor, &shared) => {}
+            }
+        });
+    }
+}
+
+/// Takes streams that have become WebSockets elsewhere.
+#[derive(Clone)]
+pub struct WebSockets {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl WebSockets {
+    pub(super) fn new(shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        Self { shared, stop, tasks }
+    }
+
+    /// Serves one, from its hello on, behind whoever calls. Admission is that of every session.
+    pub fn take<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { shared, stop, .. } = self.clone();
+        self.tasks.spawn(async move {
+            let serving = async {
+                let socket = ws::upgraded(stream).await;
+                session::serve_web_socket(socket, peer, peer, &shared).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = serving => {}
             }
         });
     }

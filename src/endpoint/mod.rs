@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 pub use browser::PATH as BROWSER_PATH;
 pub use bulk::{BulkRequest, BulkResult};
 pub use config::{Config, LOOPBACK, available_loopback};
+pub use fallback::WebSockets;
 pub use health::http;
 pub use stats::Stats;
 
@@ -141,6 +142,11 @@ impl Running {
     /// The certificate that browsers are shown, whose hash a page gives to `WebTransport`. It is renewed: ask each time.
     pub fn for_browsers(&self) -> &Arc<ForBrowsers> {
         &self.for_browsers
+    }
+
+    /// What serves browsers whose UDP is blocked, over WebSockets that a web server hands on.
+    pub fn web_sockets(&self) -> WebSockets {
+        WebSockets::new(Arc::clone(&self.shared), self.stop.clone(), self.tasks.clone())
     }
 
     /// Where health and metrics are served.

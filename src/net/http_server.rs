@@ -1,19 +1,23 @@
 //! Serves HTTP/1.1 over TCP or TLS. Connections are bounded in number, and in the time that a handshake or a request's head may take.
 
 use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Connections at once; who comes then waits in the system's queue.
 const CONNECTIONS: usize = 512;
@@ -26,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until stopped; then open requests may end for as long as `grace`.
 ///
-/// With an acceptor it is HTTPS.
+/// With an acceptor it is HTTPS. Every request has the address that it comes from as [`ConnectInfo`].
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -34,7 +38,7 @@ pub async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) {
-    let graceful = GracefulShutdown::new();
+    let open = TaskTracker::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -42,10 +46,10 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                let (tls, app, watcher) = (tls.clone(), app.clone(), graceful.watcher());
-                tokio::spawn(async move {
-                    connection(stream, tls, app, watcher).await;
+            Ok((stream, peer, permit)) => {
+                let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
+                open.spawn(async move {
+                    connection(stream, peer, tls, app, stop).await;
                     drop(permit);
                 });
             }
@@ -56,7 +60,8 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    open.close();
+    if tokio::time::timeout(grace, open.wait()).await.is_err() {
         tracing::warn!("some requests had not ended after {} s", grace.as_secs());
     }
 }
@@ -64,32 +69,57 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Only delay would be lost with it.
     let _ = stream.set_nodelay(true);
-    Ok((stream, permit))
+    Ok((stream, peer, permit))
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, app: Router, watcher: Watcher) {
-    let Some(tls) = tls else { return requests(stream, app, watcher).await };
-    match tokio::time::timeout(HEAD, tls.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, app, watcher).await,
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    stop: CancellationToken,
+) {
+    let Some(tls) = tls else { return requests(stream, peer, app, stop).await };
+    let shaken = tokio::select! {
+        () = stop.cancelled() => return,
+        shaken = tokio::time::timeout(HEAD, tls.accept(stream)) => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => requests(stream, peer, app, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
-async fn requests<S>(stream: S, app: Router, watcher: Watcher)
+/// Answers a connection's requests, each of which knows who sent it. One may become a stream of its own (RFC 9110 §7.8).
+async fn requests<S>(stream: S, peer: SocketAddr, app: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    if let Err(error) = watcher.watch(connection).await {
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
 }

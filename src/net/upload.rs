@@ -11,7 +11,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -216,9 +218,16 @@ pub async fn upload(url: &UploadUrl, key: &Token, json: &[u8]) -> Result<Kept, U
     let mut bearer =
         HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| UploadError::Key)?;
     bearer.set_sensitive(true);
+    let question = Question {
+        path: "/api/v1/reports",
+        bearer: Some(bearer),
+        packing: Some("gzip"),
+        headers: Vec::new(),
+        body,
+    };
     let attempt = async || {
-        let sent = send(url, bearer.clone(), body.clone());
-        tokio::time::timeout(DEADLINE, sent).await.unwrap_or(Err(UploadError::Slow))
+        let reply = ask(url, &question).await?;
+        read_answer(reply.status, &reply.body)
     };
     for pause in PAUSES {
         match attempt().await {
@@ -238,11 +247,45 @@ fn pack(json: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-async fn send(url: &UploadUrl, bearer: HeaderValue, body: Bytes) -> Result<Kept, UploadError> {
+/// What is sent to a server that keeps reports, and to where.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The path there.
+    pub path: &'static str,
+    /// What lets it in.
+    pub bearer: Option<HeaderValue>,
+    /// How the body is packed.
+    pub packing: Option<&'static str>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, HeaderValue)>,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// What the server says.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// How long it wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// What it says, of 64 KiB at most.
+    pub body: Bytes,
+}
+
+/// Asks once, over a connection of its own.
+///
+/// # Errors
+/// When there is no answer within 20 s. An answer that says no is one.
+pub async fn ask(url: &UploadUrl, question: &Question) -> Result<Reply, UploadError> {
+    tokio::time::timeout(DEADLINE, ask_all(url, question)).await.unwrap_or(Err(UploadError::Slow))
+}
+
+async fn ask_all(url: &UploadUrl, question: &Question) -> Result<Reply, UploadError> {
     let found = resolve::resolve(&url.host, url.port, Family::Any, DEADLINE).await?;
     let mut last = UploadError::Connection(format!("{url} has no address"));
     for to in found.ordered() {
-        match send_to(url, to, &bearer, &body).await {
+        match ask_at(url, to, question).await {
             Err(error @ UploadError::Connection(_)) => last = error,
             ended => return ended,
         }
@@ -250,12 +293,7 @@ async fn send(url: &UploadUrl, bearer: HeaderValue, body: Bytes) -> Result<Kept,
     Err(last)
 }
 
-async fn send_to(
-    url: &UploadUrl,
-    to: SocketAddr,
-    bearer: &HeaderValue,
-    body: &Bytes,
-) -> Result<Kept, UploadError> {
+async fn ask_at(url: &UploadUrl, to: SocketAddr, question: &Question) -> Result<Reply, UploadError> {
     match &url.tls {
         Some(pin) => {
             let trust = Trust { anchor: pin.map_or(Anchor::System, Anchor::Pin), allow_unverified: false };
@@ -265,41 +303,51 @@ async fn send_to(
             };
             let secured = tls::connect(to, &name, &trust, &[b"http/1.1"], DEADLINE).await;
             let secured = secured.map_err(|error| UploadError::Connection(error.to_string()))?;
-            post(url, secured.stream, bearer, body).await
+            post(url, secured.stream, question).await
         }
         None => {
             #[expect(clippy::disallowed_methods, reason = "the shell")]
             let stream = TcpStream::connect(to).await;
             let stream = stream.map_err(|error| UploadError::Connection(format!("{to}: {error}")))?;
-            post(url, stream, bearer, body).await
+            post(url, stream, question).await
         }
     }
 }
 
-async fn post<S>(url: &UploadUrl, stream: S, bearer: &HeaderValue, body: &Bytes) -> Result<Kept, UploadError>
+async fn post<S>(url: &UploadUrl, stream: S, question: &Question) -> Result<Reply, UploadError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |error: hyper::Error| UploadError::Connection(format!("{url} broke off: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = tokio::spawn(connection);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(Method::POST)
-        .uri("/api/v1/reports")
+        .uri(question.path)
         .header(HOST, url.authority())
-        .header(AUTHORIZATION, bearer)
         .header(CONTENT_TYPE, "application/json")
-        .header(CONTENT_ENCODING, "gzip")
-        .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(body.clone()))
+        .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")));
+    if let Some(bearer) = &question.bearer {
+        request = request.header(AUTHORIZATION, bearer);
+    }
+    if let Some(packing) = question.packing {
+        request = request.header(CONTENT_ENCODING, packing);
+    }
+    for (name, value) in &question.headers {
+        request = request.header(*name, value);
+    }
+    let request = request
+        .body(Full::new(question.body.clone()))
         .map_err(|error| UploadError::Connection(error.to_string()))?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
+    // RFC 9110 section 10.2.3: seconds, or a date, which nobody here sends.
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let bytes =
+    let body =
         bytes.map_err(|error| UploadError::Connection(format!("{url} broke off: {error}")))?.to_bytes();
     connection.abort();
-    read_answer(status, &bytes)
+    Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body })
 }
 
 fn read_answer(status: StatusCode, bytes: &[u8]) -> Result<Kept, UploadError> {
@@ -318,7 +366,7 @@ fn read_answer(status: StatusCode, bytes: &[u8]) -> Result<Kept, UploadError> {
 }
 
 /// What a terminal would obey is left out.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 

@@ -12,7 +12,7 @@ use futures_util::{SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
 
@@ -116,6 +116,11 @@ pub async fn connect_over(
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<FrameSocket<S>, FrameError> {
     let socket = accept_async_with_config(stream, Some(config())).await.map_err(Box::new)?;
     Ok(FrameSocket(socket))
+}
+
+/// Takes a stream whose handshake somebody else has answered.
+pub async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> FrameSocket<S> {
+    FrameSocket(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {

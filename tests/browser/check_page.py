@@ -1,10 +1,13 @@
-"""The check page in Debian's Chromium. Run by tests/check_page.rs: check_page.py CASE BASE_URL FOLDER [PID]."""
+"""The check page in Debian's Chromium. Run by tests/check_page.rs: check_page.py CASE,CASE… with what it needs in the environment."""
 
 import json
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import sys
+import time
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
@@ -12,33 +15,54 @@ from playwright.sync_api import sync_playwright
 import media
 
 CHROMIUM = os.environ.get("GREENROOM_CHROMIUM", "/usr/bin/chromium")
+BASE = os.environ["GREENROOM_BASE"]
+# A page of another site: `/` embeds the element, `/frame` embeds the page.
+EMBEDDER = os.environ.get("GREENROOM_EMBEDDER", "")
+FOLDER = pathlib.Path(os.environ["GREENROOM_FOLDER"])
 PATIENCE_MS = 60_000
 FAKE_DEVICES = "--use-fake-device-for-media-stream"
 # Playwright's own flag for permissions is what the cases of permissions are about.
 FAKE_ANSWER = "--use-fake-ui-for-media-stream"
+LANGUAGES = {"en": "Start the check", "de": "Prüfung starten", "es": "Empezar la comprobación", "ja": "チェックを始める", "ar": "ابدأ الفحص"}
+DONE = {"en": "Check again", "de": "Noch einmal prüfen", "es": "Comprobar otra vez", "ja": "もう一度チェックする", "ar": "افحص مرة أخرى"}
+
+
+class Browsers:
+    """One browser for each way to start one: its devices are flags."""
+
+    def __init__(self, playwright):
+        self.playwright = playwright
+        self.running = {}
+
+    def one(self, sound="speech", picture="moving", flags=(), devices=True, answers=True, audible=False):
+        key = (sound, picture, tuple(flags), devices, answers, audible)
+        if key not in self.running:
+            args = ["--no-sandbox", "--webtransport-developer-mode", *flags]
+            if devices:
+                args.append(FAKE_DEVICES)
+                args.append(f"--use-file-for-fake-audio-capture={media.make(FOLDER, 'sound', sound)}")
+                args.append(f"--use-file-for-fake-video-capture={media.make(FOLDER, 'picture', picture)}")
+            if answers:
+                args.append(FAKE_ANSWER)
+            ignored = ["--mute-audio"] if audible else []
+            self.running[key] = self.playwright.chromium.launch(executable_path=CHROMIUM, args=args, ignore_default_args=ignored)
+        return self.running[key]
 
 
 class Check:
-    """A browser on the page."""
+    """The page, in a context of its own."""
 
-    def __init__(self, playwright, base, folder, sound="speech", picture="moving", flags=(), devices=True, permissions=None):
-        args = ["--no-sandbox", "--webtransport-developer-mode", *flags]
-        if devices:
-            args.append(FAKE_DEVICES)
-            args.append(f"--use-file-for-fake-audio-capture={media.make(folder, 'sound', sound)}")
-            args.append(f"--use-file-for-fake-video-capture={media.make(folder, 'picture', picture)}")
-        if permissions is None:
-            args.append(FAKE_ANSWER)
-        self.folder = folder
-        self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        options = {"viewport": {"width": 1000, "height": 1000}, "accept_downloads": True}
+    def __init__(self, browsers, permissions=None, at=None, query="for=audio", width=1000, **how):
+        answers = how.pop("answers", permissions is None)
+        self.browser = browsers.one(answers=answers, **how)
+        options = {"viewport": {"width": width, "height": 1000}, "accept_downloads": True, "locale": "en-US"}
         self.context = self.browser.new_context(**options, permissions=permissions or [])
         self.page = self.context.new_page()
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         self.page.set_default_timeout(PATIENCE_MS)
-        self.page.goto(f"{base}/check")
+        self.page.goto(at or f"{BASE}/check?{query}")
 
     def start(self):
         self.button("Start the check").click()
@@ -51,10 +75,10 @@ class Check:
 
     def finish(self, answer="Skip this"):
         """Answers the question about the speaker and returns the report."""
-        with self.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        with self.page.expect_response(lambda response: response.url.endswith("/api/v1/runs") and response.request.method == "POST") as waiting:
             if answer == "Skip this":
                 self.button(answer).click()
-            else:
+            elif answer:
                 self.button("Play a sound").click()
                 self.button(answer).click()
         response = waiting.value
@@ -74,13 +98,24 @@ class Check:
     def fits(self, where):
         for width in (320, 1000):
             self.page.set_viewport_size({"width": width, "height": 900})
-            over = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert over <= 0, f"{where}: {over} px too wide at {width}"
+            self.picture(f"{where}-{width}")
+            # Nothing is wider than its place, in the element either: a page may hide what overflows.
+            over = self.page.evaluate("""() => {
+              const all = (root) => [...root.querySelectorAll('*')].flatMap((one) => [one, ...(one.shadowRoot ? all(one.shadowRoot) : [])]);
+              const wide = document.documentElement.clientWidth;
+              return all(document).filter((one) => { const at = one.getBoundingClientRect(); return at.width > 0 && (at.right > wide + 0.5 || at.left < -0.5); })
+                .map((one) => `${one.localName} ${one.textContent.slice(0, 60)}`);
+            }""")
+            over += ["the page"] if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth") else []
+            assert over == [], f"{where}: too wide at {width}: {over}"
 
     def picture(self, name):
         keep = os.environ.get("GREENROOM_SCREENSHOTS")
         if keep:
-            self.page.screenshot(path=f"{keep}/{name}.png", full_page=True)
+            self.page.screenshot(path=f"{keep}/{name.replace(' ', '-')}.png", full_page=True)
+
+    def close(self):
+        self.context.close()
 
 
 HEADINGS = {
@@ -88,6 +123,17 @@ HEADINGS = {
     "degraded": "You can join, with limits",
     "inconclusive": "We could not tell for sure",
 }
+
+
+def wait_for(what, condition, seconds=30):
+    """Waits for something that shows nowhere on a page."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def codes(report):
@@ -98,32 +144,42 @@ def expect(condition, *told):
     assert condition, " ".join(map(str, told))
 
 
-def good(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder)
+def good(browsers):
+    check = Check(browsers, permissions=["camera", "microphone"], answers=True, query="for=720p")
+    check.button("Start the check").wait_for()
     for scheme in ("light", "dark"):
         check.page.emulate_media(color_scheme=scheme)
         check.is_accessible(f"the beginning, {scheme}")
     check.fits("the beginning")
-    check.picture("beginning")
-    check.start()
+    # By the keyboard alone.
+    check.button("Start the check").focus()
+    check.page.keyboard.press("Enter")
     check.button("Play a sound").wait_for()
     check.is_accessible("the question")
-    check.picture("question")
+    check.fits("the question")
     report = check.finish("Yes")
     # A machine that is busy with other things draws fewer frames than its camera has, and sends late: that is told as its own fault.
     overall = report["verdict"]["overall"]
-    own = {"camera_slow", "camera_uneven", "send_late", "disturbed", "no_kernel_timestamps"}
+    # Over loopback what comes late is late by it, too.
+    own = {"camera_slow", "camera_uneven", "send_late", "disturbed", "no_kernel_timestamps", "encode_slow", "measurement_spoiled"}
+    own |= {f"{what}{way}" for what in ("late_loss", "pdv") for way in ("", "_up", "_down")}
     expect(overall == "ready" or set(codes(report)) & own and set(codes(report)) <= own, json.dumps(report["verdict"]))
     expect(overall in HEADINGS, overall)
     check.shows(HEADINGS[overall])
     check.shows("Your camera works.")
     check.shows("Your microphone works.")
     check.shows("Your speaker works.")
-    check.fits("the result")
+    focused = check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.activeElement?.getAttribute('part')")
+    spoken = check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.querySelector('.spoken').textContent")
+    expect(HEADINGS[overall] in spoken and report["verdict"]["say"] in spoken, spoken)
+    expect(focused == "card verdict", "the result has the focus, so that it is read out", focused)
+    check.page.get_by_text("Computer and browser").click()
+    check.shows("Encoding 360p")
+    check.shows("Camera at 720p")
     for scheme in ("light", "dark"):
         check.page.emulate_media(color_scheme=scheme)
         check.is_accessible(f"the result, {scheme}")
-        check.picture(f"result-{scheme}")
+        check.fits(f"the result, {scheme}")
     with check.page.expect_download() as waiting:
         check.page.get_by_role("link", name="Download the report").click()
     saved = json.loads(pathlib.Path(waiting.value.path()).read_text())
@@ -138,72 +194,134 @@ def good(playwright, base, folder, _pid):
         expect(target["rtt_ms"]["p50"] < 1_000, target["rtt_ms"])
     camera = report["devices"]["cameras"][0]
     expect(camera["frames"]["rate_fps"]["value"] > 5, camera["frames"])
+    expect(camera["picture"]["sharpness"]["state"] == "measured", camera["picture"])
+    sizes = report["settings"]["run"]["camera_sizes"]
+    expect([size["lines"] for size in sizes] == [360, 720], sizes)
+    machine = report["host"]["machine"]
+    expect(machine["processor"]["threads"] >= 1, machine["processor"])
+    encoded = {run["use"]: run["times_real_time"]["value"] for run in machine["encode"]}
+    expect(set(encoded) == {"video_360p", "video_720p"} and min(encoded.values()) > 0, encoded)
+    browser = report["settings"]["run"]["browser"]
+    expect(browser["can"]["secure_context"] and browser["can"]["cross_origin_isolated"], browser)
+    expect(browser["clock_step_us"] <= 100, browser)
     expect(report["tool"]["source"] == "browser", report["tool"])
+    if overall == "ready":
+        known(check)
     # What the page itself does against its policy shows in other cases: here axe and the screenshots do.
 
 
-def again(playwright, base, folder, _pid):
-    """A second run on the same page is a run of its own."""
-    check = Check(playwright, base, folder)
+def known(check):
+    """Who comes back with the same devices on the same network is offered two seconds."""
+    check.page.reload()
+    again = check.button("Same as last time: join")
+    again.wait_for()
+    check.is_accessible("the offer")
+    check.fits("the offer")
+    check.page.evaluate("document.addEventListener('join', ({ detail }) => { window.joined = detail; })")
+    began = time.monotonic()
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        again.click()
+    report = waiting.value.json()
+    took = time.monotonic() - began
+    check.page.get_by_text(report["code"]).wait_for()
+    expect(took < 20, f"a recheck took {took:.1f} s")
+    expect(report["targets"][0]["up"]["planned"] == 75, report["targets"][0]["up"])
+    if report["verdict"]["overall"] == "ready":
+        joined = check.page.evaluate("window.joined")
+        expect(joined["may_join"] and joined["devices"]["camera"], joined and joined["devices"])
+    # Another set of devices, or none that is known: nothing is offered.
+    check.page.evaluate("localStorage.setItem('greenroom-check', localStorage.getItem('greenroom-check').replaceAll(/\"devices\":\"\\w+\"/g, '\"devices\":\"0\"'))")
+    check.page.reload()
+    check.button("Start the check").wait_for()
+    check.page.wait_for_load_state("networkidle")
+    expect(again.count() == 0, "offered with other devices")
+
+
+def again(browsers):
+    """A second run on the same page is a run of its own; one that is stopped is none."""
+    check = Check(browsers)
     first = check.run()
     check.button("Check again").click()
     second = check.finish()
     expect(first["id"] != second["id"], first["id"])
+    check.button("Check again").click()
+    check.button("Stop").click()
+    check.shows("The check was stopped.")
+    expect(check.page.evaluate("document.querySelector('greenroom-check').report().id") == second["id"], "the last report")
+    live = "(async () => { const found = await navigator.permissions.query({ name: 'camera' }); return found.state; })()"
+    expect(check.page.evaluate(live) is not None, "the page still works")
     expect(check.errors == [], check.errors)
 
 
-def device(sound="speech", picture="moving", said="", code="", overall="blocked"):
-    def case(playwright, base, folder, _pid):
-        check = Check(playwright, base, folder, sound, picture)
+def faults(sound, picture, heard, seen, expected, overall):
+    """One fault of the microphone and one of the camera."""
+    def case(browsers):
+        check = Check(browsers, sound=sound, picture=picture)
         report = check.run()
-        check.shows(said)
-        expect(code in codes(report), code, json.dumps(report["verdict"]["causes"]))
+        check.shows(heard)
+        check.shows(seen)
+        expect(set(expected) <= set(codes(report)), expected, json.dumps(report["verdict"]["causes"]))
         expect(report["verdict"]["overall"] == overall, json.dumps(report["verdict"]))
+        check.fits(f"faults {sound} {picture}")
     return case
 
 
-def denied_both(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder, permissions=[])
+def denied_both(browsers):
+    check = Check(browsers, permissions=[])
     report = check.run()
     check.shows("The camera is blocked for this page.")
     check.shows("The microphone is blocked for this page.")
     check.is_accessible("denied")
-    check.picture("denied")
+    check.fits("denied")
     expect(report["verdict"]["overall"] == "permission_denied", json.dumps(report["verdict"]))
     expect("device_permission_browser" in codes(report), codes(report))
+    expect(report["verdict"]["uses"]["audio"]["state"] == "permission_denied", report["verdict"]["uses"])
 
 
-def denied_camera(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder, permissions=["microphone"])
+def denied_camera(browsers):
+    check = Check(browsers, permissions=["microphone"])
     report = check.run()
     check.shows("The camera is blocked for this page.")
     check.shows("Your microphone works.")
     expect(report["devices"]["microphones"][0]["sound"]["heard"]["value"] == "speech", report["devices"])
 
 
-def dismissed(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder, permissions=[])
+def set_permissions(check, setting):
     target = check.context.new_cdp_session(check.page).send("Target.getTargetInfo")["targetInfo"]
     session = check.browser.new_browser_cdp_session()
     for name in ("camera", "microphone"):
-        setting = {"permission": {"name": name}, "setting": "prompt", "browserContextId": target["browserContextId"]}
-        session.send("Browser.setPermission", setting)
+        wanted = {"permission": {"name": name}, "setting": setting, "browserContextId": target["browserContextId"]}
+        session.send("Browser.setPermission", wanted)
+
+
+def dismissed(browsers):
+    check = Check(browsers, permissions=[])
+    set_permissions(check, "prompt")
     report = check.run()
     check.shows("was closed without an answer")
     expect(report["verdict"]["overall"] == "permission_denied", json.dumps(report["verdict"]))
 
 
-def missing(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder, devices=False)
+def blocked_before(browsers):
+    """What was blocked on another day is told before anybody clicks."""
+    check = Check(browsers, permissions=[])
+    set_permissions(check, "denied")
+    check.page.reload()
+    check.shows("The camera is blocked for this page from before. Click the icon to the left of the address")
+    check.is_accessible("blocked before")
+
+
+def missing(browsers):
+    check = Check(browsers, devices=False)
     report = check.run()
     check.shows("No camera was found.")
     check.shows("No microphone was found.")
     expect("device_not_found" in codes(report), codes(report))
 
 
-def taken_back(playwright, base, folder, _pid):
+def taken_back(browsers):
     """The permission is taken back while the picture is watched."""
-    check = Check(playwright, base, folder, permissions=["camera", "microphone"])
+    check = Check(browsers, permissions=["camera", "microphone"])
     check.start()
     check.shows("Looking at the picture.")
     check.context.clear_permissions()
@@ -212,24 +330,80 @@ def taken_back(playwright, base, folder, _pid):
     expect("device_disconnected" in codes(report), codes(report))
 
 
-def unheard(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder)
+def unheard(browsers):
+    check = Check(browsers)
     report = check.run("No")
     expect("device_unheard" in codes(report), codes(report))
     expect(report["verdict"]["overall"] == "blocked", json.dumps(report["verdict"]))
+    # What the microphone did not hear says nothing where a person was asked.
+    expect(report["devices"]["acoustic_loop"]["state"]["state"] == "not_tested", report["devices"]["acoustic_loop"])
 
 
-def without_endpoint(playwright, base, folder, _pid):
-    check = Check(playwright, base, folder)
+def languages(browsers):
+    """All languages at once, at 320 pixels, with the longest texts: what is denied."""
+    checks = {}
+    for language, start in LANGUAGES.items():
+        check = Check(browsers, permissions=[], query=f"for=audio&screen&gate=soft&lang={language}", width=320)
+        check.button(start).wait_for()
+        check.fits(f"beginning {language}")
+        check.is_accessible(f"the beginning in {language}")
+        dir_, lang = check.page.evaluate("[document.documentElement.dir, document.documentElement.lang]")
+        expect((dir_, lang) == ("rtl" if language == "ar" else "ltr", language), dir_, lang)
+        check.button(start).click()
+        checks[language] = check
+    for language, check in checks.items():
+        skip = check.page.get_by_role("button").filter(has_text=re.compile("^(Skip this|Überspringen|Omitir|省略する|تخطَّ هذا)$"))
+        skip.wait_for()
+        check.fits(f"speaker {language}")
+        skip.click()
+        check.page.locator("[part~=screen] button").first.wait_for()
+        check.fits(f"screen {language}")
+        skip.click()
+    for language, check in checks.items():
+        check.button(DONE[language]).wait_for()
+        text = check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.querySelector('[part~=verdict]').textContent")
+        report = check.page.evaluate("document.querySelector('greenroom-check').report()")
+        if language != "en":
+            english = [sentence for cause in report["verdict"]["causes"] if cause["state"] != "ready" for sentence in (cause["say"], cause["fix"]) if sentence]
+            expect(not any(sentence in text for sentence in english), language, text)
+        expect("{" not in text and "undefined" not in text, language, text)
+        check.fits(f"result {language}")
+        check.is_accessible(f"the result in {language}")
+        check.close()
+
+
+def words_are_whole(browsers):
+    """Every language has every text, with the same places in it, and every cause that another one has."""
+    check = Check(browsers)
+    wrong = check.page.evaluate("""async (languages) => {
+      const flat = (value, path = '') => (typeof value === 'string' ? [[path, (value.match(/\\{\\w+\\}/g) ?? []).sort().join()]]
+        : Object.entries(value).flatMap(([key, inner]) => flat(inner, `${path}.${key}`)));
+      const of = async (language) => new Map(flat((await import(`/check/words/${language}.js`)).default));
+      const all = new Map(await Promise.all(languages.map(async (language) => [language, await of(language)])));
+      const wrong = [];
+      for (const [language, words] of all) {
+        for (const [path, places] of all.get(language === 'en' || path_is_of_causes(path) ? 'de' : 'en')) {
+          if (language === 'en' && path_is_of_causes(path)) continue;
+          if (words.get(path) !== places) wrong.push(`${language}${path}: ${words.get(path)} and not ${places}`);
+        }
+      }
+      return wrong;
+      function path_is_of_causes(path) { return path?.startsWith('.causes') || path?.startsWith('.says'); }
+    }""".replace("all.get(language === 'en' || path_is_of_causes(path) ? 'de' : 'en')", "[...all.get('en'), ...[...all.get('de')].filter(([path]) => path_is_of_causes(path))]"), list(LANGUAGES))
+    expect(wrong == [], wrong)
+
+
+def without_endpoint(browsers):
+    check = Check(browsers)
     report = check.run("Yes")
     check.shows("The connection is not tested on this server.")
     expect(report["targets"] == [], report["targets"])
     expect(check.errors == [], check.errors)
 
 
-def hidden(playwright, base, folder, _pid):
+def hidden(browsers):
     """The tab goes to the background: that is not the network's fault."""
-    check = Check(playwright, base, folder)
+    check = Check(browsers)
     check.start()
     check.shows("Sending small packets")
     check.page.evaluate(
@@ -241,44 +415,271 @@ def hidden(playwright, base, folder, _pid):
     expect(all(cause["place"] in ("computer", "device") for cause in report["verdict"]["causes"]), codes(report))
 
 
-def server_gone(playwright, base, folder, pid):
-    check = Check(playwright, base, folder)
+def server_gone(browsers):
+    """Last of its group: the server ends with it."""
+    check = Check(browsers)
     check.start()
     check.button("Play a sound").wait_for()
-    os.kill(pid, signal.SIGKILL)
+    os.kill(int(os.environ["GREENROOM_PID"]), signal.SIGKILL)
     check.button("Skip this").click()
     check.shows("The result could not be sent")
     check.button("Check again").wait_for()
+    check.is_accessible("no result")
+    check.button("Check again").click()
+    check.shows("The result could not be sent")
+
+
+def script_missing(browsers):
+    """A script that does not come leaves nobody waiting."""
+    for name in ("network-worker.js", "stamp.js"):
+        check = Check(browsers, query="for=audio&devices=speaker")
+        check.page.route(f"**/check/{name}", lambda route: route.fulfill(status=404, body=""))
+        check.page.reload()
+        report = check.run()
+        check.shows("The connection to the test server broke during the check.")
+        expect(report["verdict"]["overall"] != "ready", report["verdict"]["overall"])
+        check.close()
+    check = Check(browsers)
+    check.page.route("**/check/camera.js", lambda route: route.abort())
+    check.page.reload()
+    check.start()
+    check.shows("The result could not be sent")
+
+
+def admin(browsers):
+    """The first admin, signed in."""
+    context = browsers.one().new_context()
+    page = context.new_page()
+    page.goto((FOLDER / "data" / "admin-link").read_text().strip())
+    page.get_by_label("Name").fill("ada")
+    for field in page.locator("input[type=password]").all():
+        field.fill("correct horse battery")
+    page.locator("main button").click()
+    page.wait_for_url(re.compile("(?!.*/first/)"))
+    return page
+
+
+def newest(page, query=""):
+    """The newest report that is kept, if there is one."""
+    page.goto(f"{BASE}/reports{query}")
+    found = page.locator("main a[href^='/reports/']").first
+    if found.count() == 0:
+        return None
+    return page.request.get(f"{BASE}{found.get_attribute('href')}/json").json()
+
+
+def left_and_linked(browsers):
+    """Whoever leaves has told what was done; whoever comes by a check link lands on its ticket."""
+    page = admin(browsers)
+    check = Check(browsers)
+    check.start()
+    check.button("Play a sound").wait_for()
+    check.page.goto("about:blank")
+    partial = wait_for("a partial report", lambda: newest(page))
+    expect(partial["complete"] is False, partial["complete"])
+    expect(partial["devices"]["microphones"][0]["sound"]["heard"]["value"] == "speech", partial["devices"])
+    check.close()
+
+    page.goto(f"{BASE}/links")
+    page.get_by_label("Ticket").fill("T-4711")
+    page.get_by_role("button", name="Make a link").click()
+    link = re.search(r"http://[^\s<\"]+/c/gc_[\w-]+", page.content()).group(0)
+    check = Check(browsers, at=link)
+    check.is_accessible("the link")
+    check.fits("the link")
+    check.page.get_by_role("link", name="Check in this browser").click()
+    report = check.run()
+    kept = newest(page, "?q=T-4711")
+    expect(kept and kept["id"] == report["id"], kept and kept["id"], report["id"])
+    used = Check(browsers, at=f"{BASE}/check?devices=speaker#gc_{'x' * 43}")
+    used.start()
+    used.button("Skip this").click()
+    used.shows("The link that you were sent does not work any more.")
+
+
+def embedded(browsers):
+    """The element on another site with a strict policy of its own, and the page in a frame of one."""
+    check = Check(browsers, permissions=["camera", "microphone"], answers=True, at=f"{EMBEDDER}/")
+    check.page.evaluate("""() => {
+      window.told = [];
+      const element = document.querySelector('greenroom-check');
+      for (const name of ['progress', 'verdict', 'join', 'devices']) element.addEventListener(name, ({ detail }) => window.told.push([name, detail]));
+      element.onverdict = (detail) => { window.called = detail.code; };
+    }""")
+    check.shows("A check before our call")
+    check.is_accessible("embedded")
+    report = check.run("Yes")
+    check.is_accessible("embedded, the result")
+    disturbed = "disturbed" in codes(report)
+    expect(disturbed or report["targets"][0]["state"]["transport"] == "webtransport", report["targets"])
+    expect(report["settings"]["run"]["browser"]["can"]["cross_origin_isolated"] is False, "it is not isolated, and says so")
+    told = check.page.evaluate("window.told")
+    steps = {detail["step"] for name, detail in told if name == "progress"}
+    expect({"permission", "camera", "microphone", "speaker", "network", "computer", "sending"} <= steps, steps)
+    handed = next(detail for name, detail in told if name == "verdict")
+    listed = next(detail for name, detail in told if name == "devices")
+    expect(listed["camera"] and listed["microphone"][0]["label"], listed)
+    expect(handed["devices"]["camera"] and handed["devices"]["microphone"], handed["devices"])
+    expect(handed["start"]["video"]["height"] == 360, handed["start"])
+    expect(disturbed or handed["strength"] in (3, 4), handed["strength"])
+    expect(check.page.evaluate("window.called") == report["code"], "the callback")
+    expect(check.page.evaluate("document.querySelector('greenroom-check').report().id") == report["id"], "report()")
+    # The gate that the site asked for.
+    if handed["may_join"]:
+        check.button("Join").click()
+        expect(check.page.evaluate("window.told.at(-1)[0]") == "join", "join")
+    check.fits("embedded")
+    expect(check.errors == [], check.errors)
+    headless = check.page.evaluate("""async (base) => {
+      const { check } = await import(`${base}/check/check.js`);
+      const { verdict, report, devices } = await check({ endpoint: base, devices: ['microphone'], for: 'audio' });
+      return { verdict, id: report.id, kinds: report.settings.judged.devices, devices };
+    }""", BASE)
+    expect(headless["kinds"] == ["microphone"] and headless["id"] != report["id"], headless)
+    expect(headless["devices"]["microphone"], headless)
+    stopped = check.page.evaluate("""async (base) => {
+      const { check, CheckError } = await import(`${base}/check/check.js`);
+      const signal = AbortSignal.timeout(300);
+      return check({ endpoint: base, signal }).then(() => 'settled', (error) => [error instanceof CheckError, error.reason]);
+    }""", BASE)
+    expect(stopped == [True, "stopped"], stopped)
+    check.close()
+
+    framed = Check(browsers, at=f"{EMBEDDER}/frame")
+    framed.page.evaluate("window.got = []; addEventListener('message', ({ origin, data }) => window.got.push([origin, data]))")
+    frame = framed.page.frame_locator("iframe")
+    frame.get_by_role("button", name="Start the check").click()
+    frame.get_by_role("button", name="Check again").wait_for()
+    got = framed.page.evaluate("window.got")
+    expect(len(got) == 1 and got[0][0] == BASE, got)
+    expect(got[0][1]["type"] == "greenroom-check" and got[0][1]["event"] == "verdict" and got[0][1]["code"], got)
+    framed.close()
+
+
+def not_named(browsers):
+    """A site that nobody named gets nothing: not the scripts, not a session, not a frame."""
+    other = EMBEDDER.replace("localhost", "127.0.0.1")
+    check = Check(browsers, at=f"{other}/")
+    check.page.wait_for_load_state("networkidle")
+    expect(check.page.evaluate("customElements.get('greenroom-check') === undefined"), "the element is there")
+    expect(any("CORS" in error for error in check.errors), check.errors)
+    refused = check.page.request.get(f"{BASE}/api/v1/session", headers={"Origin": other})
+    expect(refused.status == 403 and "access-control-allow-origin" not in refused.headers, refused.status)
+    expect(refused.json()["type"].endswith(":foreign-site"), refused.text())
+    check.page.goto(f"{other}/frame")
+    check.page.wait_for_load_state("networkidle")
+    expect(any("frame-ancestors" in error for error in check.errors), check.errors)
+
+
+def over_tcp(browsers):
+    """UDP gets nowhere: the WebSocket of the page's own server carries the packets, and is called what it is."""
+    check = Check(browsers, query="for=audio&devices=microphone")
+    check.start()
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        check.shows("Only the slower way over TCP works here")
+    report = waiting.value.json()
+    target = report["targets"][0]
+    expect(target["state"]["transport"] == "websocket", target["state"])
+    expect(target["state"]["instead_of_udp"] == {"code": "udp_blocked", "works": "https"}, target["state"])
+    expect(target["rtt_ms"]["p50"] > 0, target["rtt_ms"])
+    for way in ("up", "down"):
+        expect(target[way]["planned"] == 150 and target[way]["on_time"] > 0, target[way])
+        expect(target[way]["loss_ratio"]["state"] == "not_tested", target[way]["loss_ratio"])
+    expect("udp_blocked" in codes(report) and report["verdict"]["overall"] != "ready", json.dumps(report["verdict"]))
+    check.page.get_by_text(report["code"]).wait_for()
+    expect(check.page.get_by_text("Lost on the way").count() == 0, "losses are not shown")
+    check.fits("over tcp")
+    check.is_accessible("over tcp")
+
+
+def without_web_transport(browsers):
+    """A browser that has none is measured over TCP, and UDP is not blamed."""
+    check = Check(browsers, query="for=audio&devices=microphone")
+    check.page.route("**/check/network-worker.js", lambda route: route.fulfill(
+        content_type="text/javascript", headers=route.fetch().headers, body="self.WebTransport = undefined;\n" + route.fetch().text()))
+    check.page.reload()
+    check.start()
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        check.shows("since this browser knows no WebTransport")
+    report = waiting.value.json()
+    expect(report["targets"][0]["state"]["transport"] == "websocket", report["targets"][0]["state"])
+    expect(report["settings"]["run"]["connection_over_tcp"] == "unsupported", report["settings"]["run"])
+    expect("udp_blocked" not in codes(report), codes(report))
+
+
+def heard_by_the_microphone(browsers):
+    """A speaker that the microphone hears: PulseAudio's null sink, whose monitor is the microphone. Nobody is asked."""
+    check = Check(browsers, devices=False, audible=True, query="for=audio&devices=microphone speaker")
+    check.start()
+    check.button("Play a sound").click()
+    check.shows("Your speaker works: your microphone heard it.")
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        check.page.get_by_text("Code for support").wait_for()
+    report = waiting.value.json()
+    loop = report["devices"]["acoustic_loop"]["channels"][0]
+    expect(loop["heard"]["value"] is True and loop["confidence_db"]["value"] >= 35, loop)
+    expect(0 < loop["delay_ms"]["value"] < 800, loop["delay_ms"])
+    # The sink is wired to the microphone: what is played comes back as loud.
+    expect(abs(loop["return_db"]["value"]) < 3, loop["return_db"])
+    print(json.dumps(loop), file=sys.stderr)
+    check.picture("heard by the microphone")
+
+
+def screens(browsers):
+    """Screens that are shared, black, not chosen, not permitted: as browsers tell it."""
+    draw = "const c = document.createElement('canvas'); c.width = 320; c.height = 180; const x = c.getContext('2d'); setInterval(() => { x.fillStyle = %s; x.fillRect(0, 0, 320, 180); }, 50); return c.captureStream(20);"
+    refuse = "await new Promise((done) => setTimeout(done, %d)); throw new DOMException('%s', '%s');"
+    cases = [
+        (draw % "'#888'", "Your screen can be shared.", "shared", True),
+        (draw % "'#000'", "What was shared is black.", "black", False),
+        (refuse % (200, "Permission denied", "NotAllowedError"), "No screen was chosen", "cancelled", None),
+        (refuse % (0, "Permission denied by system", "NotAllowedError"), "Your system does not let this browser see the screen.", "system", False),
+        (refuse % (0, "Permission denied", "NotAllowedError"), "Sharing is blocked for this page.", "denied", False),
+    ]
+    pages = []
+    for script, text, _, _ in cases:
+        check = Check(browsers, query="for=audio&devices=speaker&screen")
+        check.page.evaluate(f"navigator.mediaDevices.getDisplayMedia = async () => {{ {script} }}; 0")
+        check.start()
+        check.button("Skip this").click()
+        pages.append(check)
+    for check, (_, text, outcome, possible) in zip(pages, cases):
+        with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+            check.button("Share a screen").click()
+        check.shows(text)
+        report = waiting.value.json()
+        expect(report["settings"]["run"]["screen_share"] == outcome, outcome, report["settings"]["run"])
+        capture = report["host"]["machine"]["screen_capture"]
+        expect(capture.get("possible") == possible, outcome, capture)
+        check.fits(f"screen {outcome}")
+        check.close()
 
 
 CASES = {
-    "good": good,
-    "again": again,
-    "silent": device(sound="silent", said="There is no sound at all.", code="mic_muted_in_software"),
-    "quiet": device(sound="quiet", said="You are hard to hear.", code="mic_too_quiet", overall="degraded"),
-    "clipped": device(sound="clipped", said="You are so loud", code="mic_clipping", overall="degraded"),
-    "black": device(picture="black", said="The picture is black.", code="camera_black"),
-    "frozen": device(picture="frozen", said="The picture does not move.", code="camera_frozen"),
-    "covered": device(picture="covered", said="Something seems to cover the lens.", code="camera_covered"),
-    "dark": device(picture="dark", said="It is too dark", code="camera_dark", overall="degraded"),
-    "bright": device(picture="bright", said="The picture is too bright.", code="camera_overexposed", overall="degraded"),
-    "denied_both": denied_both,
-    "denied_camera": denied_camera,
-    "dismissed": dismissed,
-    "missing": missing,
-    "taken_back": taken_back,
-    "unheard": unheard,
-    "without_endpoint": without_endpoint,
-    "hidden": hidden,
-    "server_gone": server_gone,
+    "silent_black": faults("silent", "black", "There is no sound at all.", "The picture is black.", ["mic_muted_in_software", "camera_black"], "blocked"),
+    "quiet_dark": faults("quiet", "dark", "You are hard to hear.", "It is too dark", ["mic_too_quiet", "camera_dark"], "degraded"),
+    "clipped_bright": faults("clipped", "bright", "You are so loud", "The picture is too bright.", ["mic_clipping", "camera_overexposed"], "degraded"),
+    "frozen": faults("speech", "frozen", "Your microphone works.", "The picture does not move.", ["camera_frozen"], "blocked"),
+    "covered_room": faults("room", "covered", "we did not hear you speak", "Something seems to cover the lens.", ["camera_covered"], "blocked"),
+    "blurred": faults("speech", "blurred", "Your microphone works.", "The picture is blurred.", ["camera_blurred"], "degraded"),
+    **{case.__name__: case for case in (
+        good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
+        without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp, without_web_transport,
+        heard_by_the_microphone, screens,
+    )},
 }
 
 
 def main():
-    case, base, folder = sys.argv[1:4]
-    pid = int(sys.argv[4])
     with sync_playwright() as playwright:
-        CASES[case](playwright, base, pathlib.Path(folder), pid)
+        browsers = Browsers(playwright)
+        for name in sys.argv[1].split(","):
+            began = time.monotonic()
+            try:
+                CASES[name](browsers)
+            except Exception as error:
+                raise AssertionError(f"{name}: {error}") from error
+            print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
 main()

@@ -1,6 +1,8 @@
 """Sound and picture files for a browser's fake devices, each with one fault or none. By the standard library, without randomness."""
 
 import math
+import os
+import pathlib
 import struct
 import wave
 
@@ -60,13 +62,18 @@ PICTURES = {
     "frozen": lambda x, y, frame: 60 + (x * 7 + y * 11) % 150,
     "covered": lambda x, y, frame: 34 + (x + frame) % 3,
     "dark": lambda x, y, frame: 20 + (x * 7 + y * 11 + frame * 3) % 48,
+    "blurred": lambda x, y, frame: 125 + round(80 * math.sin((x * 16 + frame * 4) / 90) * math.sin(y * 16 / 90)),
     "bright": lambda x, y, frame: 235 if (x + y + frame) % 4 else 140,
 }
 
 
 def make(folder, kind, name):
-    """The file of a sound or picture, made where it is missing."""
+    """The file of a sound or picture, made where it is missing. Two tests may make it at once."""
+    folder = pathlib.Path(os.environ.get("GREENROOM_MADE", folder))
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"{name}.wav" if kind == "sound" else f"{name}.y4m")
     if not path.exists():
-        (sound if kind == "sound" else picture)(path, (SOUNDS if kind == "sound" else PICTURES)[name])
+        made = path.with_suffix(f".{os.getpid()}")
+        (sound if kind == "sound" else picture)(made, (SOUNDS if kind == "sound" else PICTURES)[name])
+        made.rename(path)
     return path

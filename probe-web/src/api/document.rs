@@ -23,6 +23,7 @@ use super::described;
     tags(
         (name = "reports", description = "Sending and finding reports"),
         (name = "fleet", description = "What many reports say together"),
+        (name = "agents", description = "What agents ask, and what is known of them"),
         (name = "check", description = "What the check page asks"),
         (name = "process", description = "For what watches the server"),
     )
@@ -43,6 +44,8 @@ impl Modify for Keys {
         for (name, words) in [
             ("send_key", "A key that is good to send reports, `gr_…`, or what a check link holds, `gc_…`"),
             ("read_key", "A key that is good to read reports, with or without what is personal"),
+            ("enroll_token", "A token that enrolls agents, `ge_…`"),
+            ("agent_bearer", "What an agent got for a signed challenge, `ga_…`"),
             ("metrics_key", "A key that is good to read metrics"),
         ] {
             components.add_security_scheme(name, bearer(words));

@@ -2,6 +2,7 @@
 //!
 //! Answers that may be asked again have an ETag (RFC 9110 section 8.8.3), refusals are `application/problem+json` (RFC 9457).
 
+pub(crate) mod agents;
 mod document;
 mod events;
 mod fleet;
@@ -34,6 +35,13 @@ fn described() -> OpenApiRouter<AppState> {
         .layer(middleware::from_fn(tag::entity_tags));
     OpenApiRouter::with_openapi(document::Head::openapi())
         .merge(tagged)
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::completeness))
+        .routes(routes!(agents::enroll))
+        .routes(routes!(agents::challenge))
+        .routes(routes!(agents::bearer))
+        .routes(routes!(agents::new_key))
+        .routes(routes!(agents::check_in))
         .routes(routes!(pages::ingest::ingest))
         .routes(routes!(events::listen))
         .routes(routes!(check::session))

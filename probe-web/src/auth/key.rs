@@ -1,17 +1,18 @@
 //! Who sends a report, as `Authorization: Bearer TOKEN`.
 //!
 //! A key of a program is `gr_ID_SECRET`: the id finds the row, the secret's hash is compared in constant time. A check link's token
-//! is `gc_SECRET`, what stands behind `/c/` in the link.
+//! is `gc_SECRET`, what stands behind `/c/` in the link. An agent's bearer is `ga_AGENT_SECRET`.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
 
+use super::agent;
 use super::link;
 use super::secret::{self, Secret};
 use crate::problem::Problem;
-use crate::store::{ApiKey, CheckLink, KeyUse, Standing, Store, Tenant, TokenHash};
+use crate::store::{Agent, ApiKey, CheckLink, KeyUse, Standing, Store, Tenant, TokenHash};
 
 /// Who sends a report.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub enum Sender {
     Key(ApiKey),
     /// Somebody whom support sent a check link.
     Link(CheckLink),
+    /// An agent of the fleet.
+    Agent(Box<Agent>),
 }
 
 impl Sender {
@@ -28,6 +31,7 @@ impl Sender {
         match self {
             Self::Key(key) => key.tenant,
             Self::Link(link) => link.tenant,
+            Self::Agent(agent) => agent.tenant,
         }
     }
 }
@@ -45,7 +49,10 @@ pub fn mint(tenant: Tenant, name: String, good_for: KeyUse, now: Timestamp) -> (
 /// # Errors
 /// 401 when nothing that is good is shown, 503 when the store fails.
 pub async fn sender(store: &dyn Store, headers: &HeaderMap, now: Timestamp) -> Result<Sender, Problem> {
-    let shown = bearer(headers)?;
+    let shown = bearer_of(headers)?;
+    if shown.starts_with(agent::BEARER) {
+        return agent::of_bearer(store, headers, now).await.map(|agent| Sender::Agent(Box::new(agent)));
+    }
     let Some(hash) = link::hash(shown, link::CHECK) else {
         return key(store, shown, &[KeyUse::Send]).await.map(Sender::Key);
     };
@@ -72,10 +79,10 @@ pub async fn of_program(
     headers: &HeaderMap,
     good_for: &[KeyUse],
 ) -> Result<ApiKey, Problem> {
-    key(store, bearer(headers)?, good_for).await
+    key(store, bearer_of(headers)?, good_for).await
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub(super) fn bearer_of(headers: &HeaderMap) -> Result<&str, Problem> {
     let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     text.and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))

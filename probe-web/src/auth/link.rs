@@ -88,7 +88,7 @@ fn mint(kind: &str) -> (String, TokenHash) {
 }
 
 /// What pages and the audit log call a key or a link.
-pub(super) fn public_id() -> String {
+pub(crate) fn public_id() -> String {
     random::<6>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

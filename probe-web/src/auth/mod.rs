@@ -1,7 +1,9 @@
 //! Who may do what: secrets, passwords, sessions, keys, links.
 
+pub mod agent;
 pub mod cookie;
 pub mod key;
+pub mod limit;
 pub mod link;
 pub mod password;
 pub mod secret;

@@ -24,6 +24,11 @@ impl Visitor {
         self.user.tenant
     }
 
+    /// Whether they may make tenants: admins of the first one, who run the server.
+    pub fn makes_tenants(&self) -> bool {
+        self.role.manages() && self.tenant() == Tenant::FIRST
+    }
+
     /// A report's header as their role may see it.
     #[must_use]
     pub fn sees(&self, summary: Summary) -> Summary {

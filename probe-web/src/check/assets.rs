@@ -1,50 +1,119 @@
 //! The page's files, as they are in the binary. Each is asked for again on every load and answered with "not changed" (RFC 9110 §13.1.2).
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::embed::EmbedOrigin;
 use crate::app::AppState;
 use crate::auth::secret;
 use crate::pages;
 
 /// Name, media type, content.
-const FILES: &[(&str, &str, &str)] = &[
+type Source = (&'static str, &'static str, &'static str);
+
+const FILES: &[Source] = &[
     ("page.css", CSS, include_str!("../../page/page.css")),
-    ("check.css", CSS, include_str!("../../page/check.css")),
-    ("greenroom-check.js", SCRIPT, include_str!("../../page/greenroom-check.js")),
     ("camera.js", SCRIPT, include_str!("../../page/camera.js")),
+    ("carriers.js", SCRIPT, include_str!("../../page/carriers.js")),
+    ("check.js", SCRIPT, include_str!("../../page/check.js")),
     ("devices.js", SCRIPT, include_str!("../../page/devices.js")),
+    ("greenroom-check.js", SCRIPT, include_str!("../../page/greenroom-check.js")),
+    ("handoff.js", SCRIPT, include_str!("../../page/handoff.js")),
+    ("language.js", SCRIPT, include_str!("../../page/language.js")),
+    ("machine.js", SCRIPT, include_str!("../../page/machine.js")),
+    ("memory.js", SCRIPT, include_str!("../../page/memory.js")),
     ("meter-worklet.js", SCRIPT, include_str!("../../page/meter-worklet.js")),
     ("microphone.js", SCRIPT, include_str!("../../page/microphone.js")),
-    ("network.js", SCRIPT, include_str!("../../page/network.js")),
     ("network-worker.js", SCRIPT, include_str!("../../page/network-worker.js")),
+    ("network.js", SCRIPT, include_str!("../../page/network.js")),
+    ("page.js", SCRIPT, include_str!("../../page/page.js")),
+    ("screen.js", SCRIPT, include_str!("../../page/screen.js")),
     ("server.js", SCRIPT, include_str!("../../page/server.js")),
     ("speaker.js", SCRIPT, include_str!("../../page/speaker.js")),
     ("stamp.js", SCRIPT, include_str!("../../page/stamp.js")),
+    ("style.js", SCRIPT, include_str!("../../page/style.js")),
+    ("sweep.js", SCRIPT, include_str!("../../page/sweep.js")),
     ("time.js", SCRIPT, include_str!("../../page/time.js")),
-    ("words.js", SCRIPT, include_str!("../../page/words.js")),
 ];
-const PAGE: &str = include_str!("../../page/index.html");
+/// One per language; a page loads one.
+const WORDS: &[Source] = &[
+    ("ar.js", SCRIPT, include_str!("../../page/words/ar.js")),
+    ("de.js", SCRIPT, include_str!("../../page/words/de.js")),
+    ("en.js", SCRIPT, include_str!("../../page/words/en.js")),
+    ("es.js", SCRIPT, include_str!("../../page/words/es.js")),
+    ("ja.js", SCRIPT, include_str!("../../page/words/ja.js")),
+];
+const PAGE: Source = ("index.html", HTML, include_str!("../../page/index.html"));
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|(.., text)| tag(text)).collect());
-static PAGE_TAG: LazyLock<String> = LazyLock::new(|| tag(PAGE));
+static FILES_SERVED: LazyLock<Vec<Served>> = LazyLock::new(|| FILES.iter().map(Served::of).collect());
+static WORDS_SERVED: LazyLock<Vec<Served>> = LazyLock::new(|| WORDS.iter().map(Served::of).collect());
+static PAGE_SERVED: LazyLock<Served> = LazyLock::new(|| Served::of(&PAGE));
 
-fn tag(text: &str) -> String {
-    let hash = secret::hash(text).0;
-    format!("\"{}\"", hash[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+/// A file as it travels.
+struct Served {
+    name: &'static str,
+    kind: &'static str,
+    tag: String,
+    plain: Bytes,
+    packed: Bytes,
+}
+
+impl Served {
+    fn of(&(name, kind, text): &Source) -> Self {
+        let lean = if kind == SCRIPT { lean(text) } else { text.to_owned() };
+        let hash = secret::hash(&lean).0;
+        let tag = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let plain = Bytes::from(lean);
+        Self { name, kind, tag: format!("\"{tag}\""), packed: gzip(&plain), plain }
+    }
+}
+
+/// A script without what only its readers need: lines that are comments, and indentation. Ours have comments on lines of their own, and no
+/// text over several lines in which either would count.
+fn lean(text: &str) -> String {
+    let mut in_comment = false;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        if in_comment || line.starts_with("/*") {
+            in_comment = !line.ends_with("*/");
+        } else if !line.is_empty() && !line.starts_with("//") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+fn gzip(content: &[u8]) -> Bytes {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::best());
+    // Into memory it cannot fail; what did would be served as it is.
+    let packed = writer.write_all(content).and_then(|()| writer.finish());
+    packed.map(Bytes::from).unwrap_or_default()
 }
 
 /// `GET /check`.
 pub(super) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    let mut response = isolated(&state, answer(&headers, HTML, &PAGE_TAG, PAGE));
-    let allowed = HeaderValue::from_static("camera=(self), microphone=(self), speaker-selection=(self)");
-    response.headers_mut().insert(HeaderName::from_static("permissions-policy"), allowed);
+    let mut response = isolated(&state, answer(&headers, &PAGE_SERVED));
+    let set = response.headers_mut();
+    let allowed = "camera=(self), microphone=(self), display-capture=(self), speaker-selection=(self), screen-wake-lock=(self)";
+    set.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(allowed));
+    // Whoever may embed the element may embed the page: the policy above says who. Browsers let it go before this header.
+    if !state.embedders.is_empty() {
+        let name = HeaderName::from_static("cross-origin-resource-policy");
+        set.insert(name, HeaderValue::from_static("cross-origin"));
+    }
     response
 }
 
@@ -54,9 +123,23 @@ pub(super) async fn file(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(at) = FILES.iter().position(|(known, ..)| *known == name) else { return pages::not_found() };
-    let (_, kind, text) = FILES[at];
-    isolated(&state, answer(&headers, kind, &TAGS[at], text))
+    one_of(&state, &FILES_SERVED, &name, &headers)
+}
+
+/// `GET /check/words/…`.
+pub(super) async fn words(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    one_of(&state, &WORDS_SERVED, &name, &headers)
+}
+
+fn one_of(state: &AppState, files: &'static [Served], name: &str, headers: &HeaderMap) -> Response {
+    match files.iter().find(|file| file.name == name) {
+        Some(file) => isolated(state, answer(headers, file)),
+        None => pages::not_found(),
+    }
 }
 
 /// Isolates an answer, so that its clock is fine enough to measure by, and says what it may do. A worker has both from its own file, not
@@ -65,29 +148,46 @@ fn isolated(state: &AppState, mut response: Response) -> Response {
     let set = response.headers_mut();
     let embedder = HeaderName::from_static("cross-origin-embedder-policy");
     set.insert(embedder, HeaderValue::from_static("require-corp"));
-    let policy = policy(state.media.as_ref().map(|media| media.url.as_str()));
+    let own = state.media.as_ref().map(|media| media.url.clone());
+    let policy = policy(own.into_iter().chain(state.other_media.now()), &state.embedders);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         set.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
-/// What the page may do: run its own scripts, talk to this server and to the media endpoint, and nothing else.
-fn policy(media: Option<&str>) -> String {
-    let origin = media.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).unwrap_or_default();
+/// What the page may do: run its own scripts, talk to this server and to media endpoints of its nodes, be shown by the sites that were
+/// named, and nothing else.
+fn policy(media: impl Iterator<Item = String>, embedders: &[EmbedOrigin]) -> String {
+    let origins: BTreeSet<String> =
+        media.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).collect();
+    let origins = origins.into_iter().collect::<Vec<_>>().join(" ");
+    let around = match embedders {
+        [] => "'none'".to_owned(),
+        named => named.iter().map(EmbedOrigin::as_str).collect::<Vec<_>>().join(" "),
+    };
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {origin}; \
-         worker-src 'self'; media-src 'self' blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {origins}; \
+         worker-src 'self'; media-src 'self' blob:; form-action 'none'; base-uri 'none'; frame-ancestors {around}"
     )
 }
 
-fn answer(headers: &HeaderMap, kind: &'static str, tag: &str, text: &'static str) -> Response {
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let same = known.flat_map(|line| line.split(',')).any(|one| one.trim().trim_start_matches("W/") == tag);
-    let caching = [(header::ETAG, tag), (header::CACHE_CONTROL, "no-cache")];
-    match same {
-        true => (StatusCode::NOT_MODIFIED, caching).into_response(),
-        false => (caching, [(header::CONTENT_TYPE, kind)], text).into_response(),
+fn answer(headers: &HeaderMap, file: &'static Served) -> Response {
+    let lines = |name| headers.get_all(name).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
+    let words = |name| lines(name).flat_map(|line| line.split(',')).map(str::trim);
+    let same = words(header::IF_NONE_MATCH).any(|one| one.trim_start_matches("W/") == file.tag);
+    let vary = (header::VARY, "accept-encoding");
+    let caching = [(header::ETAG, file.tag.as_str()), (header::CACHE_CONTROL, "no-cache"), vary];
+    if same {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    let takes_gzip = words(header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"));
+    let kind = [(header::CONTENT_TYPE, file.kind)];
+    match takes_gzip && !file.packed.is_empty() {
+        true => {
+            (caching, kind, [(header::CONTENT_ENCODING, "gzip")], file.packed.clone()).into_response()
+        }
+        false => (caching, kind, file.plain.clone()).into_response(),
     }
 }
 
@@ -96,27 +196,68 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_endpoint_and_nothing_else() {
-        let policy = policy(Some("https://192.0.2.1:7443/media"));
-        assert!(policy.contains("connect-src 'self' https://192.0.2.1:7443;"), "{policy}");
-        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    fn the_policy_names_the_endpoint_who_may_embed_and_nothing_else() {
+        let alone = policy(["https://192.0.2.1:7443/media".to_owned()].into_iter(), &[]);
+        assert!(alone.contains("connect-src 'self' https://192.0.2.1:7443;"), "{alone}");
+        assert!(alone.ends_with("frame-ancestors 'none'"), "{alone}");
+        let embedded = policy(std::iter::empty(), &[EmbedOrigin::parse("https://app.example").unwrap()]);
+        assert!(embedded.ends_with("frame-ancestors https://app.example"), "{embedded}");
+        for policy in [alone, embedded] {
+            assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        }
+    }
+
+    fn on_disk(folder: &str, kind: &str) -> Vec<String> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(kind)).collect();
+        names.sort();
+        names
     }
 
     #[test]
     fn every_file_of_the_page_is_served_and_every_import_is_one() {
-        let mut on_disk: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != "index.html")
-            .collect();
-        on_disk.sort();
-        let mut served: Vec<&str> = FILES.iter().map(|(name, ..)| *name).collect();
-        served.sort_unstable();
-        assert_eq!(served, on_disk);
+        let names = |files: &[Source], wanted| {
+            let mut names: Vec<String> =
+                files.iter().filter(|(_, kind, _)| *kind == wanted).map(|(name, ..)| (*name).to_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(FILES, SCRIPT), on_disk("page", ".js"));
+        assert_eq!(names(FILES, CSS), on_disk("page", ".css"));
+        assert_eq!(names(WORDS, SCRIPT), on_disk("page/words", ".js"));
         for (name, _, text) in FILES {
-            for import in text.split("'./").skip(1).filter_map(|rest| rest.split('\'').next()) {
-                assert!(served.contains(&import), "{name} imports {import}");
+            let imports = text.split("'./").skip(1).filter_map(|rest| rest.split('\'').next());
+            for import in imports.filter(|import| !import.starts_with("words/")) {
+                assert!(FILES.iter().any(|(known, ..)| known == &import), "{name} imports {import}");
             }
         }
+    }
+
+    #[test]
+    fn comments_and_indentation_do_not_travel() {
+        let text = "// What it is.\n\n/** Says. */\nconst a = 1; // kept\n/*\n * More.\n */\n  if (a) b();\n";
+        assert_eq!(lean(text), "const a = 1; // kept\nif (a) b();\n");
+    }
+
+    /// What travels to begin a check, to look at devices as well, and for the page in one language: docs/CHECK-PAGE.md has the table.
+    #[test]
+    fn the_scripts_stay_small() {
+        let size = |names: &[&str]| -> usize {
+            let all = || FILES_SERVED.iter().chain(WORDS_SERVED.iter());
+            names.iter().map(|name| all().find(|file| file.name == *name).unwrap().packed.len()).sum()
+        };
+        let core = size(&[
+            "check.js", "carriers.js", "devices.js", "handoff.js", "network.js", "network-worker.js", "server.js", "stamp.js",
+            "time.js",
+        ]);
+        let devices = size(&["camera.js", "microphone.js", "meter-worklet.js", "speaker.js", "sweep.js"]);
+        let all: usize = FILES_SERVED.iter().map(|file| file.packed.len()).sum();
+        let languages: Vec<usize> = WORDS_SERVED.iter().map(|file| file.packed.len()).collect();
+        let most = languages.iter().max().unwrap();
+        println!("core {core}, devices {devices}, page {} to {}", all + languages.iter().min().unwrap(), all + most);
+        assert!(core <= 15_000, "{core}");
+        assert!(all + most <= 60_000, "{all} and {most}");
+        assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");
     }
 }

@@ -12,7 +12,7 @@ use greenroom_reports::trace::{
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
-use super::read::{NetworkRun, NoSession, Run, Samples};
+use super::read::{Instead, NetworkRun, NoSession, Run, Samples};
 use crate::problem::Problem;
 
 /// A browser gives up an address that does not answer after four seconds; a refusal comes at once.
@@ -48,12 +48,7 @@ pub(super) fn of(run: &Run, url: &str) -> Result<Option<(TargetMeta, Option<Trac
             Ok(Some((TargetMeta { failure: Some(failure), identity: None, ..meta }, None)))
         }
         NetworkRun::Measured(samples) => {
-            let reached = Some(Reached {
-                transport: "webtransport".to_owned(),
-                address: None,
-                setup_ms: Some(samples.setup_ms),
-                instead_of_udp: None,
-            });
+            let reached = Some(reached(samples));
             if let Some(detail) = disturbance(run, samples) {
                 let failure = Some(TargetFailure::Disturbed { detail });
                 return Ok(Some((TargetMeta { reached, failure, ..meta }, None)));
@@ -62,6 +57,17 @@ pub(super) fn of(run: &Run, url: &str) -> Result<Option<(TargetMeta, Option<Trac
             let died = (!samples.complete).then_some(TargetFailure::Died);
             Ok(Some((TargetMeta { reached, failure: died, ..meta }, Some(trace))))
         }
+    }
+}
+
+/// By what the packets travelled. Where UDP got nowhere, the page itself shows that HTTPS does.
+fn reached(samples: &Samples) -> Reached {
+    let blocked = || TargetFailure::UdpBlocked { works: Some("https".to_owned()) };
+    Reached {
+        transport: if samples.instead.is_some() { "websocket" } else { "webtransport" }.to_owned(),
+        address: None,
+        setup_ms: Some(samples.setup_ms),
+        instead_of_udp: (samples.instead == Some(Instead::Unreachable)).then(blocked),
     }
 }
 

@@ -1,17 +1,19 @@
 //! From what a page saw and heard to the devices of a report.
 
 use greenroom_reports::schema::{
-    Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo, Devices, Exact,
-    Heard, Listed, Listing, Microphone, Permission, SoundFigures, SoundStream, Speaker, System, Value,
+    AcousticLoop, Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo, Devices, Exact,
+    Heard, Listed, Listing, LoopChannel, LoopPair, Microphone, Permission, SoundFigures, SoundStream, Speaker, System, Value,
 };
 use greenroom_reports::signals::limits;
 use greenroom_reports::signals::picture::{FrameStats, Range, Timeline, Watch};
 use greenroom_reports::signals::sound::dbfs;
 use greenroom_reports::units::Micros;
 
+use super::extras::EchoRun;
 use super::read::{CameraRun, Failure, MicrophoneRun, Run, SpeakerOutcome};
 
 const BACKEND: &str = "browser";
+const NO_RESPONSE: &str = "the page looks for the sweep's delay and level only";
 const NO_PAGE: &str = "a page in a browser cannot tell";
 
 /// The devices of a run.
@@ -43,7 +45,36 @@ pub(super) fn of(run: &Run) -> Devices {
         microphones: run.microphone.as_ref().and_then(microphone).into_iter().collect(),
         speakers: vec![speaker],
         cameras: run.camera.as_ref().and_then(camera).into_iter().collect(),
-        ..Devices::not_tested("the person was asked whether the sound was heard")
+        acoustic_loop: acoustic_loop(run),
+    }
+}
+
+/// What the microphone heard of the speaker. That it heard nothing says nothing where a person heard it: so it is with headphones.
+fn acoustic_loop(run: &Run) -> AcousticLoop {
+    let Some(echo) = run.speaker.echo else {
+        return AcousticLoop::not_tested("the person was asked whether the sound was heard");
+    };
+    if echo.confidence_db < limits().sweep.sure_db.value {
+        return AcousticLoop::not_tested("the microphone did not hear it for sure, so the person was asked");
+    }
+    AcousticLoop {
+        state: Value::Measured(LoopPair { speaker: 0, microphone: 0 }),
+        failure: None,
+        channels: vec![channel(echo)],
+    }
+}
+
+/// The page plays the sweep on all channels at once.
+fn channel(echo: EchoRun) -> LoopChannel {
+    LoopChannel {
+        channel: 0,
+        heard: Value::exact(true),
+        heard_on: Value::exact(0),
+        confidence_db: Value::exact(echo.confidence_db),
+        delay_ms: Value::estimate(echo.delay_ms, 1),
+        return_db: Value::estimate(echo.return_db, 1),
+        response: Value::not_tested(NO_RESPONSE),
+        distortion_ratio: Value::not_tested(NO_RESPONSE),
     }
 }
 
@@ -100,8 +131,8 @@ fn camera(run: &CameraRun) -> Option<Camera> {
             mean: frame.mean,
             spread: frame.spread,
             overexposed: frame.white,
-            // The page looks at frames that are brought down too far to tell.
-            sharpness: None,
+            // The page looks at some of them whole.
+            sharpness: frame.sharp,
         };
         watch.push_stats(stats, frame.same);
     }
@@ -129,10 +160,27 @@ fn camera(run: &CameraRun) -> Option<Camera> {
             given: format(given.width, given.height, given.fps),
             ran_ms: run.ran_ms,
         }),
+        formats: formats(run),
         frames,
         picture: watch.figures(),
         ..Camera::not_tested(info(&run.label), NO_PAGE)
     })
+}
+
+/// What the camera gave of what it was asked for, one after the other.
+fn formats(run: &CameraRun) -> Value<Exact<Vec<CameraFormat>>> {
+    if run.sizes.is_empty() {
+        return Value::not_tested(NO_PAGE);
+    }
+    let mut formats: Vec<CameraFormat> = Vec::new();
+    for given in run.sizes.iter().filter_map(|size| size.given) {
+        let format =
+            CameraFormat { fourcc: "RGBA".to_owned(), width: given.width, height: given.height, fps: given.fps };
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
+    }
+    Value::exact(formats)
 }
 
 /// The microphone; `None` where there is none, which the list then says.

@@ -4,27 +4,41 @@
 mod assets;
 mod connection;
 mod devices;
+mod embed;
+mod extras;
+mod fallback;
 mod grant;
+mod machine;
+pub(crate) mod nodes;
 mod read;
 pub(crate) mod run;
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::HeaderMap;
 use axum::routing::get;
+use greenroom_reports::schema::Use;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::AppState;
+use crate::auth::secret;
 use crate::problem::Problem;
+use crate::store::Tenant;
 
+pub(crate) use embed::cors;
+pub use embed::{EmbedOrigin, OriginError};
+pub use fallback::{Duplex, Fallback};
 pub use grant::Grants;
 
 /// How long a page may take from its beginning to its result: a person reads, thinks and plugs things in meanwhile.
@@ -39,6 +53,8 @@ pub struct Media {
     pub url: String,
     /// The SHA-256 of the certificate that it shows now.
     pub certificate: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+    /// What takes the WebSockets of pages whose UDP gets nowhere. `None`: nothing does.
+    pub fallback: Option<Fallback>,
 }
 
 impl fmt::Debug for Media {
@@ -49,7 +65,11 @@ impl fmt::Debug for Media {
 
 /// The routes of the page.
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new().route("/check", get(assets::page)).route("/check/{file}", get(assets::file))
+    Router::new()
+        .route("/check", get(assets::page))
+        .route("/check/media", get(fallback::open))
+        .route("/check/{file}", get(assets::file))
+        .route("/check/words/{file}", get(assets::words))
 }
 
 /// What a run begins with.
@@ -63,17 +83,43 @@ pub(crate) struct Session {
     /// By what sounds and pictures are named, so that the page can say something at once.
     #[schema(value_type = Object)]
     limits: Value,
+    /// Stands for the network that the visitor comes from, so that the page knows it again. Not told where it is not known.
+    network: Option<String>,
+    /// The sites to whose pages a result may be handed.
+    #[schema(value_type = Vec<String>)]
+    embedders: Vec<String>,
+}
+
+/// Whose page asks.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Of {
+    /// What the address of a tenant's check page holds; not there for the first tenant's.
+    tenant: Option<String>,
 }
 
 /// What a run of the check page begins with.
 #[utoipa::path(
-    get, path = "/api/v1/session", tag = "check",
+    get, path = "/api/v1/session", tag = "check", params(Of),
     responses(
         (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
+        (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn session(State(state): State<AppState>) -> Result<Json<Session>, Problem> {
+pub(crate) async fn session(
+    State(state): State<AppState>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    Query(of): Query<Of>,
+    headers: HeaderMap,
+) -> Result<Json<Session>, Problem> {
+    let tenant = match &of.tenant {
+        Some(code) => state.store.tenant_by_code(code).await?,
+        None => Some(Tenant::FIRST),
+    };
+    let tenant = tenant.ok_or_else(|| Problem::not_found("there is no tenant with this check page"))?;
     if !state.grants.may_begin(state.clock.now()) {
         return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
     }
@@ -83,16 +129,46 @@ pub(crate) async fn session(State(state): State<AppState>) -> Result<Json<Sessio
             "url": media.url,
             "certificate_sha256": hash,
             "grant": state.grants.for_media(state.later(GRANT_LASTS)),
+            "web_socket": media.fallback.is_some(),
         })
     });
-    Ok(Json(Session { run: state.grants.for_result(state.later(RUN_LASTS)), media, limits: named_by() }))
+    let url = state.media.as_ref().map_or("", |media| media.url.as_str());
+    Ok(Json(Session {
+        run: state.grants.for_result(state.later(RUN_LASTS), tenant, url),
+        media,
+        limits: named_by(),
+        network: peer.and_then(|Extension(ConnectInfo(peer))| network(peer.ip(), &headers)),
+        embedders: state.embedders.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+/// A name for the network of an address: not the address, and the same whenever somebody comes from there. IPv6 hosts change the rest of
+/// theirs by themselves. Behind a proxy nobody's address is known here, and a header that anybody can write is not believed.
+fn network(from: IpAddr, headers: &HeaderMap) -> Option<String> {
+    if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
+        return None;
+    }
+    let text = match from.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("{:x?}", &ip.segments()[..4]),
+    };
+    let hash = secret::hash(&format!("greenroom check network/1\n{text}")).0;
+    Some(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn named_by() -> Value {
     let (sound, picture) = (&limits().sound, &limits().picture);
     let worth = Profile::default().device_limits();
     let good = |figure: DeviceFigure| worth.get(&figure).map(|edge| edge.good);
+    let audio = Profile::default().uses.remove(&Use::Audio);
+    let (rtt, loss) = audio.map_or((None, None), |audio| (audio.rtt_p50_ms, audio.loss_ratio));
     json!({
+        "connection": {
+            "rtt_good_ms": rtt.as_ref().map(|band| band.good),
+            "rtt_limit_ms": rtt.and_then(|band| band.limit),
+            "loss_good_ratio": loss.as_ref().map(|band| band.good),
+            "loss_limit_ratio": loss.and_then(|band| band.limit),
+        },
         "sound": {
             "zeros_within": sound.zeros_within.value,
             "dead_dbfs": sound.dead_dbfs.value,
@@ -102,6 +178,8 @@ fn named_by() -> Value {
             "noisy_dbfs": good(DeviceFigure::NoiseFloorDbfs),
             "clipped_ratio": good(DeviceFigure::ClippedRatio),
         },
+        "encode_times_real_time": good(DeviceFigure::EncodeTimesRealTime),
+        "sweep": { "sure_db": limits().sweep.sure_db.value, "nothing_db": limits().sweep.nothing_db.value },
         "picture": {
             "black_mean_ratio": picture.black_mean_ratio.value,
             "black_spread_ratio": picture.black_spread_ratio.value,
@@ -110,6 +188,8 @@ fn named_by() -> Value {
             "covered_structure_ratio": picture.covered_structure_ratio.value,
             "dark_mean_ratio": picture.dark_mean_ratio.value,
             "overexposed_ratio": picture.overexposed_ratio.value,
+            "blurred_sharpness": picture.blurred_sharpness.value,
+            "blurred_spread_ratio": picture.blurred_spread_ratio.value,
             "frozen_frames": picture.frozen_frames.value,
         },
     })

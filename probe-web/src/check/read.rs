@@ -1,7 +1,9 @@
 //! What a page sends of a run, within bounds. Everything in it is a stranger's word.
 
+use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
+use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
 use crate::problem::Problem;
 
 /// Most records of a list: a run of a minute has some thousands.
@@ -21,6 +23,20 @@ pub(super) struct Run {
     pub(super) microphone: Option<MicrophoneRun>,
     pub(super) speaker: SpeakerRun,
     pub(super) network: NetworkRun,
+    /// Whether the person left before the end.
+    #[serde(default)]
+    pub(super) partial: bool,
+    /// The kinds of device that were to be tested.
+    #[serde(default = "all_kinds")]
+    pub(super) devices: Vec<DeviceKind>,
+    #[serde(default)]
+    pub(super) machine: Option<MachineRun>,
+    #[serde(default)]
+    pub(super) screen: Option<ScreenRun>,
+}
+
+fn all_kinds() -> Vec<DeviceKind> {
+    DeviceKind::ALL.to_vec()
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,9 +78,12 @@ pub(super) struct CameraRun {
     #[serde(default)]
     pub(super) came: Option<u32>,
     pub(super) frames: Vec<FrameRun>,
+    /// Sizes that were asked of it one after the other.
+    #[serde(default)]
+    pub(super) sizes: Vec<SizeRun>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
     pub(super) width: u32,
@@ -80,6 +99,9 @@ pub(super) struct FrameRun {
     pub(super) spread: f64,
     pub(super) white: f64,
     pub(super) same: bool,
+    /// Fine detail, of the frames that were looked at whole.
+    #[serde(default)]
+    pub(super) sharp: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +129,9 @@ pub(super) struct MicrophoneRun {
 pub(super) struct SpeakerRun {
     pub(super) label: String,
     pub(super) outcome: SpeakerOutcome,
+    /// What the microphone heard of it, where it listened.
+    #[serde(default)]
+    pub(super) echo: Option<EchoRun>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -136,6 +161,8 @@ pub(super) enum Untested {
     None,
     /// The browser has no WebTransport.
     Unsupported,
+    /// The person left before.
+    Left,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -146,11 +173,24 @@ pub(super) enum NoSession {
     Broke,
 }
 
+/// Why there was no WebTransport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Instead {
+    /// The browser has none.
+    Unsupported,
+    /// Nothing came back over UDP.
+    Unreachable,
+}
+
 /// One run's samples, points in microseconds on the page's clock since it began.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Samples {
     pub(super) setup_ms: f64,
+    /// Why the packets went over a WebSocket, where they did.
+    #[serde(default)]
+    pub(super) instead: Option<Instead>,
     pub(super) planned: u32,
     /// Intended, handed over (or nothing), octets.
     pub(super) sent: Vec<(i64, Option<i64>, u16)>,
@@ -163,6 +203,26 @@ pub(super) struct Samples {
     pub(super) stalled_us: i64,
     /// The endpoint's half, in chunks as they came, base64.
     pub(super) there: Vec<String>,
+}
+
+const DAY_MS: f64 = 86_400_000.0;
+
+/// Looks at a name.
+pub(super) fn name(pointer: &str, text: &str) -> Result<(), Problem> {
+    match crate::ingest::read::is_plain(text, NAME) {
+        true => Ok(()),
+        false => {
+            Err(Problem::field(pointer, "must be at most 200 characters, none of them control characters"))
+        }
+    }
+}
+
+/// Looks at a number.
+pub(super) fn number(pointer: &str, value: f64, most: f64) -> Result<(), Problem> {
+    match value.is_finite() && value.abs() <= most {
+        true => Ok(()),
+        false => Err(Problem::field(pointer, "is not within what a run can have")),
+    }
 }
 
 impl Run {
@@ -182,26 +242,20 @@ impl Run {
 
     fn check(&self) -> Result<(), Problem> {
         let long = |pointer: &str| Problem::field(pointer, "has more entries than any run");
-        let name = |pointer: &str, text: &str| match crate::ingest::read::is_plain(text, NAME) {
-            true => Ok(()),
-            false => Err(Problem::field(
-                pointer,
-                "must be at most 200 characters, none of them control characters",
-            )),
-        };
-        let number = |pointer: &str, value: f64, most: f64| match value.is_finite() && value.abs() <= most {
-            true => Ok(()),
-            false => Err(Problem::field(pointer, "is not within what a run can have")),
-        };
-        const DAY_MS: f64 = 86_400_000.0;
         number("/duration_ms", self.duration_ms, DAY_MS)?;
         name("/browser/system", &self.browser.system)?;
         name("/speaker/label", &self.speaker.label)?;
+        self.speaker.echo.map_or(Ok(()), EchoRun::check)?;
+        self.machine.as_ref().map_or(Ok(()), MachineRun::check)?;
+        if self.devices.len() > DeviceKind::ALL.len() {
+            return Err(long("/devices"));
+        }
         if let Some(camera) = &self.camera {
             name("/camera/label", &camera.label)?;
             number("/camera/ran_ms", camera.ran_ms, DAY_MS)?;
             number("/camera/first_ms", camera.first_ms.unwrap_or(0.0), DAY_MS)?;
             number("/camera/given/fps", camera.given.and_then(|given| given.fps).unwrap_or(0.0), 10_000.0)?;
+            check_sizes(&camera.sizes)?;
             if camera.frames.len() > MOST {
                 return Err(long("/camera/frames"));
             }
@@ -210,6 +264,7 @@ impl Run {
                 for share in [frame.mean, frame.spread, frame.white] {
                     number("/camera/frames", share, 1.0)?;
                 }
+                number("/camera/frames/sharp", frame.sharp.unwrap_or(0.0), 1e6)?;
             }
         }
         if let Some(microphone) = &self.microphone {

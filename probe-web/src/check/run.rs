@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
 use greenroom_reports::schema::{
-    AgentRef, DeviceKind, Environment, Judged, Kind, Machine, Mode, Report, Settings, Source, Tool, Use,
+    AgentRef, Environment, Judged, Kind, Mode, Report, Settings, Source, Tool, Use,
 };
 use greenroom_reports::trace::encoding;
 use greenroom_reports::verdict::Profile;
@@ -20,14 +21,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::read::{NetworkRun, Run};
-use super::{connection, devices};
+use super::{connection, devices, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
+use crate::auth::key::{self, Sender};
 use crate::clock::new_id;
 use crate::ingest::body;
 use crate::ingest::read;
 use crate::problem::Problem;
-use crate::store::Tenant;
+use crate::store::{CheckLink, Outcome};
 
 /// Takes what the check page measured. 201 with the report that it makes, once that is durable.
 #[utoipa::path(
@@ -36,7 +38,8 @@ use crate::store::Tenant;
     responses(
         (status = 201, description = "The report", body = ReportBody),
         (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The run has ended, or was sent before", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The run has ended, or was sent before; or the check link is not good", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The check link is used up, or a page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
@@ -50,32 +53,75 @@ pub(crate) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let link = through(&state, &headers).await?;
     let packing = body::packing(&headers)?;
     let body = body::whole(body).await?;
     let received = state.clock.now();
-    let url = state.media.as_ref().map_or_else(String::new, |media| endpoint_url(&media.url));
     let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
     let grants = state.grants.clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let read = apart(move || {
         let json = body::unpack(packing, &body)?;
         let run = Run::read(&json)?;
-        if !grants.take_result(&run.run, received) {
-            return Err(Problem::unauthorized("this run has ended or was sent before; load the page again"));
-        }
-        let report = report(&run, &url, received)?;
+        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
+        Ok((run, grant))
+    });
+    let (run, grant) = read.await?;
+    if !state.store.spend_grant(&grant.nonce, grant.until).await? {
+        return Err(ended());
+    }
+    let made = apart(move || {
+        let report = report(&run, &endpoint_url(&grant.media), received)?;
         let json = serde_json::to_vec(&report)
             .map_err(|_| Problem::unavailable("the report could not be written down"))?;
-        Ok((read::record(Tenant::FIRST, &report, json, received)?, report))
+        // A link's report is its tenant's, whosever page it was opened on.
+        let tenant = link.as_ref().map_or(grant.tenant, |link| link.tenant);
+        let record = read::record(tenant, &report, json, received)?;
+        let record = match &link {
+            Some(link) => record.through(link),
+            None => record,
+        };
+        Ok((record, report))
     });
-    // What makes the reading panic is no run.
-    let (record, report) =
-        made.await.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))??;
-    state.writer.write(record).await?;
+    let (record, report) = made.await?;
+    match state.writer.write(record).await? {
+        Outcome::Accepted | Outcome::Duplicate => {}
+        Outcome::NotAllowed => {
+            return Err(Problem::used_up(
+                "this link let in as many checks as it may; ask whoever sent it for a new one",
+            ));
+        }
+    }
     Ok((StatusCode::CREATED, Json(report)).into_response())
+}
+
+/// The check link that the page was opened by, if it was: its report is of the link's ticket.
+async fn through(state: &AppState, headers: &HeaderMap) -> Result<Option<CheckLink>, Problem> {
+    if !headers.contains_key(AUTHORIZATION) {
+        return Ok(None);
+    }
+    match key::sender(&*state.store, headers, state.clock.now()).await? {
+        Sender::Link(link) => Ok(Some(link)),
+        Sender::Key(_) => Err(Problem::not_allowed("a page is opened by a check link, or by none")),
+    }
+}
+
+/// Does what would hold a worker up. What makes the reading panic is no run.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::invalid("the run cannot be read", Vec::new()))?
+}
+
+fn ended() -> Problem {
+    Problem::unauthorized("this run has ended or was sent before; load the page again")
 }
 
 /// The endpoint's address as every other report has it.
 fn endpoint_url(media: &str) -> String {
+    if media.is_empty() {
+        return String::new();
+    }
     let host = media.split('/').nth(2).unwrap_or_default();
     format!("greenroom://{host}")
 }
@@ -83,7 +129,7 @@ fn endpoint_url(media: &str) -> String {
 fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> {
     let profile = Profile::default();
     let asked = BTreeSet::from([Use::Audio]);
-    let kinds = DeviceKind::ALL.to_vec();
+    let kinds = run.devices.clone();
     let mode = Mode::Quick;
     let question = Question { profile: &profile, asked: &asked, mode, at_cap: true };
     let found = connection::of(run, url)?;
@@ -99,7 +145,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
     let probed: Vec<Probed<'_>> =
         found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).collect();
     let devices = devices::of(run);
-    let machine = Machine::not_tested("a page in a browser cannot tell");
+    let machine = machine::of(run);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &kinds };
     let assessment = with_devices(assess(&probed, &question), equipment, &question);
     let bytes_used = kept.as_ref().map_or(0, |trace| {
@@ -108,11 +154,12 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
             streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
         octets.map(u64::from).sum()
     });
+    let told = not_tested(run).into_iter().chain(machine::besides(run));
     let frame = Frame {
         id: new_id(received),
         kind: Kind::Check,
         parent: None,
-        complete: true,
+        complete: !run.partial,
         started: began(received, run.duration_ms),
         duration_ms: run.duration_ms.max(0.0),
         bytes_used,
@@ -131,7 +178,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
         },
         settings: Settings {
             asked: [("uses".to_owned(), json!(["audio"]))].into_iter().collect(),
-            run: not_tested(run).into_iter().collect(),
+            run: told.collect(),
             judged: Judged {
                 uses: asked.iter().copied().collect(),
                 devices: kinds.clone(),
@@ -150,7 +197,10 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
 fn not_tested(run: &Run) -> Option<(String, serde_json::Value)> {
     match &run.network {
         NetworkRun::NotTested { reason } => Some(("connection_not_tested".to_owned(), json!(reason))),
-        NetworkRun::Failed { .. } | NetworkRun::Measured(_) => None,
+        NetworkRun::Measured(samples) => {
+            samples.instead.map(|why| ("connection_over_tcp".to_owned(), json!(why)))
+        }
+        NetworkRun::Failed { .. } => None,
     }
 }
 

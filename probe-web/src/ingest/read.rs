@@ -63,7 +63,7 @@ fn not_json(error: &serde_json::Error) -> Problem {
 }
 
 /// A JSON pointer (RFC 6901).
-fn pointer(path: &Path) -> String {
+pub(crate) fn pointer(path: &Path) -> String {
     path.iter()
         .filter_map(|segment| match segment {
             Segment::Seq { index } => Some(format!("/{index}")),
@@ -116,7 +116,7 @@ pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp
         counted: rollup::counted(report.started, received),
         link: None,
     };
-    Ok(Record { tenant, summary, adds, raw })
+    Ok(Record { tenant, summary, adds, raw, run: None })
 }
 
 /// Times are kept to the millisecond.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::read;
 use crate::store::{Agreement, Result, Store, Tenant};
+use crate::webhooks::Changes;
 
 /// Reports looked up at a time.
 const AT_ONCE: u32 = 16;
@@ -22,11 +23,16 @@ const PLACES: usize = 20;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Looks at every report that was not looked at, whenever some were written, until stopped.
-pub async fn run(store: Arc<dyn Store>, written: Arc<Notify>, stop: CancellationToken) {
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    changes: Changes,
+    written: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
         let more = tokio::select! {
             () = stop.cancelled() => return,
-            more = some(&*store) => more,
+            more = some(&*store, &changes) => more,
         };
         match more {
             Ok(true) => continue,
@@ -42,9 +48,12 @@ pub async fn run(store: Arc<dyn Store>, written: Arc<Notify>, stop: Cancellation
 }
 
 /// Looks at some; whether there were any.
-async fn some(store: &dyn Store) -> Result<bool> {
+async fn some(store: &dyn Store, changes: &Changes) -> Result<bool> {
     let waiting = store.unchecked(AT_ONCE).await?;
+    let webhooks = if waiting.is_empty() { Vec::new() } else { store.webhooks_in_use().await? };
     for (tenant, id) in &waiting {
+        // Before it is marked as looked at: after a crash in between it is looked at again.
+        changes.look(store, &webhooks, *tenant, *id).await?;
         let (agreement, differs) = look(store, *tenant, *id).await?;
         if agreement == Agreement::Differs {
             tracing::info!(%id, ?differs, "a report's figures do not follow from its samples");

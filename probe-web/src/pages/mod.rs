@@ -14,7 +14,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::auth::visitor::Visitor;
 use crate::problem::Problem;
-use crate::store::{Role, StoreError};
+use crate::store::StoreError;
 
 /// Where the style sheet is. Its content changes with the version, and so does its query.
 pub(crate) const STYLE_PATH: &str = "/assets/greenroom.css";
@@ -59,24 +59,32 @@ fn asset(kind: &'static str, content: &'static str) -> Response {
 pub(crate) enum Place {
     Reports,
     Fleet,
+    Agents,
+    Schedules,
     Links,
     Users,
     Keys,
+    Webhooks,
+    Tenants,
     Audit,
     Account,
 }
 
 /// A place, what it is called, where it is, and who may go there.
-type MenuItem = (Place, &'static str, &'static str, fn(Role) -> bool);
+type MenuItem = (Place, &'static str, &'static str, fn(&Visitor) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 6] = [
+    const MENU: [MenuItem; 8] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
-        (Self::Links, "Check links", "/links", Role::sees_personal),
-        (Self::Users, "Users", "/users", Role::manages),
-        (Self::Keys, "Keys", "/keys", Role::manages),
-        (Self::Audit, "Audit", "/audit", Role::manages),
+        (Self::Agents, "Agents", "/agents", |visitor| visitor.role.sees_personal()),
+        (Self::Schedules, "Schedules", "/schedules", |visitor| visitor.role.manages()),
+        (Self::Links, "Check links", "/links", |visitor| visitor.role.sees_personal()),
+        (Self::Users, "Users", "/users", |visitor| visitor.role.manages()),
+        (Self::Keys, "Keys", "/keys", |visitor| visitor.role.manages()),
+        (Self::Webhooks, "Webhooks", "/webhooks", |visitor| visitor.role.manages()),
+        (Self::Tenants, "Tenants", "/tenants", Visitor::makes_tenants),
+        (Self::Audit, "Audit", "/audit", |visitor| visitor.role.manages()),
     ];
 }
 
@@ -89,7 +97,7 @@ fn menu(visitor: &Visitor, place: Place) -> Markup {
     html! {
         nav aria-label="Main" {
             span class="brand" { "Greenroom" }
-            @for (at, name, path, _) in Place::MENU.iter().filter(|(.., may)| may(visitor.role)) {
+            @for (at, name, path, _) in Place::MENU.iter().filter(|(.., may)| may(visitor)) {
                 a href=(path) aria-current=[(*at == place).then_some("page")] { (name) }
             }
             span class="who" {

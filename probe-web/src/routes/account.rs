@@ -27,7 +27,10 @@ pub(crate) async fn home(_visitor: Visitor) -> Redirect {
 #[derive(Deserialize)]
 pub(crate) struct Wanted {
     #[serde(default)]
-    next: String,
+    pub(super) next: String,
+    /// Not empty for who just signed out.
+    #[serde(default)]
+    out: String,
 }
 
 /// What somebody signs in with.
@@ -40,16 +43,20 @@ pub(crate) struct Credentials {
 }
 
 /// The form to sign in with.
-pub(crate) async fn login_page(Query(wanted): Query<Wanted>) -> Response {
-    login_form(&wanted.next, "", None)
+pub(crate) async fn login_page(State(state): State<AppState>, Query(wanted): Query<Wanted>) -> Response {
+    let told = (!wanted.out.is_empty()).then_some("You are signed out.");
+    login_form(&state, &wanted.next, "", None, told)
 }
 
 /// Signs in.
 pub(crate) async fn login(State(state): State<AppState>, Form(form): Form<Credentials>) -> Paged {
     let now = state.clock.now();
     let again = |status: StatusCode, words: &str| {
-        (status, login_form(&form.next, &form.name, Some(words))).into_response()
+        (status, login_form(&state, &form.next, &form.name, Some(words), None)).into_response()
     };
+    if !state.local_sign_in {
+        return Ok(again(StatusCode::FORBIDDEN, "Nobody signs in with a password here."));
+    }
     // What no user can be called is not remembered either.
     let possible = is_plain(&form.name, NAME);
     if possible && !state.throttle.may_try(&form.name, now) {
@@ -80,7 +87,8 @@ pub(crate) async fn logout(State(state): State<AppState>, headers: HeaderMap) ->
     if let Some(token) = cookie::get(&headers, state.config.secure) {
         state.store.end_session(&secret::hash(token)).await?;
     }
-    Ok(([(header::SET_COOKIE, cookie::clear(state.config.secure))], Redirect::to("/login")).into_response())
+    Ok(([(header::SET_COOKIE, cookie::clear(state.config.secure))], Redirect::to("/login?out=1"))
+        .into_response())
 }
 
 /// What the first admin is to be called.
@@ -105,6 +113,9 @@ pub(crate) async fn first(
     Form(form): Form<First>,
 ) -> Paged {
     let (token, now) = (secret::hash(&token), state.clock.now());
+    if !state.local_sign_in {
+        return Ok(spent());
+    }
     // Before the password is hashed, which costs.
     if !state.store.bootstrap_is_good(&token, now).await? {
         return Ok(spent());
@@ -136,8 +147,24 @@ pub(crate) struct Passwords {
 }
 
 /// One's own account.
-pub(crate) async fn page(visitor: Visitor) -> Response {
-    account_page(&visitor, None)
+pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor) -> Paged {
+    let about = About::of(&state, &visitor).await?;
+    Ok(account_page(&visitor, &about, None))
+}
+
+/// What stands on one's own page besides one's name.
+struct About {
+    by_provider: bool,
+    tenant: String,
+}
+
+impl About {
+    async fn of(state: &AppState, visitor: &Visitor) -> Result<Self, StoreError> {
+        let by_provider = state.store.by_provider(visitor.tenant()).await?.contains(&visitor.user.id);
+        let tenant =
+            state.store.tenant_info(visitor.tenant()).await?.map(|info| info.name).unwrap_or_default();
+        Ok(Self { by_provider, tenant })
+    }
 }
 
 /// Changes one's own password, which ends all sessions but a new one.
@@ -147,8 +174,16 @@ pub(crate) async fn change_password(
     Form(form): Form<Passwords>,
 ) -> Paged {
     let name = &visitor.user.name;
-    let refused =
-        |status: StatusCode, words: &str| (status, account_page(&visitor, Some(words))).into_response();
+    let about = About::of(&state, &visitor).await?;
+    let refused = |status: StatusCode, words: &str| {
+        (status, account_page(&visitor, &about, Some(words))).into_response()
+    };
+    if about.by_provider {
+        return Ok(refused(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "You have no password here: you sign in by a provider.",
+        ));
+    }
     if !state.throttle.may_try(name, state.clock.now()) {
         return Ok(refused(
             StatusCode::TOO_MANY_REQUESTS,
@@ -189,7 +224,7 @@ pub(crate) async fn new_user(
 }
 
 /// Begins a session and goes on.
-async fn let_in(state: &AppState, user: &User, next: String) -> Result<Response, StoreError> {
+pub(super) async fn let_in(state: &AppState, user: &User, next: String) -> Result<Response, StoreError> {
     let token = Secret::mint();
     let expires = state.later(cookie::LASTS);
     state
@@ -209,7 +244,7 @@ async fn let_in(state: &AppState, user: &User, next: String) -> Result<Response,
 }
 
 /// Where to go on, if it is an address of this server's own: what a browser would read as another host is not.
-fn local(next: &str) -> String {
+pub(super) fn local(next: &str) -> String {
     let own = next.starts_with('/')
         && !next.starts_with("//")
         && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -232,18 +267,38 @@ fn spent() -> Response {
     )
 }
 
-fn login_form(next: &str, name: &str, wrong: Option<&str>) -> Response {
+fn login_form(state: &AppState, next: &str, name: &str, wrong: Option<&str>, told: Option<&str>) -> Response {
     let body = html! {
         h1 { "Sign in" }
         @if let Some(words) = wrong { (notice(words, true)) }
-        form class="column" method="post" action="/login" {
-            input type="hidden" name="next" value=(next);
-            label { "Name" input name="name" value=(name) autocomplete="username" required autofocus[wrong.is_none()]; }
-            label { "Password" input type="password" name="password" autocomplete="current-password" required; }
-            button class="main" { "Sign in" }
+        @if let Some(words) = told { (notice(words, false)) }
+        (provider_button(state, next, told.is_some()))
+        @if state.local_sign_in {
+            form class="column" method="post" action="/login" {
+                input type="hidden" name="next" value=(next);
+                label { "Name" input name="name" value=(name) autocomplete="username" required autofocus[wrong.is_none()]; }
+                label { "Password" input type="password" name="password" autocomplete="current-password" required; }
+                button class="main" { "Sign in" }
+            }
         }
     };
     pages::bare("Sign in", &body)
+}
+
+/// The way to the sign-in provider, where there is one, and for who just signed out here the way to sign out there.
+#[cfg(feature = "oidc")]
+fn provider_button(state: &AppState, next: &str, is_out: bool) -> Markup {
+    let Some(oidc) = &state.oidc else { return html! {} };
+    html! {
+        p { a class="button main" href=(pages::query("/login/oidc", &[("next", next)])) { "Sign in with " (oidc.name()) } }
+        @if is_out { p { a href="/login/oidc/out" { "Sign out of " (oidc.name()) ", too" } } }
+        @if state.local_sign_in { p class="quiet" { "Or with a password of this server:" } }
+    }
+}
+
+#[cfg(not(feature = "oidc"))]
+fn provider_button(_: &AppState, _: &str, _: bool) -> Markup {
+    html! {}
 }
 
 fn first_form(name: &str, wrong: Option<&str>) -> Response {
@@ -260,17 +315,22 @@ fn first_form(name: &str, wrong: Option<&str>) -> Response {
     pages::bare("The first admin", &body)
 }
 
-fn account_page(visitor: &Visitor, wrong: Option<&str>) -> Response {
+fn account_page(visitor: &Visitor, about: &About, wrong: Option<&str>) -> Response {
     let body = html! {
         h1 { "Your account" }
         p { (greenroom_reports::render::clean(&visitor.user.name)) ", " (visitor.role.words()) }
-        h2 { "Change your password" }
-        p class="quiet" { "Your sessions in other browsers end." }
+        @if visitor.tenant() != Tenant::FIRST { p { "Tenant: " (greenroom_reports::render::clean(&about.tenant)) } }
         @if let Some(words) = wrong { (notice(words, true)) }
-        form class="column" method="post" {
-            label { "Password until now" input type="password" name="old" autocomplete="current-password" required; }
-            (new_password("New password", "new"))
-            button class="main" { "Change" }
+        @if about.by_provider {
+            p { "You sign in by a provider, which also says what you may do here." }
+        } @else {
+            h2 { "Change your password" }
+            p class="quiet" { "Your sessions in other browsers end." }
+            form class="column" method="post" {
+                label { "Password until now" input type="password" name="old" autocomplete="current-password" required; }
+                (new_password("New password", "new"))
+                button class="main" { "Change" }
+            }
         }
     };
     pages::page(visitor, Place::Account, "Your account", &body)

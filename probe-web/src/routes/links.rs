@@ -91,7 +91,7 @@ pub(crate) async fn landing(State(state): State<AppState>, Path(token): Path<Str
     };
     let standing = found.as_ref().map(|link| link.standing(state.clock.now()));
     Ok(match found.filter(|_| standing == Some(Standing::Good)) {
-        Some(link) => instructions(&link, &address(&state, &token)),
+        Some(link) => instructions(&link, &token, &address(&state, &token)),
         None => not_good(standing),
     })
 }
@@ -142,10 +142,14 @@ fn is_target(text: &str) -> bool {
     text.len() <= MAX_TEXT && text.chars().all(plain) && !text.starts_with(['-', '#'])
 }
 
-fn instructions(link: &CheckLink, address: &str) -> Response {
+fn instructions(link: &CheckLink, token: &str, address: &str) -> Response {
     let body = html! {
         h1 { "Check your connection" }
         p { "Whoever sent you this link wants to know why your calls are not good. A check takes half a minute and sends them what it found." }
+        p { "Open this page on the device that has the trouble, in the place and network where it has it." }
+        p { a class="button" href={ "/check#" (token) } { "Check in this browser" } }
+        p class="quiet" { "It looks at your camera, microphone, speaker and connection, says what it sends before it begins, and needs nothing installed." }
+        h2 { "Or look deeper, with greenroom installed" }
         ol class="steps" {
             li {
                 p { "Open a terminal on the computer that has the trouble, in the place and network where it has it." }
@@ -167,7 +171,7 @@ fn instructions(link: &CheckLink, address: &str) -> Response {
             }
         }
         p { "No greenroom on that computer? Ask whoever sent you this link where to get it." }
-        h2 { "What is sent" }
+        h2 { "What is sent then" }
         p {
             "Times and losses of test packets, which microphones, speakers and cameras there are and whether they work, how fast the computer is, \
              its system and its network. The names of your devices and whole addresses are hidden. No sound and no picture, nothing that you typed, \

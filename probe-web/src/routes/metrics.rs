@@ -10,15 +10,16 @@ use jiff::SignedDuration;
 
 use crate::app::AppState;
 use crate::auth::key;
+use crate::completeness::{completeness_of, families};
 use crate::fleet::Fleet;
-use crate::metrics::{resident, text};
+use crate::metrics::{Family, of_fleet, of_process, resident, text};
 use crate::problem::Problem;
-use crate::store::{KeyUse, Resolution, RollupQuery, StoreError};
+use crate::store::{KeyUse, Resolution, RollupQuery, StoreError, Tenant};
 
 /// How far back roll-ups are told.
 const BACK: SignedDuration = SignedDuration::from_hours(1);
 
-/// The last hour of the key's tenant, and this process, for Prometheus.
+/// The last hour of the key's tenant, and for the first tenant this process, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "process", security(("metrics_key" = [])),
     responses(
@@ -29,17 +30,33 @@ const BACK: SignedDuration = SignedDuration::from_hours(1);
 )]
 pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {
     let key = key::of_program(&*state.store, &headers, &[KeyUse::Metrics]).await?;
+    let mut families = fleet(&state, key.tenant).await?;
+    // What the whole process does is for who runs it.
+    if key.tenant == Tenant::FIRST {
+        families.extend(process(&state));
+    }
+    let told = text(&families);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
+}
+
+/// The last hour of a tenant.
+pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family>, StoreError> {
     let to = state.later(SignedDuration::from_secs(1));
     let from = to.checked_sub(BACK).unwrap_or(to);
     let query = RollupQuery { resolution: Resolution::FiveMinutes, from, to, site: None, endpoint: None };
-    let tallies = state.store.tallies(key.tenant, &query).await?;
-    let trips = state.store.histograms(key.tenant, &query, "rtt").await?;
-    let counters = std::sync::Arc::clone(&state.counters);
+    let tallies = state.store.tallies(tenant, &query).await?;
+    let trips = state.store.histograms(tenant, &query, "rtt").await?;
     let work = tokio::task::spawn_blocking(move || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Fleet::of(&tallies, &trips, from.as_second()).map(|fleet| text(&fleet, &counters, resident(&status)))
+        Fleet::of(&tallies, &trips, from.as_second()).map(|fleet| of_fleet(&fleet))
     });
     let told = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
-    let told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
+    let mut told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    told.extend(families(&completeness_of(&*state.store, tenant, state.clock.now()).await?));
+    Ok(told)
+}
+
+/// What this process did.
+pub(crate) fn process(state: &AppState) -> Vec<Family> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    of_process(&state.counters, resident(&status))
 }

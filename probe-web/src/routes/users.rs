@@ -82,13 +82,17 @@ async fn refused(state: &AppState, visitor: &Visitor, words: &str) -> Paged {
 
 async fn show(state: &AppState, visitor: &Visitor, wrong: Option<&str>) -> Paged {
     let users = state.store.users(visitor.tenant()).await?;
+    let by_provider = state.store.by_provider(visitor.tenant()).await?;
     let body = html! {
         h1 { "Users" }
         @if let Some(words) = wrong { (notice(words, true)) }
         table class="list" {
             thead { tr { th { "Name" } th { "Since" } th { "May" } } }
             tbody { @for user in &users { tr {
-                th scope="row" { (text(Some(&user.name))) }
+                th scope="row" {
+                    (text(Some(&user.name)))
+                    @if by_provider.contains(&user.id) { " " span class="quiet" { "(by the sign-in provider)" } }
+                }
                 td class="when" data-name="Since" { (time(user.created)) }
                 td data-name="May" {
                     @if user.id == visitor.user.id { (visitor.role.words()) } @else {
@@ -104,6 +108,9 @@ async fn show(state: &AppState, visitor: &Visitor, wrong: Option<&str>) -> Paged
                     }
                 }
             } } }
+        }
+        @if !by_provider.is_empty() {
+            p class="quiet" { "Who comes by the sign-in provider gets the role that the provider's groups say, anew at each sign-in. Whom you shut out here stays out." }
         }
         h2 { "Add somebody" }
         form class="column" method="post" action="/users" {

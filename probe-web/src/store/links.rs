@@ -74,7 +74,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn of(revoked: Option<Timestamp>, expires: Timestamp, now: Timestamp) -> Self {
+    pub(super) fn of(revoked: Option<Timestamp>, expires: Timestamp, now: Timestamp) -> Self {
         match revoked {
             Some(_) => Self::Revoked,
             None if expires <= now => Self::Expired,

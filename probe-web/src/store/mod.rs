@@ -4,12 +4,17 @@
 //! another tenant's id finds nothing. A report counts once, whatever is sent twice, because its id, its header, its raw bytes and
 //! what it adds to the roll-ups become visible by one commit.
 
+mod agents;
+mod grants;
+mod identities;
 mod links;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
+mod tenants;
 mod types;
 mod upkeep;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -18,10 +23,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+pub use agents::{Agent, AgentRun, AgentStore, Boot, EnrollToken, Enrollment, FleetPlan};
+pub use grants::GrantStore;
+pub use identities::IdentityStore;
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub(crate) use sql::FINE_KEPT;
+pub use tenants::{TenantInfo, TenantStore};
 pub use types::*;
 pub use upkeep::{Header, Upkeep};
+pub use webhooks::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookStore};
 
 /// Why the store did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -178,9 +188,31 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: ReportStore + AccountStore + LinkStore + Upkeep {}
+pub trait Store:
+    ReportStore
+    + AccountStore
+    + LinkStore
+    + AgentStore
+    + IdentityStore
+    + WebhookStore
+    + GrantStore
+    + TenantStore
+    + Upkeep
+{
+}
 
-impl<T: ReportStore + AccountStore + LinkStore + Upkeep> Store for T {}
+impl<T> Store for T where
+    T: ReportStore
+        + AccountStore
+        + LinkStore
+        + AgentStore
+        + IdentityStore
+        + WebhookStore
+        + GrantStore
+        + TenantStore
+        + Upkeep
+{
+}
 
 /// The day, in UTC, that a report of this time is kept with: `2026-11-22`.
 pub(crate) fn day_of(received: Timestamp) -> String {

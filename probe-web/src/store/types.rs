@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::CheckLink;
+use super::{AgentRun, CheckLink};
 use crate::rollup::Contribution;
 
 /// Whose data it is. The first part of every key.
@@ -34,6 +34,8 @@ pub struct Record {
     pub adds: Contribution,
     /// The JSON as it was sent.
     pub raw: Vec<u8>,
+    /// Which of an agent's reports it is, where an agent sent it.
+    pub run: Option<AgentRun>,
 }
 
 impl Record {

@@ -9,6 +9,7 @@ mod filling;
 mod joining;
 mod limits;
 mod observed;
+mod over_tcp;
 mod placing;
 mod ranking;
 mod relays;
@@ -169,6 +170,7 @@ impl<'a> Judged<'a> {
         if let Some(Reached { transport, instead_of_udp: Some(blocked), .. }) = &meta.reached {
             judged.detour(blocked, transport);
         }
+        over_tcp::leave_out_what_is_hidden(&mut judged.target, meta.reached.as_ref());
         match (&meta.failure, &meta.details) {
             (Some(failure), _) => judged.fail(failure, question),
             (None, Some(details)) => judged.serve(details, question),

@@ -476,7 +476,13 @@ fn figures_of_a_detour_are_degraded_at_best_and_say_why() {
     let evidence = lead.evidence.join("; ");
     assert!(evidence.contains("tls/7443") && evidence.contains("UDP"), "{evidence}");
     assert!(evidence.contains("websocket"), "{evidence}");
-    assert!(found.targets[0].rtt_ms.measured().is_some());
+    let target = &found.targets[0];
+    assert!(target.rtt_ms.measured().is_some() && target.up.pdv_ms.measured().is_some());
+    for way in [&target.up, &target.down] {
+        assert!(way.counts.on_time > 0);
+        assert_eq!(way.loss_ratio.measured(), None, "TCP hides it");
+        assert_eq!(way.reordering.measured(), None, "TCP hides it");
+    }
 
     // A run that is cut short on the detour says both.
     let died = TargetMeta { failure: Some(TargetFailure::Died), ..meta };

@@ -1,5 +1,6 @@
 //! `greenroom serve`.
 
+mod gate;
 mod verify;
 
 use std::fs::{self, OpenOptions};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
-use greenroom_web::check::Media;
+use greenroom_web::check::{EmbedOrigin, Fallback, Media};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl, has_password};
 use greenroom_web::store::sqlite::SqliteStore;
@@ -57,6 +58,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = media_at, help_heading = "Where")]
     endpoint: Option<MediaAt>,
 
+    /// Let pages of this site use the check: https://app.example, once per site. Nobody else's may [default: none]
+    #[arg(long, value_name = "ORIGIN", value_parser = EmbedOrigin::parse, help_heading = "Where")]
+    embed_origin: Vec<EmbedOrigin>,
+
     #[command(flatten)]
     place: PlaceArgs,
 
@@ -78,6 +83,9 @@ pub(crate) struct ServeArgs {
     /// Serve others without TLS: passwords and reports can be read on the way, unless a proxy in front adds it
     #[arg(long, conflicts_with = "tls_cert", help_heading = "TLS")]
     plain_http: bool,
+
+    #[command(flatten)]
+    gate: gate::GateArgs,
 }
 
 const VERIFY_EXAMPLES: &str = "\
@@ -151,6 +159,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
     args.allow_address(tls.is_some())?;
     let data = args.place.data()?;
     let place = args.place.place(&settings::process_env)?;
+    let gate = args.gate.gate(&settings::process_env)?;
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
         let mut signals = Signals::listen()
@@ -161,8 +170,11 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
             .map_err(|error| CliError::Internal(format!("the listener has no address: {error}")))?;
         let config = args.config(at, tls.is_some());
         let store = open_store(place.as_ref(), &data).await?;
-        let state = AppState::start(config, store, Clock::system());
+        let state = AppState::start_with(config, store, Clock::system(), gate);
+        let state = state.with_embedders(args.embed_origin.clone());
+        let state = state.with_kept_grants().await.map_err(|error| store_error(&data, error))?;
         let (state, media) = args.start_media(state, at).await?;
+        state.meet_nodes().await.map_err(|error| store_error(&data, error))?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
         output::to_stdout(&announcement(&state, place.as_ref(), &data, link.as_deref(), global))?;
@@ -322,9 +334,11 @@ impl ServeArgs {
         let Some(listener) = running.listeners().first() else { return Ok((state, None)) };
         let host = reached_at(listener.control, &state.config.base_url);
         let shown = Arc::clone(running.for_browsers());
+        let sockets = running.web_sockets();
         let media = Media {
             url: format!("https://{host}{}", endpoint::BROWSER_PATH),
             certificate: Arc::new(move || *shown.hash().bytes()),
+            fallback: Some(Fallback::new(move |stream, peer| sockets.take(stream, peer))),
         };
         Ok((state.with_media(media), Some(running)))
     }

@@ -11,6 +11,7 @@ use super::backend::{run, storable};
 use super::partitions::day;
 use super::{PostgresStore, within};
 use crate::rollup::{SumKey, Sums};
+use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::{Entry, Query, blocking, broken, list_text, stored_sketch};
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, name_of};
@@ -41,6 +42,7 @@ async fn keep(connection: &mut PgConnection, batch: &[Packed]) -> Result<Vec<Out
     let refused = use_links(&mut tx, batch, &fresh).await?;
     fresh.retain(|index| !refused.contains(index));
     let kept: Vec<&Packed> = fresh.iter().filter_map(|index| batch.get(*index)).collect();
+    count_runs(&mut tx, &kept).await?;
     insert_headers(&mut tx, &kept).await?;
     insert_raw(&mut tx, &kept).await?;
     let mut sums = Sums::default();
@@ -110,6 +112,19 @@ async fn use_links(
         }
     }
     Ok(refused)
+}
+
+/// Counts the reports of agents, agent by agent.
+async fn count_runs(connection: &mut PgConnection, kept: &[&Packed]) -> Result<()> {
+    let mut runs: Vec<_> = kept
+        .iter()
+        .filter_map(|(entry, _)| Some((entry.tenant, entry.run.as_ref()?, entry.summary.received)))
+        .collect();
+    runs.sort_unstable();
+    for (tenant, of_agent, received) in runs {
+        run(connection, count_run(tenant, of_agent, received)).await?;
+    }
+    Ok(())
 }
 
 async fn insert_headers(connection: &mut PgConnection, kept: &[&Packed]) -> Result<()> {

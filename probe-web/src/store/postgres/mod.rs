@@ -2,8 +2,8 @@
 //!
 //! Reports are kept in partitions by the time at which they were received: headers by month, their JSON by day, so that retention
 //! drops tables and deletes few rows. Two nodes that get the same report meet at its id: the second one waits for the first one's
-//! commit and finds it there. Histograms are merged under their rows' locks. All locks are taken in one order (ids, links, histograms,
-//! sums; each by key), so that nodes wait for each other and never crosswise.
+//! commit and finds it there. Histograms are merged under their rows' locks. All locks are taken in one order (ids, links, agents,
+//! histograms, sums; each by key), so that nodes wait for each other and never crosswise.
 
 mod backend;
 mod ingest;
@@ -36,7 +36,14 @@ const CONNECT: Duration = Duration::from_secs(5);
 const OLDEST: i32 = 150_000;
 
 /// Versions of the schema, in order. What was released is never changed; a change is a new one.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "begin", include_str!("migrations/1_begin.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "begin", include_str!("migrations/1_begin.sql")),
+    (20, "identity", include_str!("migrations/20_identity.sql")),
+    (21, "webhook", include_str!("migrations/21_webhook.sql")),
+    (22, "grant", include_str!("migrations/22_grant.sql")),
+    (23, "tenant", include_str!("migrations/23_tenant.sql")),
+    (30, "agents", include_str!("migrations/30_agents.sql")),
+];
 
 /// A store in a database.
 pub struct PostgresStore {

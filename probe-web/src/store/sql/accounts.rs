@@ -165,7 +165,7 @@ impl<B: Backend> AccountStore for B {
 }
 
 /// Adds a user, unless the name is taken.
-fn insert_user(new: &NewUser) -> Query {
+pub(super) fn insert_user(new: &NewUser) -> Query {
     let user = &new.user;
     Query::new(
         "INSERT INTO account (tenant, id, name, password, role, created_ms) VALUES ($1, $2, $3, $4, $5, $6)

@@ -4,10 +4,15 @@
 //! what is hot or touches more than rows: letting reports in, finding their bytes, letting old ones go.
 
 mod accounts;
+pub(crate) mod agents;
+mod grants;
+mod identities;
 pub(crate) mod links;
 pub(crate) mod reports;
 pub(crate) mod rows;
+mod tenants;
 mod upkeep;
+mod webhooks;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,7 +22,7 @@ use greenroom_reports::metrics::sketch::Sketch;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Counted, Outcome, Record, Result, StoreError, Summary, Tenant};
+use super::{AgentRun, Counted, Outcome, Record, Result, StoreError, Summary, Tenant};
 use crate::rollup::Contribution;
 
 /// How long buckets of five minutes are kept; those of an hour and a day stay for [`crate::rollup::KEPT`].
@@ -209,13 +214,15 @@ pub(crate) struct Entry {
     pub(crate) adds: Option<Contribution>,
     /// Whether it uses up its check link.
     pub(crate) uses_link: bool,
+    /// Which of an agent's reports it is.
+    pub(crate) run: Option<AgentRun>,
 }
 
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         let adds = (record.summary.counted == Counted::Yes).then_some(record.adds);
-        let Record { tenant, summary, raw, .. } = record;
-        Self { tenant, summary, raw: Some(raw), adds, uses_link: true }
+        let Record { tenant, summary, raw, run, .. } = record;
+        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run }
     }
 }
 

@@ -195,6 +195,12 @@ pub(crate) fn forget(midnight: Timestamp, now: Timestamp, has_raw: &str, no_raw:
         Query::new("DELETE FROM session WHERE expires_ms < $1").bind(now),
         Query::new("DELETE FROM check_link WHERE expires_ms < $1").bind(midnight),
         Query::new("DELETE FROM share_link WHERE expires_ms < $1").bind(midnight),
+        Query::new("DELETE FROM enroll_token WHERE expires_ms < $1").bind(midnight),
+        Query::new("DELETE FROM agent_boot WHERE last_ms < $1").bind(midnight),
+        // Messages may name persons; no longer than the reports that they tell of.
+        Query::new("DELETE FROM delivery WHERE created_ms < $1").bind(midnight),
+        Query::new("DELETE FROM spent_grant WHERE until_ms < $1").bind(now),
+        Query::new("DELETE FROM media_node WHERE seen_ms < $1").bind(midnight),
     ]);
     for table in ["rollup", "tally"] {
         statements.extend([

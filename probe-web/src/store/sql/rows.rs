@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Row, broken};
 use crate::store::{
-    ApiKey, AuditEntry, BucketKey, CheckLink, Note, Result, Role, ShareLink, StoreError, Summary, Tenant,
-    TokenHash, User, from_name,
+    ApiKey, AuditEntry, BucketKey, CheckLink, Delivery, Note, Result, Role, ShareLink, StoreError, Summary,
+    Tenant, TokenHash, User, Webhook, WebhookSecret, from_name,
 };
 
 /// A column of a row, as this type.
@@ -39,11 +39,11 @@ impl Row {
         u64::try_from(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn small(&self, column: &str) -> Result<u32> {
+    pub(super) fn small(&self, column: &str) -> Result<u32> {
         u32::try_from(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn named<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<T> {
+    pub(super) fn named<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<T> {
         from_name(&self.text(column)?).ok_or_else(|| damaged(column))
     }
 
@@ -56,17 +56,17 @@ impl Row {
         Timestamp::from_millisecond(self.int(column)?).map_err(|_| damaged(column))
     }
 
-    fn time_or_none(&self, column: &str) -> Result<Option<Timestamp>> {
+    pub(super) fn time_or_none(&self, column: &str) -> Result<Option<Timestamp>> {
         let ms = self.int_or_none(column)?;
         ms.map(|ms| Timestamp::from_millisecond(ms).map_err(|_| damaged(column))).transpose()
     }
 
-    fn hash(&self, column: &str) -> Result<TokenHash> {
+    pub(super) fn hash(&self, column: &str) -> Result<TokenHash> {
         self.bytes(column)?.try_into().map(TokenHash).map_err(|_| damaged(column))
     }
 }
 
-fn damaged(column: &str) -> StoreError {
+pub(super) fn damaged(column: &str) -> StoreError {
     StoreError::Damaged(format!("column {column} holds what no version writes"))
 }
 
@@ -163,6 +163,37 @@ pub(super) fn share_link(row: &Row) -> Result<ShareLink> {
         views: row.small("views")?,
         viewed: row.time_or_none("viewed_ms")?,
         revoked: row.time_or_none("revoked_ms")?,
+    })
+}
+
+pub(super) fn webhook(row: &Row) -> Result<Webhook> {
+    Ok(Webhook {
+        tenant: tenant(row)?,
+        id: row.text("id")?,
+        name: row.text("name")?,
+        url: row.text("url")?,
+        secret: WebhookSecret(row.bytes("secret")?),
+        personal: row.flag("personal")?,
+        author: row.text("author")?,
+        created: row.time("created_ms")?,
+        paused: row.time_or_none("paused_ms")?,
+    })
+}
+
+pub(super) fn delivery(row: &Row) -> Result<Delivery> {
+    Ok(Delivery {
+        tenant: tenant(row)?,
+        id: row.id("id")?,
+        webhook: row.text("webhook")?,
+        report: Some(row.id("report")?).filter(|id| !id.is_nil()),
+        what: row.text("what")?,
+        body: row.text("body")?,
+        state: row.named("state")?,
+        created: row.time("created_ms")?,
+        due: row.time("due_ms")?,
+        tries: row.small("tries")?,
+        answer: row.text_or_none("answer")?,
+        done: row.time_or_none("done_ms")?,
     })
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::raw::Packed;
 use super::{SqliteStore, begin, run};
 use crate::rollup::{SumKey, Sums};
+use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::{Entry, Query, blocking, broken, list_text, stored_sketch};
 use crate::store::{Outcome, Result, StoreError, Tenant, day_of, name_of};
@@ -33,6 +34,9 @@ impl SqliteStore {
             if outcome == Outcome::Accepted {
                 if let Some(adds) = &entry.adds {
                     sums.add(entry.tenant, adds);
+                }
+                if let Some(of_agent) = &entry.run {
+                    run(&mut tx, count_run(entry.tenant, of_agent, entry.summary.received)).await?;
                 }
                 if let Some(packed) = packed {
                     fresh.push((entry.tenant, entry.summary.id, entry.summary.received, packed));

@@ -33,6 +33,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "links", include_str!("migrations/2_links.sql")),
     (3, "key use", include_str!("migrations/3_key_use.sql")),
     (4, "import", include_str!("migrations/4_import.sql")),
+    (20, "identity", include_str!("migrations/20_identity.sql")),
+    (21, "webhook", include_str!("migrations/21_webhook.sql")),
+    (22, "grant", include_str!("migrations/22_grant.sql")),
+    (23, "tenant", include_str!("migrations/23_tenant.sql")),
+    (30, "agents", include_str!("migrations/30_agents.sql")),
 ];
 
 /// Name of the database's file in the folder.

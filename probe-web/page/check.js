@@ -1,0 +1,293 @@
+// The check without a page of its own: `check({ … })` runs it and gives what came of it.
+
+import { list, openAll, stop } from './devices.js';
+import { bars, handoff, linesOf } from './handoff.js';
+import { measure } from './network.js';
+import { CheckError, Server } from './server.js';
+import { unless, within } from './time.js';
+
+export { CheckError };
+
+/** How long the picture is watched and the sound listened to, and how many packets are sent meanwhile, 50 a second. */
+const WHOLE = { watch_ms: 4_000, packets: 300 };
+/** Of somebody who was here before and had no trouble: two seconds. */
+const QUICK = { watch_ms: 1_500, packets: 75 };
+/** How long a result waits for the rest of what the computer and the camera were asked. */
+const PATIENCE_MS = 4_000;
+const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
+const FINE = { camera: 'picture', microphone: 'speech' };
+const NO_SOUND = { rate_hz: null, samples: 0, squares: 0, offset: 0, least: 0, greatest: 0, clipped: 0, runs: 0, levels_dbfs: [] };
+const NO_PICTURE = { frames: [], given: null, came: null, sizes: [] };
+
+/**
+ * Runs a check. It settles whatever happens: with what came of it, or with a {@link CheckError} that says why there is nothing.
+ * @param {import('./greenroom-check.js').CheckOptions} [options]
+ */
+export const check = async (options = {}) => new Check(options).run();
+
+/** One run. */
+export class Check {
+  #options;
+  #server;
+  #stopping = new AbortController();
+  #streams = [];
+  #began = 0;
+  #hidden = 0;
+  #found = null;
+  #session = null;
+  #sent = false;
+  /** What looks at devices: it comes while the person reads the browser's question. */
+  #tools = null;
+
+  constructor(options = {}) {
+    const all = { devices: ['camera', 'microphone', 'speaker'], for: '720p', chosen: {}, onprogress: () => {}, onlevel: () => {} };
+    this.#options = { ...all, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) };
+    this.#server = new Server(options.endpoint, options.link);
+    options.signal?.addEventListener('abort', () => this.stop());
+    if (options.signal?.aborted) this.stop();
+  }
+
+  /** Ends it; what it has opened is closed. */
+  stop() {
+    this.#stopping.abort(new CheckError('stopped'));
+  }
+
+  async run() {
+    const seen = () => { if (document.hidden) this.#hidden += 1; };
+    const leave = () => this.#leave();
+    document.addEventListener('visibilitychange', seen);
+    window.addEventListener('pagehide', leave);
+    const lock = wakeLock();
+    try {
+      seen();
+      return await unless(this.#go(), this.#stopping.signal);
+    } finally {
+      document.removeEventListener('visibilitychange', seen);
+      window.removeEventListener('pagehide', leave);
+      // What goes on behind a run that was stopped ends too.
+      this.#stopping.abort(new CheckError('stopped'));
+      if (!this.#options.keep) this.release();
+      lock.then((held) => held?.release()).catch(() => {});
+    }
+  }
+
+  /** Switches off what was switched on. */
+  release() {
+    this.#streams.splice(0).forEach(stop);
+  }
+
+  async #go() {
+    const { devices, quick, screen } = this.#options;
+    this.#tell({ step: 'session', state: 'running' });
+    this.#session = await this.#server.session();
+    const { media, limits } = this.#session;
+    this.#began = performance.now();
+    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null };
+    const found = this.#found;
+    // It needs no permission: it runs while the person reads the browser's question.
+    const network = this.#measure(media);
+    this.#tell({ step: 'permission', state: 'asking' });
+    const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js')]);
+    tools.catch(() => {});
+    const opened = await openAll(this.#options.chosen, devices);
+    for (const one of [opened.camera, opened.microphone]) if (one?.stream) this.#streams.push(one.stream);
+    this.#live();
+    const [cameras, microphones, speakers] = await tools.catch(() => { throw new CheckError('offline'); });
+    this.#tools = { cameras, microphones, speakers };
+    this.#tell({ step: 'permission', state: 'done' });
+    await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
+    this.#live();
+    const more = quick ? null : network.then(() => this.#look(opened.camera));
+    if (!quick && devices.includes('speaker')) await this.#speaker(opened.microphone?.stream ?? null, limits);
+    if (screen) found.screen = await this.#screen();
+    await network;
+    if (more) await within(more, PATIENCE_MS).catch(() => {});
+    this.#live();
+    return await this.#send();
+  }
+
+  /** Nothing more is done for a run that was stopped. */
+  #live() {
+    if (this.#stopping.signal.aborted) {
+      this.release();
+      throw this.#stopping.signal.reason;
+    }
+  }
+
+  async #measure(media) {
+    const { limits } = this.#session;
+    this.#tell({ step: 'network', state: 'running', code: 'testing' });
+    const result = await measure(media, {
+      webSocket: this.#server.webSocket,
+      packets: (this.#options.quick ? QUICK : WHOLE).packets,
+      signal: this.#stopping.signal,
+      onstrength: ({ due, came, rtt_ms }) => {
+        if (due > 0 && rtt_ms !== null) this.#tell({ step: 'network', state: 'running', code: 'testing', strength: bars(rtt_ms, 1 - came / due, limits.connection) });
+      },
+    });
+    this.#found.network = result;
+    const over = { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead] ?? 'tested';
+    const state = { measured: result.instead ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
+    this.#tell({ step: 'network', state, code: result.state === 'measured' ? over : result.reason });
+  }
+
+  async #watch(opened, limits) {
+    if (opened === null) return;
+    const barred = (failure) => ({ label: '', failure, ran_ms: 0, ...NO_PICTURE });
+    if (typeof opened === 'string') {
+      this.#found.camera = barred(opened);
+      this.#tell({ step: 'camera', state: 'bad', failure: opened });
+      return;
+    }
+    const video = this.#options.video ?? Object.assign(document.createElement('video'), { muted: true, playsInline: true });
+    this.#tell({ step: 'camera', state: 'running', code: 'watching' });
+    const seen = await this.#tools.cameras.watch(opened.stream, video, this.#watchMs);
+    const failure = seen.ended ? 'ended' : null;
+    const { ran_ms, given, came, frames } = seen;
+    this.#found.camera = { label: short(seen.label), failure, first_ms: opened.first_ms, ran_ms, given, came, frames, sizes: [] };
+    this.#named('camera', failure, failure ? null : this.#tools.cameras.seen(frames, limits.picture), { ...given, rate: this.#tools.cameras.rate(seen) });
+  }
+
+  async #listen(opened, limits) {
+    if (opened === null) return;
+    if (typeof opened === 'string') {
+      this.#found.microphone = { label: '', failure: opened, ran_ms: 0, ...NO_SOUND };
+      this.#tell({ step: 'microphone', state: 'bad', failure: opened });
+      return;
+    }
+    this.#tell({ step: 'microphone', state: 'running', code: 'speak' });
+    const { ended, label, muted, ...heard } = await this.#tools.microphones.listen(opened.stream, this.#watchMs, this.#options.onlevel);
+    const failure = ended ? 'ended' : null;
+    this.#found.microphone = { label: short(label), failure, first_ms: opened.first_ms, ...heard };
+    const { speech } = this.#tools.microphones.levels(heard.levels_dbfs, limits.sound);
+    this.#named('microphone', failure, failure ? null : this.#tools.microphones.heard(heard, limits.sound), { speech });
+  }
+
+  get #watchMs() {
+    return (this.#options.quick ? QUICK : WHOLE).watch_ms;
+  }
+
+  #named(step, failure, code, figures) {
+    if (failure) {
+      this.#tell({ step, state: 'bad', failure });
+      return;
+    }
+    const bad = FAIR[step].includes(code) ? 'fair' : 'bad';
+    this.#tell({ step, state: code === FINE[step] ? 'good' : bad, code, figures });
+  }
+
+  /** Plays the sweep; where the microphone does not hear it, the person is asked. */
+  async #speaker(microphone, limits) {
+    const found = this.#found;
+    const id = () => this.#options.chosen.speaker;
+    const labels = list('speaker');
+    let echo = null;
+    const play = async () => {
+      this.#tell({ step: 'speaker', state: 'running', code: 'playing' });
+      const result = await this.#tools.speakers.play(id(), live(microphone));
+      echo = result.echo ?? echo;
+      if (!result.played) return 'failed';
+      return echo && echo.confidence_db >= limits.sweep.sure_db ? 'heard' : 'played';
+    };
+    this.#tell({ step: 'speaker', state: 'asking', code: 'play' });
+    const answered = this.#options.answer ? this.#options.answer({ question: 'speaker', play }) : play().then((came) => (came === 'played' ? 'skipped' : came));
+    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
+    const devices = await labels;
+    const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
+    found.speaker = { outcome, label: short(one?.label ?? ''), echo };
+    const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= limits.sweep.sure_db;
+    const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
+    this.#tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+  }
+
+  /** What takes a moment longer, while the person listens to the speaker. */
+  async #look(camera) {
+    const lines = [360, 720, 1080].filter((height) => height <= linesOf(this.#options.for));
+    const { look } = await import('./machine.js');
+    this.#found.machine = await look(lines);
+    this.#tell({ step: 'computer', state: 'done', figures: this.#found.machine });
+    const seen = this.#found.camera;
+    if (!camera?.stream || seen?.failure || this.#stopping.signal.aborted) return;
+    const video = this.#options.video ?? Object.assign(document.createElement('video'), { muted: true, srcObject: camera.stream });
+    seen.sizes = await this.#tools.cameras.sizes(camera.stream, video, lines);
+    this.#tell({ step: 'camera', state: 'sizes', figures: seen.sizes });
+  }
+
+  async #screen() {
+    this.#tell({ step: 'screen', state: 'asking', code: 'share' });
+    const { share } = await import('./screen.js');
+    const go = () => {
+      this.#tell({ step: 'screen', state: 'running', code: 'watching' });
+      return share(this.#stopping.signal);
+    };
+    const answered = this.#options.answer ? this.#options.answer({ question: 'screen', share: go }) : go();
+    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
+    this.#tell({ step: 'screen', state: { shared: 'good', skipped: 'done', cancelled: 'done' }[outcome] ?? 'bad', code: outcome });
+    return outcome;
+  }
+
+  async #send() {
+    this.#tell({ step: 'sending', state: 'running' });
+    const { chosen } = this.#options;
+    this.#sent = true;
+    const report = await this.#server.send(this.#body(false));
+    const result = handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
+    return { ...result, report, network: this.#session.network, embedders: this.#session.embedders, machine: this.#found.machine };
+  }
+
+  /** The devices that were open, also where the browser chose them. */
+  #devicesUsed(chosen) {
+    const id = (kind) => this.#streams.flatMap((stream) => stream.getTracks()).find((track) => track.kind === kind)?.getSettings().deviceId;
+    return { camera: chosen.camera ?? id('video'), microphone: chosen.microphone ?? id('audio'), speaker: chosen.speaker };
+  }
+
+  #body(partial) {
+    const { camera, microphone, speaker, network, machine, screen } = this.#found;
+    return {
+      run: this.#session.run, duration_ms: performance.now() - this.#began, partial, devices: this.#asked(),
+      browser: { system: system(), isolated: self.crossOriginIsolated === true, hidden: this.#hidden },
+      camera, microphone, speaker, network, machine, screen,
+    };
+  }
+
+  /** The devices that count. In two seconds nobody has to speak, and nothing is played. */
+  #asked() {
+    const { devices, quick } = this.#options;
+    if (!quick) return devices;
+    const spoke = this.#found.microphone?.levels_dbfs && this.#tools?.microphones.heard(this.#found.microphone, this.#session.limits.sound) !== 'nobody_spoke';
+    return devices.filter((kind) => kind === 'camera' || (kind === 'microphone' && (spoke || this.#found.microphone?.failure)));
+  }
+
+  /** Whoever leaves has the part that is done told; nobody can ask them any more. */
+  #leave() {
+    if (!this.#found || this.#sent) return;
+    this.#sent = true;
+    this.#server.leave(this.#body(true));
+  }
+
+  #tell(detail) {
+    if (!this.#stopping.signal.aborted) this.#options.onprogress(detail);
+  }
+}
+
+/** A stream that still has something to hear. */
+const live = (stream) => (stream?.getAudioTracks().some((track) => track.readyState === 'live') ? stream : null);
+
+/** Keeps the screen on; a phone that goes dark measures nothing. */
+async function wakeLock() {
+  try {
+    return await navigator.wakeLock.request('screen');
+  } catch {
+    return null;
+  }
+}
+
+/** The family of operating systems, which decides what advice helps. */
+export function system() {
+  const platform = `${navigator.userAgentData?.platform ?? ''} ${navigator.userAgent}`;
+  const systems = [['Android', /android/i], ['iOS', /iphone|ipad/i], ['Windows', /windows/i], ['macOS', /mac/i], ['Linux', /linux|x11/i]];
+  return systems.find(([, pattern]) => pattern.test(platform))?.[0] ?? '';
+}
+
+/** A device's name as far as it goes into a report. */
+const short = (label) => [...label].slice(0, 200).join('').replace(/\p{Cc}/gu, ' ');

@@ -1,0 +1,116 @@
+// Types of <greenroom-check> and of the check without a page of its own.
+
+/** Will it work. */
+export type Verdict = 'ready' | 'degraded' | 'blocked' | 'permission_denied' | 'inconclusive' | 'not_tested';
+export type DeviceKind = 'camera' | 'microphone' | 'speaker';
+/** What a call is to carry. */
+export type Wanted = 'audio' | '360p' | '720p' | '1080p';
+
+/** A report as the server made it: reports/schema/report-1.schema.json. */
+export interface Report {
+  id: string;
+  code: string;
+  complete: boolean;
+  verdict: { overall: Verdict; say: string; fix: string | null; causes: Cause[]; uses: Record<string, { state: Verdict }> };
+  targets: object[];
+  devices: object;
+  [more: string]: unknown;
+}
+
+export interface Cause {
+  /** Stable: the key for translations. */
+  code: string;
+  params: Record<string, unknown>;
+  state: Verdict;
+  place: string;
+  say: string;
+  fix: string | null;
+}
+
+/** What an application starts its call with. */
+export interface Handoff {
+  verdict: Verdict;
+  /** Ready, or with limits. */
+  may_join: boolean;
+  /** The connection from 0 to 4; `null` where it was not measured. */
+  strength: 0 | 1 | 2 | 3 | 4 | null;
+  /** Ids for `getUserMedia` and `setSinkId`. They are those of the page's own origin. */
+  devices: { camera: string | null; microphone: string | null; speaker: string | null };
+  start: { audio: boolean; video: { width: number; height: number; fps: number; bitrate_bps: number } | null };
+  /** What the person says on the phone. */
+  code: string;
+}
+
+export type VerdictDetail = Handoff & { report: Report };
+
+export interface Progress {
+  step: 'session' | 'permission' | 'camera' | 'microphone' | 'speaker' | 'network' | 'computer' | 'screen' | 'sending';
+  state: 'running' | 'asking' | 'done' | 'good' | 'fair' | 'bad' | 'sizes';
+  /** What was seen or heard, or how it stands: the keys of `words/en.js`. */
+  code?: string;
+  /** Why a device did not open. */
+  failure?: 'denied' | 'dismissed' | 'system' | 'insecure' | 'policy' | 'in_use' | 'not_found' | 'overconstrained' | 'timeout' | 'ended' | 'unknown';
+  /** The connection now, from 1 to 4. */
+  strength?: number;
+  figures?: object;
+}
+
+export interface CheckOptions {
+  /** Where `greenroom serve` is: `https://greenroom.example`. Default: where these scripts came from. */
+  endpoint?: string;
+  /** The token of a check link. */
+  link?: string;
+  /** What the call is to carry; decides which sizes are tried and what is recommended. Default `720p`. */
+  for?: Wanted;
+  /** Default: all three. */
+  devices?: DeviceKind[];
+  chosen?: { camera?: string; microphone?: string; speaker?: string };
+  /** Tries the screen as well. Has to begin from a click then. */
+  screen?: boolean;
+  /** Two seconds, for somebody who had no trouble before. */
+  quick?: boolean;
+  /** Shows the camera meanwhile. */
+  video?: HTMLVideoElement;
+  signal?: AbortSignal;
+  onprogress?: (progress: Progress) => void;
+  /** The microphone's level in dB of full scale, fifty times a second. */
+  onlevel?: (level_dbfs: number) => void;
+  /**
+   * Asks the person. Without it the sound is played at once, and the speaker counts as heard when the microphone hears it.
+   */
+  answer?: (asked:
+    | { question: 'speaker'; play: () => Promise<'heard' | 'played' | 'failed'> }
+    | { question: 'screen'; share: () => Promise<string> }) => Promise<string>;
+}
+
+/** Why there is no result. */
+export class CheckError extends Error {
+  reason: 'offline' | 'busy' | 'refused' | 'foreign' | 'link' | 'stopped';
+}
+
+/** Runs a check. Always settles: with what came of it, or with a `CheckError`. */
+export function check(options?: CheckOptions): Promise<VerdictDetail>;
+
+/**
+ * `<greenroom-check endpoint="https://greenroom.example" for="720p" devices="microphone speaker" screen gate lang="de" theme="auto"
+ * link="gc_…" hand-off="https://app.example">`
+ */
+export class GreenroomCheck extends HTMLElement {
+  /** Runs the check; the report, or `null` when there is none. */
+  run(): Promise<Report | null>;
+  stop(): void;
+  /** The last one. */
+  report(): Report | null;
+  onverdict: ((detail: VerdictDetail) => void) | null;
+  addEventListener(type: 'progress', listener: (event: CustomEvent<Progress>) => void): void;
+  addEventListener(type: 'verdict' | 'join', listener: (event: CustomEvent<VerdictDetail>) => void): void;
+  addEventListener(type: 'devices', listener: (event: CustomEvent<Record<DeviceKind, { deviceId: string; label: string }[]>>) => void): void;
+  addEventListener(type: 'error', listener: (event: CustomEvent<{ reason: CheckError['reason'] }>) => void): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'greenroom-check': GreenroomCheck;
+  }
+}
