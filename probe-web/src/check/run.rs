@@ -101,7 +101,9 @@ async fn through(state: &AppState, headers: &HeaderMap) -> Result<Option<CheckLi
     }
     match key::sender(&*state.store, headers, state.clock.now()).await? {
         Sender::Link(link) => Ok(Some(link)),
-        Sender::Key(_) => Err(Problem::not_allowed("a page is opened by a check link, or by none")),
+        Sender::Key(_) | Sender::Agent(_) => {
+            Err(Problem::not_allowed("a page is opened by a check link, or by none"))
+        }
     }
 }
 

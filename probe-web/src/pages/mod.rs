@@ -74,7 +74,7 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(&Visitor) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 8] = [
+    const MENU: [MenuItem; 10] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
         (Self::Agents, "Agents", "/agents", |visitor| visitor.role.sees_personal()),
