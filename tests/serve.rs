@@ -281,6 +281,7 @@ fn every_answer_is_one_that_the_openapi_document_describes() {
         ("^GET /api/v1/(reports|fleet)", "read_personal", all),
         // Going through the schema of a whole report in order takes minutes.
         ("^POST /api/v1/reports", "send", some),
+        ("/api/v1/agents", "read_personal", all),
         ("session|runs|z$", "send", all),
         ("/metrics", "metrics", all),
     ] {

@@ -110,6 +110,22 @@ impl Problem {
         Self::invalid(format!("{pointer} {detail}"), vec![FieldError { pointer, detail }])
     }
 
+    /// 422 for one field of something that is no report.
+    pub fn unfit(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (pointer, detail) = (pointer.into(), detail.into());
+        let words = format!("{pointer} {detail}");
+        let errors = vec![FieldError { pointer, detail }];
+        Self {
+            errors,
+            ..Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "The request is not valid",
+                words,
+            )
+        }
+    }
+
     /// 429: too often.
     pub fn too_often(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail)

@@ -176,6 +176,8 @@ pub async fn enroll(
         _ => {
             let _ = fs::remove_file(place.enrolled());
             let _ = fs::remove_file(place.key().with_extension("next"));
+            // Another server's versions mean something else.
+            let _ = fs::remove_file(place.config());
             let key = Key::make()?;
             key.keep(&place.key())?;
             key

@@ -14,7 +14,6 @@ pub fn unit(program: &str) -> String {
     format!(
         "[Unit]
 Description=Greenroom agent: checks on a schedule whether calls will work
-Documentation=man:greenroom(1)
 Wants=network-online.target
 After=network-online.target
 

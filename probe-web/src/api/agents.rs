@@ -63,14 +63,14 @@ pub(crate) async fn enroll(
     let (shown, token) = agent::enroll_token(&*state.store, &headers, now).await?;
     let asked: messages::Enroll = json(&headers, body).await?;
     let Some(public_key) = agent::octets::<32>(&asked.public_key) else {
-        return Err(Problem::field("/public_key", "must be 32 octets in base64url"));
+        return Err(Problem::unfit("/public_key", "must be 32 octets in base64url"));
     };
     let name = asked.name.trim();
     if name.is_empty() || !is_plain(name, MAX_TEXT) {
-        return Err(Problem::field("/name", "must be 1 to 256 characters, none of them control characters"));
+        return Err(Problem::unfit("/name", "must be 1 to 256 characters, none of them control characters"));
     }
     if !is_plain(&asked.version, MAX_VERSION) {
-        return Err(Problem::field(
+        return Err(Problem::unfit(
             "/version",
             "must be at most 64 characters, none of them control characters",
         ));
@@ -226,7 +226,7 @@ pub(crate) async fn new_key(
     let_through(&state, &found)?;
     let asked: messages::NewKey = json(&headers, body).await?;
     let Some(new) = agent::octets::<32>(&asked.public_key) else {
-        return Err(Problem::field("/public_key", "must be 32 octets in base64url"));
+        return Err(Problem::unfit("/public_key", "must be 32 octets in base64url"));
     };
     if new == found.public_key {
         // The answer to the first time was lost.
@@ -274,13 +274,13 @@ pub(crate) async fn check_in(
     let_through(&state, &found)?;
     let said: messages::CheckIn = json(&headers, body).await?;
     if !is_plain(&said.version, MAX_VERSION) {
-        return Err(Problem::field(
+        return Err(Problem::unfit(
             "/version",
             "must be at most 64 characters, none of them control characters",
         ));
     }
     if said.trouble.as_ref().is_some_and(|words| !is_plain(words, MAX_TEXT)) {
-        return Err(Problem::field(
+        return Err(Problem::unfit(
             "/trouble",
             "must be at most 256 characters, none of them control characters",
         ));
@@ -464,7 +464,7 @@ async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T,
         let inner = error.inner();
         match inner.is_syntax() || inner.is_eof() {
             true => Problem::bad_request(format!("the body is not JSON: {inner}")),
-            false => Problem::field(crate::ingest::read::pointer(error.path()), inner.to_string()),
+            false => Problem::unfit(crate::ingest::read::pointer(error.path()), inner.to_string()),
         }
     })
 }

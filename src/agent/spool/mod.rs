@@ -184,10 +184,6 @@ impl<D: Disk> Spool<D> {
             return Ok(());
         }
         let room = self.limits.segment.max(record::aligned(needed));
-        // What is full goes first when all of it was sent.
-        if let Some(full) = self.active.take() {
-            self.retire(full.number);
-        }
         while self.bytes().saturating_add(room) > self.limits.bytes && self.drop_oldest() {}
         let number = self.next;
         self.next = self.next.saturating_add(1);
@@ -205,7 +201,11 @@ impl<D: Disk> Spool<D> {
             self.retire(number);
             return Err(error);
         }
-        self.active = Some(Active { number, file, used: 0, room });
+        // What is left of the one before is kept until then: it may do for a smaller report on a disk that is full.
+        let before = self.active.replace(Active { number, file, used: 0, room });
+        if let Some(before) = before {
+            self.retire(before.number);
+        }
         Ok(())
     }
 
