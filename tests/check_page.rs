@@ -56,7 +56,8 @@ impl Serve {
     fn media(&self) -> String {
         let at = self.base.trim_start_matches("http://");
         let mut stream = TcpStream::connect(at).expect("it listens");
-        write!(stream, "GET /api/v1/session HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n").expect("it reads");
+        write!(stream, "GET /api/v1/session HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")
+            .expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let url = answer.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -86,7 +87,8 @@ fn made() -> PathBuf {
 }
 
 fn finish(mut command: Command, cases: &str) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `./dev test` installs it"));
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; `./dev test` installs it"));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{cases}: {told}");
     println!("{told}");
@@ -192,7 +194,10 @@ fn faults_of_devices() {
 
 #[test]
 fn permissions() {
-    cases(NOWHERE, "denied_both,denied_camera,dismissed,blocked_before,missing,taken_back,unheard,without_endpoint");
+    cases(
+        NOWHERE,
+        "denied_both,denied_camera,dismissed,blocked_before,missing,taken_back,unheard,without_endpoint",
+    );
 }
 
 #[test]
@@ -224,11 +229,14 @@ fn by_tcp_where_udp_is_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
     let inside = "set -e; ip link set lo up; \
                   nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c udp dport 7443 drop'; \
-                  \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
+                  env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
                   trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\"";
     let python = python();
     let mut command = Command::new("unshare");
-    command.args(["--net", "--", "sh", "-c", inside, "sh"]).arg(python.get_program()).args([SCRIPT, "over_tcp"]);
+    command
+        .args(["--net", "--", "sh", "-c", inside, "sh"])
+        .arg(python.get_program())
+        .args([SCRIPT, "over_tcp"]);
     command
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_MADE", made())
@@ -244,7 +252,14 @@ fn a_speaker_that_the_microphone_hears() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("socket");
     let mut pulse = Command::new("pulseaudio");
-    pulse.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--realtime=no", "--high-priority=no"]);
+    pulse.args([
+        "-n",
+        "--daemonize=no",
+        "--exit-idle-time=-1",
+        "--disable-shm=yes",
+        "--realtime=no",
+        "--high-priority=no",
+    ]);
     pulse.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
     pulse.args(["-L", "module-null-sink sink_name=spk rate=48000"]);
     pulse.args(["-L", "module-remap-source master=spk.monitor source_name=mic"]);

@@ -275,7 +275,9 @@ const live = (stream) => (stream?.getAudioTracks().some((track) => track.readySt
 
 /** Keeps the screen on; a phone that goes dark measures nothing. */
 async function wakeLock() {
+  const policy = document.permissionsPolicy ?? document.featurePolicy;
   try {
+    if (policy && !policy.allowsFeature('screen-wake-lock')) return null;
     return await navigator.wakeLock.request('screen');
   } catch {
     return null;

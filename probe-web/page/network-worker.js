@@ -31,6 +31,8 @@ const now = () => Math.round((performance.now() - zero) * 1000);
 self.onmessage = async ({ data }) => {
   self.postMessage({ done: await measure(data) });
 };
+// What is sent to a worker that has not read its script to the end may be lost.
+self.postMessage({ ready: true });
 
 async function measure({ url, certificate_sha256, grant, web_socket, packets }) {
   const failed = (reason) => ({ state: 'failed', reason, after_ms: now() / 1000 });

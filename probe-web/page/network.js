@@ -28,16 +28,20 @@ export function measure(media, { webSocket, packets, signal, onstrength }) {
       broke();
       return;
     }
-    worker.onmessage = ({ data }) => (data.done ? finish(data.done) : onstrength(data.seen));
+    worker.onmessage = ({ data }) => {
+      if (data.ready) worker.postMessage({ ...media, packets, web_socket: media.web_socket ? webSocket : null });
+      if (data.seen) onstrength(data.seen);
+      if (data.done) finish(data.done);
+      if (data.failed) broke();
+    };
     worker.onerror = broke;
-    worker.postMessage({ ...media, packets, web_socket: media.web_socket ? webSocket : null });
   });
 }
 
-/** A worker may not be another site's file; it may import one that the site lets it have. */
+/** A worker may not be another site's file; it may import one. Not at its head: there, policies take it for a worker, too. */
 function start(script) {
   if (script.origin === location.origin) return new Worker(script, { type: 'module' });
-  const text = `import ${JSON.stringify(script.href)};`;
+  const text = `import(${JSON.stringify(script.href)}).catch(() => self.postMessage({ failed: true }));`;
   const url = URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
   const worker = new Worker(url, { type: 'module' });
   // Not before it was fetched.

@@ -132,7 +132,8 @@ async fn pages_of_other_sites_get_what_the_operator_named_them_for() {
         let request = more.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         house.ask(request.header("host", "127.0.0.1:8080").body(Body::empty()).unwrap()).await
     };
-    let preflight = [("access-control-request-method", "POST"), ("access-control-request-headers", "content-type")];
+    let preflight =
+        [("access-control-request-method", "POST"), ("access-control-request-headers", "content-type")];
     let (named, own, other) = ("https://app.example", "http://127.0.0.1:8080", "https://evil.example");
     for path in ["/api/v1/session", "/check/greenroom-check.js", "/check/words/de.js"] {
         let (status, headers, _) = ask("GET", path, named, &[]).await;
@@ -147,9 +148,15 @@ async fn pages_of_other_sites_get_what_the_operator_named_them_for() {
     assert_eq!(status, 204);
     assert_eq!(headers["access-control-allow-headers"], "authorization, content-type");
     for foreign in [other, "null", "https://app.example.evil.example", "http://app.example"] {
-        for (method, path) in [("GET", "/api/v1/session"), ("OPTIONS", "/api/v1/runs"), ("POST", "/api/v1/runs")] {
+        for (method, path) in
+            [("GET", "/api/v1/session"), ("OPTIONS", "/api/v1/runs"), ("POST", "/api/v1/runs")]
+        {
             let (status, headers, body) = ask(method, path, foreign, &preflight).await;
-            assert_eq!((status, headers.get("access-control-allow-origin")), (403, None), "{method} {path} {foreign}");
+            assert_eq!(
+                (status, headers.get("access-control-allow-origin")),
+                (403, None),
+                "{method} {path} {foreign}"
+            );
             assert!(body.contains("foreign-site") && body.contains("--embed-origin"), "{body}");
         }
         let (status, headers, _) = ask("GET", "/check/check.js", foreign, &[]).await;
@@ -356,7 +363,8 @@ async fn a_check_link_that_is_not_good_lets_nothing_in() {
     let run = run(house.session().await["run"].as_str().unwrap());
     for shown in [format!("Bearer gc_{}", "x".repeat(43)), "Bearer gr_a_b".to_owned(), "nothing".to_owned()] {
         let request = Request::post("/api/v1/runs").header(header::CONTENT_TYPE, "application/json");
-        let request = request.header(header::AUTHORIZATION, &shown).body(Body::from(run.to_string())).unwrap();
+        let request =
+            request.header(header::AUTHORIZATION, &shown).body(Body::from(run.to_string())).unwrap();
         assert_eq!(house.ask(request).await.0, 401, "{shown}");
     }
     assert_eq!(house.send(&run).await.0, 201, "none of them used the grant up");
@@ -449,7 +457,10 @@ async fn what_no_run_has_is_refused() {
         ("/devices", json!(["toaster"])),
         ("/speaker/echo", json!({ "confidence_db": 1e9, "delay_ms": 1.0, "return_db": 0.0 })),
         ("/machine", json!({ "graphics": "x".repeat(201) })),
-        ("/machine", json!({ "encode": vec![json!({ "lines": 720, "codec": "", "hardware": true, "times_real_time": 1.0, "frames": 1 }); 25] })),
+        (
+            "/machine",
+            json!({ "encode": vec![json!({ "lines": 720, "codec": "", "hardware": true, "times_real_time": 1.0, "frames": 1 }); 25] }),
+        ),
         ("/screen", json!("perhaps")),
         ("/camera/sizes", json!([{ "lines": 720, "given": null, "came_fps": 1e300 }])),
         ("/camera/frames/0/sharp", json!(1e300)),

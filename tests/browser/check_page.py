@@ -595,8 +595,13 @@ def over_tcp(browsers):
 def without_web_transport(browsers):
     """A browser that has none is measured over TCP, and UDP is not blamed."""
     check = Check(browsers, query="for=audio&devices=microphone")
-    check.page.route("**/check/network-worker.js", lambda route: route.fulfill(
-        content_type="text/javascript", headers=route.fetch().headers, body="self.WebTransport = undefined;\n" + route.fetch().text()))
+    def without(route):
+        came = route.fetch()
+        kept = ("cross-origin-embedder-policy", "content-security-policy")
+        headers = {name: value for name, value in came.headers.items() if name in kept}
+        route.fulfill(content_type="text/javascript", headers=headers, body="self.WebTransport = undefined;\n" + came.text())
+
+    check.page.route("**/check/network-worker.js", without)
     check.page.reload()
     check.start()
     with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
@@ -613,9 +618,8 @@ def heard_by_the_microphone(browsers):
     check.start()
     check.button("Play a sound").click()
     check.shows("Your speaker works: your microphone heard it.")
-    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
-        check.page.get_by_text("Code for support").wait_for()
-    report = waiting.value.json()
+    check.page.get_by_text("Code for support").wait_for()
+    report = check.page.evaluate("document.querySelector('greenroom-check').report()")
     loop = report["devices"]["acoustic_loop"]["channels"][0]
     expect(loop["heard"]["value"] is True and loop["confidence_db"]["value"] >= 35, loop)
     expect(0 < loop["delay_ms"]["value"] < 800, loop["delay_ms"])

@@ -184,9 +184,7 @@ fn answer(headers: &HeaderMap, file: &'static Served) -> Response {
     let takes_gzip = words(header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"));
     let kind = [(header::CONTENT_TYPE, file.kind)];
     match takes_gzip && !file.packed.is_empty() {
-        true => {
-            (caching, kind, [(header::CONTENT_ENCODING, "gzip")], file.packed.clone()).into_response()
-        }
+        true => (caching, kind, [(header::CONTENT_ENCODING, "gzip")], file.packed.clone()).into_response(),
         false => (caching, kind, file.plain.clone()).into_response(),
     }
 }
@@ -209,7 +207,8 @@ mod tests {
 
     fn on_disk(folder: &str, kind: &str) -> Vec<String> {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.filter(|name| name.ends_with(kind)).collect();
         names.sort();
         names
@@ -218,8 +217,11 @@ mod tests {
     #[test]
     fn every_file_of_the_page_is_served_and_every_import_is_one() {
         let names = |files: &[Source], wanted| {
-            let mut names: Vec<String> =
-                files.iter().filter(|(_, kind, _)| *kind == wanted).map(|(name, ..)| (*name).to_owned()).collect();
+            let mut names: Vec<String> = files
+                .iter()
+                .filter(|(_, kind, _)| *kind == wanted)
+                .map(|(name, ..)| (*name).to_owned())
+                .collect();
             names.sort();
             names
         };
@@ -248,14 +250,25 @@ mod tests {
             names.iter().map(|name| all().find(|file| file.name == *name).unwrap().packed.len()).sum()
         };
         let core = size(&[
-            "check.js", "carriers.js", "devices.js", "handoff.js", "network.js", "network-worker.js", "server.js", "stamp.js",
+            "check.js",
+            "carriers.js",
+            "devices.js",
+            "handoff.js",
+            "network.js",
+            "network-worker.js",
+            "server.js",
+            "stamp.js",
             "time.js",
         ]);
         let devices = size(&["camera.js", "microphone.js", "meter-worklet.js", "speaker.js", "sweep.js"]);
         let all: usize = FILES_SERVED.iter().map(|file| file.packed.len()).sum();
         let languages: Vec<usize> = WORDS_SERVED.iter().map(|file| file.packed.len()).collect();
         let most = languages.iter().max().unwrap();
-        println!("core {core}, devices {devices}, page {} to {}", all + languages.iter().min().unwrap(), all + most);
+        println!(
+            "core {core}, devices {devices}, page {} to {}",
+            all + languages.iter().min().unwrap(),
+            all + most
+        );
         assert!(core <= 15_000, "{core}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");

@@ -1,8 +1,9 @@
 //! From what a page saw and heard to the devices of a report.
 
 use greenroom_reports::schema::{
-    AcousticLoop, Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo, Devices, Exact,
-    Heard, Listed, Listing, LoopChannel, LoopPair, Microphone, Permission, SoundFigures, SoundStream, Speaker, System, Value,
+    AcousticLoop, Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo,
+    Devices, Exact, Heard, Listed, Listing, LoopChannel, LoopPair, Microphone, Permission, SoundFigures,
+    SoundStream, Speaker, System, Value,
 };
 use greenroom_reports::signals::limits;
 use greenroom_reports::signals::picture::{FrameStats, Range, Timeline, Watch};
@@ -174,8 +175,12 @@ fn formats(run: &CameraRun) -> Value<Exact<Vec<CameraFormat>>> {
     }
     let mut formats: Vec<CameraFormat> = Vec::new();
     for given in run.sizes.iter().filter_map(|size| size.given) {
-        let format =
-            CameraFormat { fourcc: "RGBA".to_owned(), width: given.width, height: given.height, fps: given.fps };
+        let format = CameraFormat {
+            fourcc: "RGBA".to_owned(),
+            width: given.width,
+            height: given.height,
+            fps: given.fps,
+        };
         if !formats.contains(&format) {
             formats.push(format);
         }

@@ -48,7 +48,8 @@ impl EmbedOrigin {
         let text = text.trim_end_matches('/').to_ascii_lowercase();
         let (scheme, authority) = text.split_once("://").ok_or(OriginError::Malformed)?;
         let (host, port) = split(authority).ok_or(OriginError::Malformed)?;
-        let is_local = host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host.ends_with(".localhost");
+        let is_local =
+            host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host.ends_with(".localhost");
         if text.len() > LONGEST || !(scheme == "https" || scheme == "http" && is_local) {
             return Err(OriginError::Malformed);
         }
@@ -82,8 +83,9 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let is_name = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     };
-    let is_address =
-        |inner: &str| !inner.is_empty() && inner.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'));
+    let is_address = |inner: &str| {
+        !inner.is_empty() && inner.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'))
+    };
     let good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => is_address(inner),
         None => is_name(host),
@@ -118,7 +120,8 @@ pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: 
     let text = origin.as_ref().map(|origin| origin.to_str().unwrap_or_default().to_owned());
     let named = text.as_deref().is_some_and(|origin| is_named(&state, origin));
     let may = text.as_deref().is_none_or(|origin| named || is_own(&state, request.headers(), origin));
-    let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let asks =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match (asks, may) {
         (true, true) => StatusCode::NO_CONTENT.into_response(),
         (false, true) => next.run(request).await,
@@ -133,10 +136,16 @@ pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: 
     headers.append(VARY, HeaderValue::from_name(ORIGIN));
     if let Some(origin) = origin.filter(|_| named) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        );
         if asks {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+            headers.insert(
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("authorization, content-type"),
+            );
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         }
     }
@@ -164,8 +173,17 @@ mod tests {
             assert_eq!(EmbedOrigin::parse(text), Err(OriginError::Everybody), "{text}");
         }
         for text in [
-            "", "app.example", "http://app.example", "ftp://app.example", "https://", "https://app.example/path",
-            "https://app.example:x", "https://app.example:70000", "https://user@app.example", "https://a b", "https://[::1",
+            "",
+            "app.example",
+            "http://app.example",
+            "ftp://app.example",
+            "https://",
+            "https://app.example/path",
+            "https://app.example:x",
+            "https://app.example:70000",
+            "https://user@app.example",
+            "https://a b",
+            "https://[::1",
             "http://localhost.example",
         ] {
             assert_eq!(EmbedOrigin::parse(text), Err(OriginError::Malformed), "{text}");

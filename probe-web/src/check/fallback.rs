@@ -61,10 +61,12 @@ pub(super) async fn open(State(state): State<AppState>, mut request: Request) ->
     let headers = request.headers();
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     if !origin.is_some_and(|origin| embed::may_use(&state, headers, origin)) {
-        return Problem::foreign_site("only pages that this server's operator named may measure here").into_response();
+        return Problem::foreign_site("only pages that this server's operator named may measure here")
+            .into_response();
     }
     let Some(accept) = accepted(headers) else {
-        return Problem::bad_request("this is where a WebSocket begins (RFC 6455, version 13)").into_response();
+        return Problem::bad_request("this is where a WebSocket begins (RFC 6455, version 13)")
+            .into_response();
     };
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
     let peer = peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));

@@ -1,8 +1,6 @@
 //! From what a page tells of the computer to its part of a report.
 
-use greenroom_reports::schema::{
-    EncodeHeadroom, Graphics, Machine, Processor, ScreenCapture, Use, Value,
-};
+use greenroom_reports::schema::{EncodeHeadroom, Graphics, Machine, Processor, ScreenCapture, Use, Value};
 use serde_json::{Value as Json, json};
 
 use super::extras::{EncodeRun, ScreenRun};

@@ -4,7 +4,8 @@ use crate::schema::{DirectionReport, Reached, Target, Value};
 
 /// The transport that is TCP.
 const WEB_SOCKET: &str = "websocket";
-const HIDDEN: &str = "TCP carried the packets: it sends again what is lost, and the figure would say nothing of the network";
+const HIDDEN: &str =
+    "TCP carried the packets: it sends again what is lost, and the figure would say nothing of the network";
 
 /// Takes out of a target that was measured over TCP what TCP hides. Delays stay: what was lost is in them.
 pub(super) fn leave_out_what_is_hidden(target: &mut Target, reached: Option<&Reached>) {
