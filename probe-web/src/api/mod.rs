@@ -5,7 +5,7 @@
 mod document;
 mod events;
 mod fleet;
-mod params;
+pub(crate) mod params;
 mod reader;
 mod reports;
 mod tag;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::routing::get;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::params::Params;
 use crate::app::AppState;
 use crate::problem::Problem;
 use crate::store::Tenant;
@@ -80,6 +81,7 @@ pub(crate) struct Of {
     get, path = "/api/v1/session", tag = "check", params(Of),
     responses(
         (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
@@ -87,7 +89,7 @@ pub(crate) struct Of {
 )]
 pub(crate) async fn session(
     State(state): State<AppState>,
-    Query(of): Query<Of>,
+    Params(of): Params<Of>,
 ) -> Result<Json<Session>, Problem> {
     let tenant = match &of.tenant {
         Some(code) => state.store.tenant_by_code(code).await?,
