@@ -4,14 +4,17 @@
 #![expect(clippy::disallowed_methods, reason = "a test asks for pages over sockets of its own")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+#[path = "support/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 mod support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,11 +29,13 @@ struct Serve {
 
 impl Serve {
     fn on(data: &Path) -> Self {
-        let mut child = greenroom(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+        Self::with(data, |command| command)
+    }
+
+    /// With more on its command line or in its environment.
+    fn with(data: &Path, more: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = greenroom(["serve", "--listen", "127.0.0.1:0", "--data"]);
+        let mut child = more(command.arg(data)).stdout(Stdio::piped()).spawn().expect("the binary runs");
         let mut told = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         while !told.contains("Data ") {
@@ -264,6 +269,206 @@ fn a_link_that_is_none_is_refused_before_anything_is_measured_and_not_repeated()
             assert!(said.contains("--ticket") && !said.contains("hunter2"), "{said}");
         }
     }
+}
+
+/// The whole program on a database elsewhere: TLS with its certificate, a password from a file, and nothing of it told.
+#[test]
+fn a_database_with_tls_and_a_password_keeps_reports_and_the_password_is_never_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // An address of this computer that no other test has: 127.… made of the number of this process.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let at = Ipv4Addr::new(127, a.max(1), b, c.max(2));
+    let made = rcgen::generate_simple_self_signed([at.to_string()]).expect("a certificate");
+    let (certificate, other) = (folder.path().join("ca.pem"), folder.path().join("other.pem"));
+    fs::write(&certificate, made.cert.pem()).expect("writable");
+    let stranger = rcgen::generate_simple_self_signed([at.to_string()]).expect("a certificate");
+    fs::write(&other, stranger.cert.pem()).expect("writable");
+    let cluster = postgres::Cluster::start_with_tls(&made.cert.pem(), &made.signing_key.serialize_pem(), at);
+    let local = cluster.url("postgres");
+    cluster.ask(&local, "CREATE ROLE keeper LOGIN PASSWORD 'hunter2 with spaces'");
+    cluster.ask(&local, "CREATE DATABASE kept OWNER keeper");
+    let passwords = folder.path().join("pgpass");
+    fs::write(&passwords, format!("{at}:5432:kept:keeper:hunter2 with spaces\n")).expect("writable");
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).expect("set");
+    let url = |certificate: &Path| {
+        format!("postgres://keeper@{at}/kept?sslmode=verify-full&sslrootcert={}", certificate.display())
+    };
+    let log = folder.path().join("log");
+    let start = || {
+        let log = fs::File::options().create(true).append(true).open(&log).expect("a log");
+        Serve::with(&folder.path().join("data"), |command| {
+            command.args(["-vvv", "--store", &url(&certificate)]).env("PGPASSFILE", &passwords).stderr(log)
+        })
+    };
+    let server = start();
+    let seen = fs::read(format!("/proc/{}/cmdline", server.child.id())).expect("Linux");
+    assert!(!text(&seen).contains("hunter2"));
+    let cookie = server.first_admin();
+    let key = server.key_file(&cookie, folder.path());
+    let sent = greenroom([
+        "check",
+        "--no-history",
+        "--label",
+        "ticket=T-79",
+        "--upload",
+        &server.url(),
+        "--key-file",
+    ])
+    .arg(&key)
+    .output()
+    .expect("the binary runs");
+    let code = code_told(&sent);
+    let found = server.ask("GET", &format!("/reports?q={code}"), &cookie, "");
+    assert!(found.contains("/reports/"), "{found}");
+    assert_eq!(cluster.ask(&cluster.url("kept"), "SELECT ticket FROM report"), "T-79");
+    let encrypted = cluster.ask(
+        &local,
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'keeper'",
+    );
+    assert_eq!(encrypted, "t");
+    server.stop();
+    let again = start();
+    assert!(
+        again.ask("GET", &format!("/reports?q={code}"), &cookie, "").contains("/reports/"),
+        "the session holds, too"
+    );
+    again.stop();
+    let told = fs::read_to_string(&log).expect("a log");
+    assert!(!told.is_empty() && !told.contains("hunter2"), "{told}");
+
+    fs::write(&passwords, format!("{at}:5432:kept:keeper:hunter3\n")).expect("writable");
+    for (name, certificate) in [("a wrong password", &certificate), ("another authority", &other)] {
+        let refused = greenroom([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--endpoint",
+            "off",
+            "--store",
+            &url(certificate),
+            "--data",
+        ])
+        .arg(folder.path().join("data"))
+        .env("PGPASSFILE", &passwords)
+        .output()
+        .expect("the binary runs");
+        let said = text(&refused.stdout) + &text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(69), "{name}: {said}");
+        assert!(!said.contains("hunter"), "{name}: {said}");
+    }
+    let in_argv = greenroom(["serve", "--store", &format!("postgres://keeper:hunter2@{at}/kept")])
+        .output()
+        .expect("the binary runs");
+    let said = text(&in_argv.stdout) + &text(&in_argv.stderr);
+    assert_eq!(in_argv.status.code(), Some(64), "{said}");
+    assert!(said.contains("--store-file") && !said.contains("hunter2"), "{said}");
+}
+
+/// The next request that comes whole: who was killed may have left one behind that is cut off.
+fn whole_request(listener: &TcpListener) -> (TcpStream, String, String) {
+    loop {
+        let (mut stream, _) = listener.accept().expect("a message");
+        if let Some((head, body)) = request(&mut stream) {
+            return (stream, head, body);
+        }
+    }
+}
+
+/// Reads a request up to its end; its headers and its body.
+fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    let mut body = vec![0; length.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, text(&body)))
+}
+
+/// A report of Ada's with this verdict, by its number.
+fn report_of(n: u8, verdict: &str) -> String {
+    let mut report: serde_json::Value =
+        serde_json::from_str(include_str!("../reports/tests/golden/measured.json")).expect("JSON");
+    let now = jiff::Timestamp::now();
+    let id = uuid::Builder::from_unix_timestamp_millis(
+        u64::try_from(now.as_millisecond()).expect("after 1970"),
+        &[n; 10],
+    )
+    .into_uuid();
+    report["id"] = id.to_string().into();
+    report["code"] = greenroom_reports::assess::short_code(id).into();
+    let started = now.checked_sub(jiff::SignedDuration::from_secs(100 - i64::from(n))).expect("a time");
+    report["started"] = started.to_string().into();
+    report["labels"]["person"] = "Ada".into();
+    report["verdict"]["overall"] = verdict.into();
+    report.to_string()
+}
+
+fn post(server: &Serve, key: &str, report: &str) -> String {
+    let mut stream = TcpStream::connect(server.at).expect("it listens");
+    let head = format!(
+        "POST /api/v1/reports HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{report}",
+        server.at,
+        report.len()
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// The server is killed right after it acknowledged the report that changed a verdict, and while its message is on the way: the message
+/// comes all the same, perhaps twice, and then with one id.
+#[test]
+fn a_killed_server_still_tells_of_a_changed_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let receiver = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let hook = format!(
+        "http%3A%2F%2F{}%2Fhook",
+        receiver.local_addr().expect("bound").to_string().replace(':', "%3A")
+    );
+    let start = || {
+        Serve::with(&folder.path().join("data"), |command| {
+            command.args(["--allow-private", "webhooks", "--endpoint", "off"])
+        })
+    };
+    let mut server = start();
+    let cookie = server.first_admin();
+    let key = server.key(&cookie, "send");
+    let made = server.ask("POST", "/webhooks", &cookie, &format!("name=ops&url={hook}"));
+    assert!(made.contains("whsec_"), "{made}");
+    assert!(post(&server, &key, &report_of(1, "ready")).starts_with("HTTP/1.1 202"));
+    assert!(post(&server, &key, &report_of(2, "blocked")).starts_with("HTTP/1.1 202"));
+    server.child.kill().expect("it runs");
+    server.child.wait().expect("a child");
+
+    let mut server = start();
+    // It takes the message, and is killed before it hears so.
+    let (stream, head, body) = whole_request(&receiver);
+    let id = |head: &str| {
+        head.lines().find_map(|line| line.strip_prefix("webhook-id: ")).expect("an id").to_owned()
+    };
+    let first = id(&head);
+    assert!(body.contains("verdict.changed") && body.contains("blocked"), "{body}");
+    server.child.kill().expect("it runs");
+    server.child.wait().expect("a child");
+    drop(stream);
+
+    let server = start();
+    let (mut stream, head, again) = whole_request(&receiver);
+    assert_eq!((id(&head), again), (first, body), "whoever gets it twice knows it by its id");
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("it reads");
+    drop(stream);
+    let page = server.ask("GET", "/webhooks", &cookie, "");
+    let path =
+        page.split("href=\"/webhooks/").nth(1).and_then(|rest| rest.split('"').next()).expect("its page");
+    while !server.ask("GET", &format!("/webhooks/{path}"), &cookie, "").contains("delivered") {}
+    server.stop();
 }
 
 /// schemathesis makes requests from the OpenAPI document, right ones and wrong ones, and looks whether each answer is one that the document

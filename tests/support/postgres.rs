@@ -16,6 +16,8 @@ pub(crate) struct Cluster {
     child: Mutex<Option<Child>>,
     programs: PathBuf,
     folder: TempDir,
+    /// Settings besides the usual ones.
+    settings: Vec<String>,
 }
 
 thread_local! {
@@ -39,12 +41,37 @@ pub(crate) fn shared() -> Arc<Cluster> {
 impl Cluster {
     /// Makes and starts one.
     pub(crate) fn start() -> Self {
+        let cluster = Self::made(Vec::new());
+        cluster.begin();
+        cluster
+    }
+
+    /// Makes and starts one that listens on an address of this computer with TLS, and asks for a password there (SCRAM). The certificate and
+    /// its key are in PEM.
+    pub(crate) fn start_with_tls(certificate: &str, key: &str, at: std::net::Ipv4Addr) -> Self {
+        let settings = ["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key"];
+        let settings = settings.into_iter().map(str::to_owned).chain([format!("listen_addresses={at}")]);
+        let cluster = Self::made(settings.collect());
+        let rules = "local all all trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n";
+        for (name, text) in [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", rules)] {
+            let path = cluster.data().join(name);
+            fs::write(&path, text).expect("writable");
+            succeed(Command::new("chmod").arg("600").arg(&path));
+            if is_root() {
+                succeed(Command::new("chown").arg(USER).arg(&path));
+            }
+        }
+        cluster.begin();
+        cluster
+    }
+
+    fn made(settings: Vec<String>) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("greenroom-pg-").tempdir().expect("a folder");
         if is_root() {
             succeed(Command::new("chown").arg(USER).arg(folder.path()));
         }
-        let cluster = Self { child: Mutex::new(None), programs, folder };
+        let cluster = Self { child: Mutex::new(None), programs, folder, settings };
         let made = cluster
             .command("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
@@ -53,7 +80,6 @@ impl Cluster {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        cluster.begin();
         cluster
     }
 
@@ -70,6 +96,7 @@ impl Cluster {
             // What is tested is what the program does. That a server keeps what it synced is for the server's own tests.
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"])
             .args(["-c", "max_connections=60"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::null())
             .stdout(out())
             .stderr(out())

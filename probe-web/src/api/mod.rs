@@ -6,7 +6,7 @@ pub(crate) mod agents;
 mod document;
 mod events;
 mod fleet;
-mod params;
+pub(crate) mod params;
 mod reader;
 mod reports;
 mod tag;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::problem::Problem;
 
 /// A query.
-pub(super) struct Params<T>(pub(super) T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::routing::get;
 use greenroom_reports::schema::Use;
@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::params::Params;
 use crate::app::AppState;
 use crate::auth::secret;
 use crate::problem::Problem;
@@ -103,6 +104,7 @@ pub(crate) struct Of {
     get, path = "/api/v1/session", tag = "check", params(Of),
     responses(
         (status = 200, description = "A grant for one result, where to measure, and by what sounds and pictures are named", body = Session),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
@@ -112,7 +114,7 @@ pub(crate) struct Of {
 pub(crate) async fn session(
     State(state): State<AppState>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    Query(of): Query<Of>,
+    Params(of): Params<Of>,
     headers: HeaderMap,
 ) -> Result<Json<Session>, Problem> {
     let tenant = match &of.tenant {

@@ -14,7 +14,7 @@ use greenroom_web::clock::Clock;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::*;
-use greenroom_web::{AppState, Config, app};
+use greenroom_web::{AppState, Config, Gate, app};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -83,12 +83,27 @@ impl House {
 
     /// An application on a store, and what must live as long.
     pub(crate) fn on(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>) -> Self {
+        Self::with_gate(store, kept, Gate::default())
+    }
+
+    /// With nothing in it, which meets others so.
+    pub(crate) async fn behind(gate: Gate) -> Self {
+        let (store, kept) = empty_store().await;
+        Self::with_gate(store, kept, gate)
+    }
+
+    fn with_gate(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>, gate: Gate) -> Self {
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
         let passed = Arc::new(Mutex::new(SignedDuration::ZERO));
         let clock = Arc::clone(&passed);
         let time = move || now().checked_add(*clock.lock().unwrap()).unwrap();
-        let state = AppState::start(config, store.clone(), Clock::from_fn(time));
+        let state = AppState::start_with(config, store.clone(), Clock::from_fn(time), gate);
         Self { app: app(state.clone()), state, store, passed, _kept: kept }
+    }
+
+    /// The same with another state.
+    pub(crate) fn with_state(self, state: AppState) -> Self {
+        Self { app: app(state.clone()), state, ..self }
     }
 
     /// Lets time pass.
