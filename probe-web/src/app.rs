@@ -176,6 +176,9 @@ pub fn app(state: AppState) -> Router {
         .route("/users/{id}", post(routes::users::change))
         .route("/keys", get(routes::keys::page).post(routes::keys::add))
         .route("/keys/{id}/revoke", post(routes::keys::revoke))
+        .route("/people", get(routes::people::page))
+        .route("/people/export", post(routes::people::export))
+        .route("/people/erase", post(routes::people::erase))
         .route("/audit", get(routes::audit::page))
         // A form of another site must not act here by somebody's session.
         .layer(CsrfLayer::new());

@@ -12,12 +12,14 @@ pub mod fleet;
 pub mod ingest;
 pub mod metrics;
 mod pages;
+pub mod person;
 pub mod problem;
 pub mod rollup;
 mod routes;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 pub mod verify;
 
 pub use app::{AppState, Config, app};

@@ -62,6 +62,7 @@ pub(crate) enum Place {
     Links,
     Users,
     Keys,
+    People,
     Audit,
     Account,
 }
@@ -70,12 +71,13 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(Role) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 6] = [
+    const MENU: [MenuItem; 7] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
         (Self::Links, "Check links", "/links", Role::sees_personal),
         (Self::Users, "Users", "/users", Role::manages),
         (Self::Keys, "Keys", "/keys", Role::manages),
+        (Self::People, "People", "/people", Role::manages),
         (Self::Audit, "Audit", "/audit", Role::manages),
     ];
 }

@@ -8,6 +8,7 @@ pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod metrics;
+pub(crate) mod people;
 pub(crate) mod report;
 pub(crate) mod reports;
 pub(crate) mod shares;

@@ -5,6 +5,7 @@
 //! what it adds to the roll-ups become visible by one commit.
 
 mod links;
+mod person;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
@@ -19,9 +20,10 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
+pub use person::{Forgotten, PersonStore, Redacted};
 pub(crate) use sql::FINE_KEPT;
 pub use types::*;
-pub use upkeep::{Header, Upkeep};
+pub use upkeep::{Header, NamedTenant, Upkeep};
 
 /// Why the store did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -178,9 +180,9 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: ReportStore + AccountStore + LinkStore + Upkeep {}
+pub trait Store: ReportStore + AccountStore + LinkStore + PersonStore + Upkeep {}
 
-impl<T: ReportStore + AccountStore + LinkStore + Upkeep> Store for T {}
+impl<T: ReportStore + AccountStore + LinkStore + PersonStore + Upkeep> Store for T {}
 
 /// The day, in UTC, that a report of this time is kept with: `2026-11-22`.
 pub(crate) fn day_of(received: Timestamp) -> String {
