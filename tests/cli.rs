@@ -165,11 +165,12 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn help_is_what_a_person_can_use() {
     let home = Home::new();
-    for command in
-        ["", "check", "diagnose", "measure", "respond", "serve", "report", "history", "completions", "man"]
-    {
+    let commands =
+        ["", "check", "diagnose", "measure", "respond", "serve", "report", "history", "completions", "man"];
+    let of_serve = ["serve verify", "serve backup", "serve export", "serve import", "serve person"];
+    for command in commands.into_iter().chain(of_serve) {
         let ran = home.run(command.split(' ').filter(|c| !c.is_empty()).chain(["--help"]));
-        let name = if command.is_empty() { "root" } else { command };
+        let name = if command.is_empty() { "root".to_owned() } else { command.replace(' ', "_") };
         insta::assert_snapshot!(format!("help_{name}"), ran.out);
         assert!(ran.out.contains("Examples:"), "{command} has no examples");
         let widest = ran.out.lines().map(|line| line.chars().count()).max();

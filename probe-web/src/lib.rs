@@ -20,12 +20,14 @@ pub mod oidc;
 pub mod otlp;
 pub mod outbound;
 mod pages;
+pub mod person;
 pub mod problem;
 pub mod rollup;
 mod routes;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 pub mod verify;
 pub mod webhooks;
 

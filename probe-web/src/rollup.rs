@@ -141,6 +141,34 @@ impl Sums {
             }
         }
     }
+
+    /// Adds all of other sums.
+    pub fn merge(&mut self, other: Self) {
+        for (key, sketch) in other.sketches {
+            self.sketches.entry(key).or_default().merge(&sketch);
+        }
+        for (key, count) in other.tallies {
+            let sum = self.tallies.entry(key).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    /// Takes other sums out of these, as far as they are of buckets that are here. False where something is not all in these: what is
+    /// left then is of no use.
+    pub fn take_out(&mut self, other: &Self) -> bool {
+        let mut all = true;
+        for (key, sketch) in &other.sketches {
+            if let Some(sum) = self.sketches.get_mut(key) {
+                all &= sum.subtract(sketch);
+            }
+        }
+        for (key, count) in &other.tallies {
+            if let Some(sum) = self.tallies.get_mut(key) {
+                all &= sum.checked_sub(*count).map(|rest| *sum = rest).is_some();
+            }
+        }
+        all
+    }
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use crate::store::{
 };
 
 /// Headers looked up at a time.
-const AT_ONCE: u32 = 500;
+pub(crate) const AT_ONCE: u32 = 500;
 
 /// How often a day is looked at whose sums change meanwhile.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Most findings that are told in words; the others are counted.
 const TOLD: usize = 100;
@@ -90,13 +90,19 @@ pub async fn verify(store: &dyn Store, now: Timestamp) -> Result<Findings> {
     for tenant in store.tenants().await? {
         let mut next = store.next_begin(tenant, Timestamp::MIN.as_second()).await?;
         while let Some(begin) = next {
-            let day = begin.div_euclid(Resolution::Day.seconds()) * Resolution::Day.seconds();
-            let end = day.saturating_add(Resolution::Day.seconds());
-            look_at_day(store, tenant, (time(day), time(end)), now, &mut found).await?;
+            let (span, end) = day_at(begin);
+            look_at_day(store, tenant, span, now, &mut found).await?;
             next = store.next_begin(tenant, end).await?;
         }
     }
     Ok(found)
+}
+
+/// The day, in UTC, that holds a point in time in seconds since 1970, and the second at which it ends.
+pub(crate) fn day_at(second: i64) -> ((Timestamp, Timestamp), i64) {
+    let day = second.div_euclid(Resolution::Day.seconds()) * Resolution::Day.seconds();
+    let end = day.saturating_add(Resolution::Day.seconds());
+    ((time(day), time(end)), end)
 }
 
 /// The nearest point in time that there is.
@@ -215,12 +221,8 @@ async fn read_again(
         Err(StoreError::Damaged(words)) => return Ok(Err(format!("{words} (code {})", kept.code))),
         Err(error) => return Err(error),
     };
-    let report = match read::report(&json) {
-        Ok(report) => report,
-        Err(problem) => return named(&format!("it is no report: {}", problem.detail())),
-    };
-    match read::record(tenant, &report, json, kept.received) {
-        Ok(record) => Ok(Ok((record.adds, differing(kept, &record.summary)))),
+    match read::again(tenant, kept, &json) {
+        Ok((adds, made)) => Ok(Ok((adds, differing(kept, &made)))),
         Err(problem) => named(&format!("it is no report that is let in: {}", problem.detail())),
     }
 }
@@ -269,7 +271,7 @@ fn compare(mut stored: BTreeMap<Slot, Content>, day: Day, now: Timestamp, found:
     let slots: BTreeSet<Slot> = stored.keys().chain(computed.keys()).chain(&day.open).cloned().collect();
     for slot in slots {
         let (is, should) = (stored.remove(&slot), computed.remove(&slot));
-        if day.open.contains(&slot) || !is_kept_whole(&slot, now) {
+        if day.open.contains(&slot) || !is_kept_whole(slot.0, slot.1.bucket, now) {
             found.buckets_open += 1;
             continue;
         }
@@ -285,13 +287,13 @@ fn compare(mut stored: BTreeMap<Slot, Content>, day: Day, now: Timestamp, found:
 }
 
 /// Whether neither a bucket nor the header of a report in it can have been deleted for its age.
-fn is_kept_whole((resolution, key): &Slot, now: Timestamp) -> bool {
+pub(crate) fn is_kept_whole(resolution: Resolution, bucket: i64, now: Timestamp) -> bool {
     let kept = match resolution {
         Resolution::FiveMinutes => FINE_KEPT,
         // A header goes by the time at which it was received: a day aside for clocks.
         Resolution::Hour | Resolution::Day => KEPT - SignedDuration::from_hours(24),
     };
-    key.bucket >= now.checked_sub(kept).unwrap_or(Timestamp::MIN).as_second()
+    bucket >= now.checked_sub(kept).unwrap_or(Timestamp::MIN).as_second()
 }
 
 fn title((resolution, key): &Slot) -> String {

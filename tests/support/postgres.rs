@@ -127,6 +127,14 @@ impl Cluster {
         child.wait().expect("a child");
     }
 
+    /// Ends the server at once, as a crash does: nothing is written any more, and it goes through its log when it begins again.
+    pub(crate) fn crash(&self) {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut child) = child else { return };
+        succeed(Command::new("kill").arg("-QUIT").arg(child.id().to_string()));
+        child.wait().expect("a child");
+    }
+
     /// Makes a database with nothing in it; its address.
     pub(crate) fn database(&self) -> String {
         static MADE: Mutex<u32> = Mutex::new(0);

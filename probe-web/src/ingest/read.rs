@@ -1,7 +1,8 @@
 //! From JSON to a record that may be kept: every limit is looked at, and what is refused is named by its field.
 
 use greenroom_reports::assess::short_code;
-use greenroom_reports::schema::{Counts, ReadError, Report, SCHEMA, upgrade};
+use greenroom_reports::redact::without_person;
+use greenroom_reports::schema::{Counts, ReadError, Redaction, Report, SCHEMA, upgrade};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_path_to_error::{Path, Segment};
@@ -105,7 +106,7 @@ pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp
         place: verdict.place,
         direction: verdict.direction,
         cause: verdict.causes.first().map(|cause| cause.code.clone()),
-        say: verdict.say.clone(),
+        say: said(report),
         site,
         person: label("person"),
         ticket: label("ticket"),
@@ -117,6 +118,46 @@ pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp
         link: None,
     };
     Ok(Record { tenant, summary, adds, raw, run: None })
+}
+
+/// Reads a report that is kept once more: what it adds to the roll-ups, and the header that follows from it.
+///
+/// Where somebody was erased from it, site, endpoint and ticket are those that its header has: what is left of it names none or others.
+///
+/// # Errors
+/// When it cannot be read, or is not let in any more.
+pub fn again(tenant: Tenant, kept: &Summary, json: &[u8]) -> Result<(Contribution, Summary), Problem> {
+    let report = report(json)?;
+    let mut made = record(tenant, &report, Vec::new(), kept.received)?;
+    // Versions before kept the sentence as it was.
+    if kept.say == report.verdict.say {
+        made.summary.say.clone_from(&kept.say);
+    }
+    if report.redaction == Some(Redaction::Person) {
+        made.adds.site = kept.site.clone().unwrap_or_default();
+        made.adds.endpoint = kept.endpoint.clone().unwrap_or_default();
+        made.summary.site.clone_from(&kept.site);
+        made.summary.endpoint.clone_from(&kept.endpoint);
+        made.summary.ticket.clone_from(&kept.ticket);
+    }
+    Ok((made.adds, made.summary))
+}
+
+/// The verdict in a sentence, as it stands in lists and outlives the report: where it names a device or somebody, without that.
+fn said(report: &Report) -> String {
+    let say = &report.verdict.say;
+    let devices = &report.devices;
+    let infos = (devices.microphones.iter().map(|found| &found.device))
+        .chain(devices.speakers.iter().map(|found| &found.device))
+        .chain(devices.cameras.iter().map(|found| &found.device));
+    let labels = report.labels.iter().filter(|(name, _)| *name != "site").map(|(_, value)| value);
+    let mut names =
+        labels.chain(&report.agent.id).chain(infos.flat_map(|info| info.name.iter().chain(&info.id)));
+    // A shorter one is part of other words, and is not taken out of sentences.
+    if !names.any(|name| name.chars().count() >= 4 && say.contains(name.as_str())) {
+        return say.clone();
+    }
+    without_person(report.clone()).map(|shown| shown.verdict.say).unwrap_or_default()
 }
 
 /// Times are kept to the millisecond.
@@ -284,6 +325,21 @@ mod tests {
         let problem = refused(&report);
         assert_eq!(problem.errors()[0].pointer, "/sketches/rtt");
         assert!(problem.detail().contains("precision"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_sentence_that_names_somebody_is_kept_without_the_name() {
+        let mut report = testing::report(1);
+        let plain = record(Tenant::FIRST, &report, Vec::new(), testing::start()).unwrap().summary.say;
+        assert_eq!(plain, report.verdict.say);
+        report.labels.insert("person".into(), "Ada Lovelace".into());
+        report.verdict.say = "The headset of Ada Lovelace is silent.".into();
+        let mut kept = record(Tenant::FIRST, &report, Vec::new(), testing::start()).unwrap().summary;
+        assert_eq!(kept.say, "The headset of (hidden) is silent.");
+        // As an earlier version kept it.
+        kept.say.clone_from(&report.verdict.say);
+        let json = serde_json::to_vec(&report).unwrap();
+        assert_eq!(again(Tenant::FIRST, &kept, &json).unwrap().1.say, kept.say);
     }
 
     #[test]

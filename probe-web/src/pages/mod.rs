@@ -64,6 +64,7 @@ pub(crate) enum Place {
     Links,
     Users,
     Keys,
+    People,
     Webhooks,
     Tenants,
     Audit,
@@ -74,7 +75,7 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(&Visitor) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 10] = [
+    const MENU: [MenuItem; 11] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
         (Self::Agents, "Agents", "/agents", |visitor| visitor.role.sees_personal()),
@@ -82,6 +83,7 @@ impl Place {
         (Self::Links, "Check links", "/links", |visitor| visitor.role.sees_personal()),
         (Self::Users, "Users", "/users", |visitor| visitor.role.manages()),
         (Self::Keys, "Keys", "/keys", |visitor| visitor.role.manages()),
+        (Self::People, "People", "/people", |visitor| visitor.role.manages()),
         (Self::Webhooks, "Webhooks", "/webhooks", |visitor| visitor.role.manages()),
         (Self::Tenants, "Tenants", "/tenants", Visitor::makes_tenants),
         (Self::Audit, "Audit", "/audit", |visitor| visitor.role.manages()),

@@ -12,6 +12,7 @@ pub(crate) mod links;
 pub(crate) mod metrics;
 #[cfg(feature = "oidc")]
 pub(crate) mod oidc;
+pub(crate) mod people;
 pub(crate) mod report;
 pub(crate) mod reports;
 pub(crate) mod schedules;

@@ -8,6 +8,7 @@ mod agents;
 mod grants;
 mod identities;
 mod links;
+mod person;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
@@ -27,10 +28,11 @@ pub use agents::{Agent, AgentRun, AgentStore, Boot, EnrollToken, Enrollment, Fle
 pub use grants::GrantStore;
 pub use identities::IdentityStore;
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
+pub use person::{Forgotten, PersonStore, Redacted};
 pub(crate) use sql::FINE_KEPT;
 pub use tenants::{TenantInfo, TenantStore};
 pub use types::*;
-pub use upkeep::{Header, Upkeep};
+pub use upkeep::{Header, NamedTenant, Upkeep};
 pub use webhooks::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookStore};
 
 /// Why the store did not do its work.
@@ -197,6 +199,7 @@ pub trait Store:
     + WebhookStore
     + GrantStore
     + TenantStore
+    + PersonStore
     + Upkeep
 {
 }
@@ -210,6 +213,7 @@ impl<T> Store for T where
         + WebhookStore
         + GrantStore
         + TenantStore
+        + PersonStore
         + Upkeep
 {
 }

@@ -60,8 +60,23 @@ pub enum Outcome {
     NotAllowed,
 }
 
+/// A report that is moved here from another store, with what belongs to it.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its header as it stood there.
+    pub summary: Summary,
+    /// The JSON as it was sent; `None` where it was deleted.
+    pub raw: Option<Vec<u8>>,
+    /// What it adds to the roll-ups by itself; `None` where it adds nothing, or its share comes in a sum of several.
+    pub adds: Option<Contribution>,
+    /// Its notes, oldest first.
+    pub notes: Vec<Note>,
+}
+
 /// A report's header: what lists show and look-ups search.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The report.
     pub id: Uuid,
@@ -266,7 +281,7 @@ pub struct Rollups {
 }
 
 /// A remark on a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// When.
     pub at: Timestamp,

@@ -1,10 +1,11 @@
-//! What looking a whole store over needs.
+//! What looking a whole store over, and moving it, needs.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Result, Summary, Tenant};
+use super::{Moved, Outcome, Result, Summary, Tenant};
+use crate::rollup::Sums;
 
 /// A report's header, and whether its JSON is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,17 @@ pub struct Header {
     pub summary: Summary,
     /// Whether its JSON as it was sent is kept.
     pub has_raw: bool,
+}
+
+/// A tenant as others know it: numbers are a store's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedTenant {
+    /// Its number here.
+    pub tenant: Tenant,
+    /// What it is called.
+    pub name: String,
+    /// Since when.
+    pub created: Timestamp,
 }
 
 /// A store looked over as a whole.
@@ -36,4 +48,12 @@ pub trait Upkeep: Send + Sync {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Header>>;
+
+    /// Every tenant with its name, by number.
+    async fn named_tenants(&self) -> Result<Vec<NamedTenant>>;
+
+    /// Takes in reports from another store, by one commit: those whose id is not here yet, with their notes. A check link is not used up
+    /// by them. With `sums`, which hold the shares of all of them in the roll-ups, either all of them are new, and reports and sums are
+    /// kept, or nothing is.
+    async fn take_in(&self, batch: Vec<Moved>, sums: Option<Sums>) -> Result<Vec<Outcome>>;
 }

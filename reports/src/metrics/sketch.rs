@@ -72,6 +72,16 @@ impl Sketch {
         self.0.add(&other.0).expect("two sketches have one layout");
     }
 
+    /// Takes all of another out again. False, and nothing is taken out, where not all of it is in this one.
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        let mut rest = self.0.clone();
+        let taken = rest.subtract(&other.0).is_ok();
+        if taken {
+            self.0 = rest;
+        }
+        taken
+    }
+
     /// How many durations are in it.
     pub fn len(&self) -> u64 {
         self.0.len()

@@ -1,6 +1,10 @@
 //! `greenroom serve`.
 
+mod backup;
+mod count;
+mod export;
 mod gate;
+mod person;
 mod verify;
 
 use std::fs::{self, OpenOptions};
@@ -107,6 +111,18 @@ enum ServeCommand {
     /// Look over what is kept: the database, every report, and the sums
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(verify::VerifyArgs),
+    /// Copy the folder to another one, also while its server runs
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::BackupArgs),
+    /// Write all reports into one file, for another store
+    #[command(after_help = export::EXPORT_EXAMPLES)]
+    Export(export::ExportArgs),
+    /// Read reports from such a file
+    #[command(after_help = export::IMPORT_EXAMPLES)]
+    Import(export::ImportArgs),
+    /// Hand out what is kept on somebody, or erase it
+    #[command(after_help = person::EXAMPLES)]
+    Person(person::PersonArgs),
 }
 
 /// Where reports are kept.
@@ -152,8 +168,13 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
-    if let Some(ServeCommand::Verify(args)) = &args.command {
-        return verify::run(args);
+    match &args.command {
+        Some(ServeCommand::Verify(args)) => return verify::run(args),
+        Some(ServeCommand::Backup(args)) => return backup::run(args, global),
+        Some(ServeCommand::Export(args)) => return export::export(args, global),
+        Some(ServeCommand::Import(args)) => return export::import(args, global),
+        Some(ServeCommand::Person(args)) => return person::run(args),
+        None => {}
     }
     let tls = args.tls()?;
     args.allow_address(tls.is_some())?;

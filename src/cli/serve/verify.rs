@@ -20,19 +20,22 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Exit, CliError> {
-    let place = args.place.place(&settings::process_env)?;
-    let data = if place.is_some() { None } else { Some(args.place.data()?) };
     block_on(async {
-        let (store, name): (Arc<dyn Store>, String) = match (&place, &data) {
-            (Some(place), _) => (open_postgres(place).await?, place.to_string()),
-            (None, Some(data)) => (open_folder(data).await?, data.display().to_string()),
-            (None, None) => return Err(CliError::Internal("there is no place to look at".to_owned())),
-        };
+        let (store, name) = open(&args.place).await?;
         let found =
             verify(&*store, Clock::system().now()).await.map_err(|error| unreadable(&name, &error))?;
         output::to_stdout(&words(&name, &found))?;
         Ok(if found.is_sound() { Exit::Ready } else { Exit::Degraded })
     })?
+}
+
+/// Opens a store that is there, and says what it is called.
+pub(super) async fn open(place: &PlaceArgs) -> Result<(Arc<dyn Store>, String), CliError> {
+    if let Some(place) = place.place(&settings::process_env)? {
+        return Ok((open_postgres(&place).await?, place.to_string()));
+    }
+    let data = place.data()?;
+    Ok((open_folder(&data).await?, data.display().to_string()))
 }
 
 /// Opens a folder that holds a store: an empty one is not made to be found sound.
@@ -52,7 +55,7 @@ async fn open_folder(data: &Path) -> Result<Arc<dyn Store>, CliError> {
     Ok(Arc::new(store))
 }
 
-fn unreadable(name: &str, error: &StoreError) -> CliError {
+pub(super) fn unreadable(name: &str, error: &StoreError) -> CliError {
     CliError::input(Path::new(name), error)
 }
 

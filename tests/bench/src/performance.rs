@@ -4,6 +4,7 @@ mod bulk;
 mod devices;
 mod duration;
 mod floor;
+mod ingest;
 pub(crate) mod memory;
 mod pacing;
 mod quic;
@@ -24,4 +25,5 @@ pub(crate) const JOBS: &[Job] = &[
     ("memory", memory::measure),
     ("quick-check", duration::measure),
     ("devices", devices::measure),
+    ("ingest", ingest::measure),
 ];

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
+use super::ingest::pack;
 use super::partitions::{Parted, day};
 use super::{PostgresStore, within};
-use crate::rollup::KEPT;
+use crate::rollup::{KEPT, Sums};
+use crate::store::sql::person::CLEARED;
 use crate::store::sql::reports::forget;
 use crate::store::sql::{
     Backend, Done, Entry, Numbered, Query, Row, Step, Value, bind_all, blocking, broken, midnight,
 };
-use crate::store::{Outcome, Result, StoreError, Tenant};
+use crate::store::{Outcome, Redacted, Result, StoreError, Tenant};
 
 /// Key of the advisory lock of the node that lets old reports go: "greenold".
 const RETIRING: i64 = 0x6772_6565_6e6f_6c64;
@@ -61,8 +63,8 @@ impl Backend for PostgresStore {
         }
     }
 
-    async fn keep(&self, batch: Vec<Entry>) -> Result<Vec<Outcome>> {
-        self.keep_all(batch).await
+    async fn keep(&self, batch: Vec<Entry>, whole: Option<Sums>) -> Result<Vec<Outcome>> {
+        self.keep_all(batch, whole).await
     }
 
     async fn raw_json(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>> {
@@ -85,6 +87,29 @@ impl Backend for PostgresStore {
     /// The server has its own: `pg_amcheck`, and checksums of its pages.
     fn integrity_check(&self) -> Option<&'static str> {
         None
+    }
+
+    async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()> {
+        let mut steps = Vec::new();
+        for Redacted { id, say, raw } in reports {
+            let at = "tenant = $1 AND id = $2
+                      AND received_ms = (SELECT received_ms FROM report_id WHERE tenant = $1 AND id = $2)";
+            let here = |text: String| Query::new(text).bind(tenant).bind(id);
+            steps.push(match raw {
+                Some(json) => {
+                    let packed = blocking(move || pack(&json)).await?;
+                    let packed = packed
+                        .map_err(|error| StoreError::Unavailable(format!("cannot compress: {error}")))?;
+                    here(format!("UPDATE report_raw SET zstd = $3 WHERE {at}")).bind(packed)
+                }
+                None => here(format!("DELETE FROM report_raw WHERE {at}")),
+            });
+            let has_raw = "has_raw = EXISTS (SELECT 1 FROM report_raw WHERE tenant = $1 AND id = $2)";
+            steps
+                .push(here(format!("UPDATE report SET {CLEARED}, {has_raw}, say = $3 WHERE {at}")).bind(say));
+            steps.push(here("DELETE FROM note WHERE tenant = $1 AND report = $2".to_owned()));
+        }
+        self.together(steps.into_iter().map(Step::any).collect()).await.map(drop)
     }
 
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {

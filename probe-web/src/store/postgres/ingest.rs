@@ -13,7 +13,8 @@ use super::{PostgresStore, within};
 use crate::rollup::{SumKey, Sums};
 use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
-use crate::store::sql::{Entry, Query, blocking, broken, list_text, stored_sketch};
+use crate::store::sql::reports::insert_note;
+use crate::store::sql::{Backend as _, Entry, Numbered, Query, blocking, broken, list_text, stored_sketch};
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, name_of};
 
 /// How hard to compress: what is left to gain is in base64 alone.
@@ -23,43 +24,57 @@ const LEVEL: i32 = 3;
 type Packed = (Entry, Option<Vec<u8>>);
 
 impl PostgresStore {
-    pub(super) async fn keep_all(&self, batch: Vec<Entry>) -> Result<Vec<Outcome>> {
-        let batch = blocking(move || pack(batch)).await??;
+    pub(super) async fn keep_all(&self, batch: Vec<Entry>, whole: Option<Sums>) -> Result<Vec<Outcome>> {
+        let batch = blocking(move || pack_all(batch)).await??;
         within(async {
             let mut connection = self.pool.acquire().await.map_err(broken)?;
             let days: BTreeSet<_> = batch.iter().map(|(entry, _)| day(entry.summary.received)).collect();
             self.partitions.make(&mut connection, &days).await?;
-            keep(&mut connection, &batch).await
+            let number = self.next_number(Numbered::Note);
+            keep(&mut connection, &batch, whole, number).await
         })
         .await
     }
 }
 
-async fn keep(connection: &mut PgConnection, batch: &[Packed]) -> Result<Vec<Outcome>> {
+async fn keep(
+    connection: &mut PgConnection,
+    batch: &[Packed],
+    whole: Option<Sums>,
+    note_number: &str,
+) -> Result<Vec<Outcome>> {
     use sqlx::Connection as _;
     let mut tx = connection.begin().await.map_err(broken)?;
     let mut fresh = insert_ids(&mut tx, batch).await?;
     let refused = use_links(&mut tx, batch, &fresh).await?;
     fresh.retain(|index| !refused.contains(index));
-    let kept: Vec<&Packed> = fresh.iter().filter_map(|index| batch.get(*index)).collect();
-    count_runs(&mut tx, &kept).await?;
-    insert_headers(&mut tx, &kept).await?;
-    insert_raw(&mut tx, &kept).await?;
-    let mut sums = Sums::default();
-    for (entry, _) in kept {
-        if let Some(adds) = &entry.adds {
-            sums.add(entry.tenant, adds);
-        }
-    }
-    add_sketches(&mut tx, sums.sketches).await?;
-    add_tallies(&mut tx, sums.tallies).await?;
-    tx.commit().await.map_err(broken)?;
     let outcome = |index| match () {
         () if fresh.contains(&index) => Outcome::Accepted,
         () if refused.contains(&index) => Outcome::NotAllowed,
         () => Outcome::Duplicate,
     };
-    Ok((0..batch.len()).map(outcome).collect())
+    let outcomes = (0..batch.len()).map(outcome).collect();
+    if whole.is_some() && fresh.len() < batch.len() {
+        tx.rollback().await.map_err(broken)?;
+        return Ok(outcomes);
+    }
+    let kept: Vec<&Packed> = fresh.iter().filter_map(|index| batch.get(*index)).collect();
+    count_runs(&mut tx, &kept).await?;
+    insert_headers(&mut tx, &kept).await?;
+    insert_raw(&mut tx, &kept).await?;
+    let mut sums = whole.unwrap_or_default();
+    for (entry, _) in kept {
+        if let Some(adds) = &entry.adds {
+            sums.add(entry.tenant, adds);
+        }
+        for note in &entry.notes {
+            run(&mut tx, insert_note(note_number, entry.tenant, entry.summary.id, note)).await?;
+        }
+    }
+    add_sketches(&mut tx, sums.sketches).await?;
+    add_tallies(&mut tx, sums.tallies).await?;
+    tx.commit().await.map_err(broken)?;
+    Ok(outcomes)
 }
 
 /// Inserts the ids that are not there yet, in their order; which reports of the batch are new, each id once.
@@ -344,11 +359,19 @@ fn sum_key(row: &sqlx::postgres::PgRow) -> Result<SumKey> {
     Ok((tenant, resolution, bucket, row.try_get("name").map_err(broken)?))
 }
 
-fn pack(batch: Vec<Entry>) -> Result<Vec<Packed>> {
-    let pack = |entry: Entry| -> io::Result<Packed> {
-        let packed = entry.raw.as_ref().map(|json| zstd::bulk::compress(json, LEVEL)).transpose()?;
-        Ok((entry, packed))
+/// A report's JSON as one zstd frame.
+pub(super) fn pack(json: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(json, LEVEL)
+}
+
+fn pack_all(batch: Vec<Entry>) -> Result<Vec<Packed>> {
+    let packed = || -> io::Result<Vec<Packed>> {
+        let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
+        let pack = |entry: Entry| {
+            let packed = entry.raw.as_deref().map(|json| packer.compress(json)).transpose()?;
+            Ok((entry, packed))
+        };
+        batch.into_iter().map(pack).collect()
     };
-    let packed: io::Result<Vec<_>> = batch.into_iter().map(pack).collect();
-    packed.map_err(|error| StoreError::Unavailable(format!("cannot compress a report: {error}")))
+    packed().map_err(|error| StoreError::Unavailable(format!("cannot compress a report: {error}")))
 }

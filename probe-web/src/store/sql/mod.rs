@@ -8,6 +8,7 @@ pub(crate) mod agents;
 mod grants;
 mod identities;
 pub(crate) mod links;
+pub(crate) mod person;
 pub(crate) mod reports;
 pub(crate) mod rows;
 mod tenants;
@@ -22,8 +23,10 @@ use greenroom_reports::metrics::sketch::Sketch;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{AgentRun, Counted, Outcome, Record, Result, StoreError, Summary, Tenant};
-use crate::rollup::Contribution;
+use super::{
+    AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, StoreError, Summary, Tenant,
+};
+use crate::rollup::{Contribution, Sums};
 
 /// How long buckets of five minutes are kept; those of an hour and a day stay for [`crate::rollup::KEPT`].
 pub(crate) const FINE_KEPT: SignedDuration = SignedDuration::from_hours(35 * 24);
@@ -102,6 +105,12 @@ impl From<Option<String>> for Value {
 impl From<Vec<u8>> for Value {
     fn from(value: Vec<u8>) -> Self {
         Self::Bytes(value)
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
     }
 }
 
@@ -216,13 +225,22 @@ pub(crate) struct Entry {
     pub(crate) uses_link: bool,
     /// Which of an agent's reports it is.
     pub(crate) run: Option<AgentRun>,
+    /// Notes that it comes with.
+    pub(crate) notes: Vec<Note>,
 }
 
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         let adds = (record.summary.counted == Counted::Yes).then_some(record.adds);
         let Record { tenant, summary, raw, run, .. } = record;
-        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run }
+        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run, notes: Vec::new() }
+    }
+}
+
+impl From<Moved> for Entry {
+    fn from(moved: Moved) -> Self {
+        let Moved { tenant, summary, raw, adds, notes } = moved;
+        Self { tenant, summary, raw, adds, uses_link: false, run: None, notes }
     }
 }
 
@@ -245,8 +263,8 @@ pub(crate) trait Backend: Send + Sync {
     /// (`$2`).
     fn next_number(&self, table: Numbered) -> &'static str;
 
-    /// Keeps reports: see [`super::ReportStore::ingest`].
-    async fn keep(&self, batch: Vec<Entry>) -> Result<Vec<Outcome>>;
+    /// Keeps reports: see [`super::ReportStore::ingest`], and for `whole`, the sums of all of them, [`super::Upkeep::take_in`].
+    async fn keep(&self, batch: Vec<Entry>, whole: Option<Sums>) -> Result<Vec<Outcome>>;
 
     /// The JSON of a report, if it is kept.
     async fn raw_json(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>>;
@@ -256,6 +274,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// A statement that checks the database's file and tells its findings, or `ok`, in a column `integrity_check`.
     fn integrity_check(&self) -> Option<&'static str>;
+
+    /// Puts what is left of reports in their place: see [`super::PersonStore::put_redacted`].
+    async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()>;
 
     /// Lets old reports go: see [`super::ReportStore::retire`].
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64>;

@@ -19,7 +19,7 @@ const TALLIES: &str = "SELECT bucket, site, endpoint, name, n FROM tally";
 #[async_trait]
 impl<B: Backend> ReportStore for B {
     async fn ingest(&self, batch: Vec<Record>) -> Result<Vec<Outcome>> {
-        self.keep(batch.into_iter().map(Entry::from).collect()).await
+        self.keep(batch.into_iter().map(Entry::from).collect(), None).await
     }
 
     async fn summary(&self, tenant: Tenant, id: Uuid) -> Result<Option<Summary>> {
@@ -131,11 +131,7 @@ impl<B: Backend> ReportStore for B {
 
     async fn add_note(&self, tenant: Tenant, report: Uuid, note: &Note) -> Result<()> {
         let number = self.next_number(Numbered::Note);
-        let text = format!(
-            "INSERT INTO note (tenant, report, number, at_ms, author, words) VALUES ($1, $2, {number}, $3, $4, $5)"
-        );
-        let query = Query::new(text).bind(tenant).bind(report).bind(note.at).bind(&note.by).bind(&note.text);
-        self.execute(query).await.map(drop)
+        self.execute(insert_note(number, tenant, report, note)).await.map(drop)
     }
 
     async fn notes(&self, tenant: Tenant, report: Uuid) -> Result<Vec<Note>> {
@@ -146,6 +142,14 @@ impl<B: Backend> ReportStore for B {
     async fn retire(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         self.let_go(before, now).await
     }
+}
+
+/// Adds a note, whose number is an expression.
+pub(crate) fn insert_note(number: &str, tenant: Tenant, report: Uuid, note: &Note) -> Query {
+    let text = format!(
+        "INSERT INTO note (tenant, report, number, at_ms, author, words) VALUES ($1, $2, {number}, $3, $4, $5)"
+    );
+    Query::new(text).bind(tenant).bind(report).bind(note.at).bind(&note.by).bind(&note.text)
 }
 
 /// The buckets of a stretch of time, of one site, endpoint and name where these are asked for.

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Backend, Query, Row, rows};
-use crate::store::{Header, Resolution, Result, Tenant, Upkeep};
+use super::{Backend, Entry, Query, Row, rows};
+use crate::rollup::Sums;
+use crate::store::{Header, Moved, NamedTenant, Outcome, Resolution, Result, Tenant, Upkeep};
 
 #[async_trait]
 impl<B: Backend> Upkeep for B {
@@ -51,5 +52,18 @@ impl<B: Backend> Upkeep for B {
         let found = self.find(query.bind(tenant).bind(from).bind(to).bind(after).bind(limit)).await?;
         let header = |row: &Row| Ok(Header { summary: rows::summary(row)?, has_raw: row.flag("is_held")? });
         found.iter().map(header).collect()
+    }
+
+    async fn named_tenants(&self) -> Result<Vec<NamedTenant>> {
+        let found = self.find(Query::new("SELECT id, name, created_ms FROM tenant ORDER BY id")).await?;
+        let named = |row: &Row| {
+            let tenant = row.int("id").map(Tenant)?;
+            Ok(NamedTenant { tenant, name: row.text("name")?, created: row.time("created_ms")? })
+        };
+        found.iter().map(named).collect()
+    }
+
+    async fn take_in(&self, batch: Vec<Moved>, sums: Option<Sums>) -> Result<Vec<Outcome>> {
+        self.keep(batch.into_iter().map(Entry::from).collect(), sums).await
     }
 }

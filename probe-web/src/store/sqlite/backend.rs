@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
+use super::backup::Hold;
 use super::raw::Position;
 use super::{SqliteStore, begin, run};
-use crate::rollup::KEPT;
+use crate::rollup::{KEPT, Sums};
 use crate::store::sql::reports::forget;
 use crate::store::sql::{
     Backend, Done, Entry, Numbered, Query, Row, Step, Value, bind_all, blocking, broken, midnight,
 };
-use crate::store::{Outcome, Result, StoreError, Tenant};
+use crate::store::{Outcome, Redacted, Result, StoreError, Tenant};
 
 #[async_trait]
 impl Backend for SqliteStore {
@@ -22,15 +23,15 @@ impl Backend for SqliteStore {
     }
 
     async fn change(&self, query: Query) -> Result<Vec<Row>> {
-        rows(&mut *self.writer().await, query).await
+        rows(&mut *self.writer().await?, query).await
     }
 
     async fn execute(&self, query: Query) -> Result<u64> {
-        run(&mut *self.writer().await, query).await
+        run(&mut *self.writer().await?, query).await
     }
 
     async fn together(&self, steps: Vec<Step>) -> Result<Done> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer).await?;
         let mut changed = Vec::with_capacity(steps.len());
         for (index, step) in steps.into_iter().enumerate() {
@@ -54,8 +55,8 @@ impl Backend for SqliteStore {
         }
     }
 
-    async fn keep(&self, batch: Vec<Entry>) -> Result<Vec<Outcome>> {
-        self.keep_all(batch).await
+    async fn keep(&self, batch: Vec<Entry>, whole: Option<Sums>) -> Result<Vec<Outcome>> {
+        self.keep_all(batch, whole).await
     }
 
     async fn raw_json(&self, tenant: Tenant, id: Uuid) -> Result<Option<Vec<u8>>> {
@@ -77,6 +78,10 @@ impl Backend for SqliteStore {
         Some("PRAGMA integrity_check")
     }
 
+    async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()> {
+        self.redact_all(tenant, reports).await
+    }
+
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         // Whole days, so that a file goes when all that names it has gone.
         let (midnight, day) = midnight(before)?;
@@ -86,9 +91,14 @@ impl Backend for SqliteStore {
         statements
             .push(Query::new("DELETE FROM report WHERE raw_day IS NULL AND received_ms < $1").bind(headers));
         let done = self.together(statements.into_iter().map(Step::any).collect()).await?;
-        // A crash between the two leaves files that the next time finds.
-        let files = self.files.clone();
-        let dropped = blocking(move || files.drop_before(&day)).await?;
+        self.wipe().await?;
+        // A crash between the two leaves files that the next time finds, as it does those that are being copied now.
+        let (files, folder) = (self.files.clone(), self.folder.clone());
+        let dropped = blocking(move || match Hold::take(&folder)? {
+            Some(_hold) => files.drop_before(&day),
+            None => Ok(()),
+        })
+        .await?;
         dropped.map_err(|error| StoreError::Unavailable(format!("cannot delete an old day: {error}")))?;
         let Done::All(changed) = done else { return Ok(0) };
         Ok(changed.get(1).copied().unwrap_or(0))

@@ -4,11 +4,14 @@
 //! before the commit that names them: whoever sees a header finds its report.
 
 mod backend;
+mod backup;
 mod ingest;
+mod many;
 mod raw;
+mod redact;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::SqlSafeStr as _;
@@ -20,6 +23,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use self::backup::{BackupError, Copied, backup};
 use self::raw::DayFiles;
 use super::sql::{Query, Value, bind_all, broken};
 use super::{Result, StoreError};
@@ -33,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "links", include_str!("migrations/2_links.sql")),
     (3, "key use", include_str!("migrations/3_key_use.sql")),
     (4, "import", include_str!("migrations/4_import.sql")),
+    (10, "wipe", include_str!("migrations/10_wipe.sql")),
     (20, "identity", include_str!("migrations/20_identity.sql")),
     (21, "webhook", include_str!("migrations/21_webhook.sql")),
     (22, "grant", include_str!("migrations/22_grant.sql")),
@@ -43,11 +48,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// Name of the database's file in the folder.
 pub const DATABASE: &str = "greenroom.db";
 
+/// Name of the folder of day files in the folder.
+const RAW: &str = "raw";
+
 /// A store in a folder.
 pub struct SqliteStore {
     writer: Mutex<SqliteConnection>,
+    options: SqliteConnectOptions,
     readers: SqlitePool,
     files: DayFiles,
+    folder: PathBuf,
     /// Held while the store is open.
     _lock: File,
 }
@@ -63,8 +73,8 @@ impl SqliteStore {
         };
         make_private(folder).map_err(|error| cannot("cannot make the folder", &error))?;
         let lock = take_lock(folder)?;
-        let files = DayFiles::open(folder.join("raw"))
-            .map_err(|error| cannot("cannot make its folder raw", &error))?;
+        let files =
+            DayFiles::open(folder.join(RAW)).map_err(|error| cannot("cannot make its folder raw", &error))?;
         let options = SqliteConnectOptions::new()
             .filename(folder.join(DATABASE))
             .create_if_missing(true)
@@ -84,10 +94,17 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(|error| cannot("cannot open greenroom.db to read", &error))?;
-        Ok(Self { writer: Mutex::new(writer), readers, files, _lock: lock })
+        Ok(Self {
+            writer: Mutex::new(writer),
+            options,
+            readers,
+            files,
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Closes it, so that the last of the write-ahead log is in the file.
@@ -96,8 +113,18 @@ impl SqliteStore {
         self.writer.into_inner().close().await.map_err(broken)
     }
 
-    async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    /// The connection that writes.
+    async fn writer(&self) -> Result<MutexGuard<'_, SqliteConnection>> {
+        let mut writer = self.writer.lock().await;
+        if writer.is_in_transaction() {
+            // One that was given up is rolled back behind its back: wait for that.
+            writer.ping().await.map_err(broken)?;
+        }
+        if writer.is_in_transaction() {
+            // On a full or failing disk SQLite rolls back by itself, which this connection never learns.
+            *writer = SqliteConnection::connect_with(&self.options).await.map_err(broken)?;
+        }
+        Ok(writer)
     }
 }
 
@@ -173,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path()).await.unwrap();
         let later = [MIGRATIONS, &[(9_999, "later", "CREATE TABLE later (x INTEGER)")]].concat();
-        migrate(&mut *store.writer().await, &later).await.unwrap();
+        migrate(&mut *store.writer().await.unwrap(), &later).await.unwrap();
         store.close().await.unwrap();
         let Err(StoreError::Newer(..)) = SqliteStore::open(folder.path()).await else { panic!("opened it") };
     }

@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -34,16 +35,19 @@ pub(super) struct Position {
 #[derive(Debug, Clone)]
 pub(super) struct DayFiles {
     folder: PathBuf,
+    /// Held by the one who appends: where its records lie follows from how long the file is.
+    appending: Arc<Mutex<()>>,
 }
 
 impl DayFiles {
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, appending: Arc::default() })
     }
 
     /// Appends records to a day's file and syncs it; says where each lies. After an error nothing counts as written.
     pub(super) fn append(&self, day: &str, records: &[Packed]) -> io::Result<Vec<Position>> {
+        let _appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(day);
         let new = !path.exists();
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -85,6 +89,18 @@ impl DayFiles {
         zstd::bulk::decompress(payload, MAX_UNPACKED).map_err(|error| damaged(&error.to_string()))
     }
 
+    /// Overwrites a record. Where its file is gone, it is gone too.
+    pub(super) fn wipe(&self, at: &Position) -> io::Result<()> {
+        let mut file = match OpenOptions::new().write(true).open(self.path(&at.day)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let end = file.metadata()?.len().min(at.offset.saturating_add(at.length));
+        file.seek(SeekFrom::Start(at.offset))?;
+        io::copy(&mut io::repeat(0).take(end.saturating_sub(at.offset)), &mut file)?;
+        file.sync_data()
+    }
+
     /// Deletes the files of days before this one.
     pub(super) fn drop_before(&self, day: &str) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
@@ -106,14 +122,23 @@ impl DayFiles {
 /// A record as it is written.
 pub(super) struct Packed(Vec<u8>);
 
-impl Packed {
-    pub(super) fn new(tenant: Tenant, id: Uuid, json: &[u8]) -> io::Result<Self> {
-        let payload = zstd::bulk::compress(json, LEVEL)?;
-        let mut bytes = Self::header(tenant, id, &payload);
-        bytes.extend_from_slice(&payload);
-        Ok(Self(bytes))
+/// Makes records of many reports: what it needs to compress is made once.
+pub(super) struct Packer(zstd::bulk::Compressor<'static>);
+
+impl Packer {
+    pub(super) fn new() -> io::Result<Self> {
+        zstd::bulk::Compressor::new(LEVEL).map(Self)
     }
 
+    pub(super) fn pack(&mut self, tenant: Tenant, id: Uuid, json: &[u8]) -> io::Result<Packed> {
+        let payload = self.0.compress(json)?;
+        let mut bytes = Packed::header(tenant, id, &payload);
+        bytes.extend_from_slice(&payload);
+        Ok(Packed(bytes))
+    }
+}
+
+impl Packed {
     fn header(tenant: Tenant, id: Uuid, payload: &[u8]) -> Vec<u8> {
         let mut crc = flate2::Crc::new();
         crc.update(payload);
@@ -139,7 +164,8 @@ mod tests {
     fn what_is_appended_is_read_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let files = DayFiles::open(folder.path().join("raw")).unwrap();
-        let packed = |n: u128, text: &str| Packed::new(Tenant(1), id(n), text.as_bytes()).unwrap();
+        let packed =
+            |n: u128, text: &str| Packer::new().unwrap().pack(Tenant(1), id(n), text.as_bytes()).unwrap();
         let first = files.append("2026-11-22", &[packed(1, "one"), packed(2, "two")]).unwrap();
         let second = files.append("2026-11-22", &[packed(3, "three")]).unwrap();
         assert_eq!(files.read(&first[1], Tenant(1), id(2)).unwrap(), b"two");
@@ -160,7 +186,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = DayFiles::open(folder.path().to_owned()).unwrap();
         for day in ["2026-10-31", "2026-11-01", "2026-11-02"] {
-            files.append(day, &[Packed::new(Tenant(1), id(1), b"x").unwrap()]).unwrap();
+            let packed = Packer::new().unwrap().pack(Tenant(1), id(1), b"x").unwrap();
+            files.append(day, &[packed]).unwrap();
         }
         files.drop_before("2026-11-01").unwrap();
         let mut left: Vec<_> =

@@ -1,0 +1,4 @@
+//! The tests of `person.rs`, on PostgreSQL.
+
+#[path = "person.rs"]
+mod person;
