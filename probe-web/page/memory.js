@@ -9,7 +9,7 @@ const LASTS_MS = 30 * 24 * 3_600_000;
 export async function devicesNow() {
   try {
     const all = await navigator.mediaDevices.enumerateDevices();
-    const named = all.filter(({ deviceId }) => deviceId !== '').map(({ kind, deviceId, groupId }) => `${kind} ${deviceId} ${groupId}`);
+    const named = all.filter(({ deviceId }) => deviceId !== '').map(({ kind, deviceId, label }) => `${kind} ${deviceId} ${label}`);
     return named.length > 0 ? await digest(named.sort().join('\n')) : null;
   } catch {
     return null;
