@@ -1,0 +1,4 @@
+//! The tests of `agents.rs`, on PostgreSQL.
+
+#[path = "agents.rs"]
+mod agents;
