@@ -184,10 +184,13 @@ impl<R: Read> Lines<R> {
     /// When it is no export.
     pub fn open(file: R) -> Result<Self, Unreadable> {
         let mut lines = Self { text: BufReader::new(zstd::Decoder::new(file)?), number: 0, line: Vec::new() };
-        match lines.next()? {
-            Some(Line::Export(head)) if head.format == FORMAT => Ok(lines),
-            Some(Line::Export(head)) => Err(Unreadable::Format(head.format)),
-            _ => Err(Unreadable::Line(1, "it does not say what it is of".to_owned())),
+        match lines.next() {
+            Ok(Some(Line::Export(head))) if head.format == FORMAT => Ok(lines),
+            Ok(Some(Line::Export(head))) => Err(Unreadable::Format(head.format)),
+            // It is not even packed.
+            Err(Unreadable::Io(error)) => Err(Unreadable::Content(error.to_string())),
+            Err(error) => Err(error),
+            Ok(_) => Err(Unreadable::Line(1, "it does not say what it is of".to_owned())),
         }
     }
 

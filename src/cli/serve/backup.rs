@@ -13,9 +13,9 @@ use crate::cli::{block_on, output, settings};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  greenroom serve backup /backup/2026-11-29                  what this user's server keeps, also while it runs
-  greenroom serve verify --data /backup/2026-11-29           look the copy over
-  greenroom serve --data /backup/2026-11-29                  go on with it
+  greenroom serve backup /backup/2026-11-29          what this user's server keeps, while it runs
+  greenroom serve verify --data /backup/2026-11-29   look the copy over
+  greenroom serve --data /backup/2026-11-29          go on with it
 
 The folder is made; it then holds everything up to one commit, users, keys and links too.
 PostgreSQL has tools of its own:

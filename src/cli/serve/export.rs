@@ -19,12 +19,12 @@ use crate::cli::{block_on, output, settings};
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
-  greenroom serve export reports.zst                         what this user's server keeps, once it is stopped
-  greenroom serve export reports.zst --data BACKUP           a backup, while the server goes on
+  greenroom serve export reports.zst                 what this user's server keeps, once stopped
+  greenroom serve export reports.zst --data BACKUP   a backup, while the server goes on
   greenroom serve export reports.zst --store postgres://greenroom@db.example/greenroom
 
-In the file are all tenants, reports with their notes, and sums. Not in it: users, keys, links, sessions and the
-audit log. Keep it as safe as the reports: it holds what is personal in them.
+In the file are all tenants, reports with their notes, and sums. Not in it: users, keys, links,
+sessions and the audit log. Keep it as safe as the reports: it holds what is personal in them.
 
 Exit codes:
   0 all of it is in the file, 1 not all, and what is missing is named, 64 wrong usage,
@@ -36,12 +36,14 @@ Examples:
   greenroom serve import reports.zst --data /srv/greenroom
   greenroom serve import reports.zst --store postgres://greenroom@db.example/greenroom
 
-Reports that are there stay as they are and are not counted twice: an import may be broken off and repeated, and the
-store may hold others. A file that is cut off is not begun with. Tenants are known by name.
+Reports that are there stay as they are and are not counted twice: an import may be broken off and
+repeated, and the store may hold others. A file that is cut off is not begun with. Tenants are
+known by name.
 
 Exit codes:
   0 all of it is there, 1 not all, and what is missing is named, 64 wrong usage,
-  66 the file is no export or cannot be read, 69 the store is in use or cannot be reached, 73 it cannot be written";
+  66 the file is no export or cannot be read, 69 the store is in use or cannot be reached,
+  73 it cannot be written";
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {

@@ -17,16 +17,17 @@ use crate::cli::{block_on, output};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  greenroom serve person export \"Ada L.\" ada.json          everything that is kept on her
-  greenroom serve person erase \"Ada L.\" --yes              nothing tells any more whose her reports were
+  greenroom serve person export \"Ada L.\" ada.json  everything that is kept on her
+  greenroom serve person erase \"Ada L.\" --yes      nothing tells any more whose her reports were
 
 People are found by the label person of their reports, or of their check links, exactly as it is.
-What is erased: labels but the site, agent, addresses, names of devices, notes. Verdicts, figures, tickets and sums
-stay. Admins can do the same on the page People while the server runs. Both stand in the audit log.
+What is erased: labels but the site, agent, addresses, names of devices, notes. Verdicts, figures,
+tickets and sums stay. Admins can do the same on the page People while the server runs. Both stand
+in the audit log.
 
 Exit codes:
-  0 it is done, 64 wrong usage, 66 it is no store or cannot be read, 69 it is in use or cannot be reached,
-  73 the file cannot be written, or is there already";
+  0 it is done, 64 wrong usage, 66 it is no store or cannot be read,
+  69 it is in use or cannot be reached, 73 the file cannot be written, or is there already";
 
 #[derive(Debug, Args)]
 pub(crate) struct PersonArgs {

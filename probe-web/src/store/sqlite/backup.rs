@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 
@@ -150,7 +151,7 @@ async fn copy_database(from: &Path, to: &Path) -> Result<(), BackupError> {
     let options = SqliteConnectOptions::new().filename(from).read_only(true);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(cannot)?;
     let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&mut connection).await;
-    copied.map_err(|error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
+    copied.map_err(|error| match error.as_database_error().and_then(DatabaseError::code).as_deref() {
         // SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_IOERR_WRITE: the copy's.
         Some("13" | "14" | "778") => io::Error::other(error).into(),
         _ => cannot(error),

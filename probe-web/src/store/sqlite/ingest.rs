@@ -24,6 +24,12 @@ use greenroom_reports::metrics::sketch::Sketch;
 /// A report, and its JSON packed.
 type Ready = (Entry, Option<Packed>);
 
+/// A report's bytes: whose they are, which, and when they were received.
+type Bytes = (Tenant, Uuid, Timestamp, Packed);
+
+/// The reports of one day: whose they are, and their bytes.
+type DayOf = (Vec<(Tenant, Uuid)>, Vec<Packed>);
+
 impl SqliteStore {
     pub(super) async fn keep_all(&self, batch: Vec<Entry>, whole: Option<Sums>) -> Result<Vec<Outcome>> {
         // Packing costs time that nobody else should wait for: before the lock.
@@ -59,8 +65,8 @@ impl SqliteStore {
     }
 
     /// Appends reports' bytes to their days' files; where each lies.
-    async fn write_raw(&self, packed: Vec<(Tenant, Uuid, Timestamp, Packed)>) -> Result<Positions> {
-        let mut days: BTreeMap<String, (Vec<(Tenant, Uuid)>, Vec<Packed>)> = BTreeMap::new();
+    async fn write_raw(&self, packed: Vec<Bytes>) -> Result<Positions> {
+        let mut days: BTreeMap<String, DayOf> = BTreeMap::new();
         for (tenant, id, received, packed) in packed {
             let (names, packs) = days.entry(day_of(received)).or_default();
             names.push((tenant, id));
@@ -81,7 +87,7 @@ impl SqliteStore {
 type Positions = BTreeMap<(Tenant, Uuid), Position>;
 
 /// Reports apart from their bytes, and what they add to given sums.
-fn add_up(fresh: Vec<Ready>, mut sums: Sums) -> (Vec<Entry>, Sums, Vec<(Tenant, Uuid, Timestamp, Packed)>) {
+fn add_up(fresh: Vec<Ready>, mut sums: Sums) -> (Vec<Entry>, Sums, Vec<Bytes>) {
     let (mut entries, mut packs) = (Vec::with_capacity(fresh.len()), Vec::with_capacity(fresh.len()));
     for (mut entry, packed) in fresh {
         if let Some(adds) = entry.adds.take() {

@@ -200,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path()).await.unwrap();
         let later = [MIGRATIONS, &[(9_999, "later", "CREATE TABLE later (x INTEGER)")]].concat();
-        migrate(&mut *store.writer().await.unwrap(), &later).await.unwrap();
+        migrate(&mut store.writer().await.unwrap(), &later).await.unwrap();
         store.close().await.unwrap();
         let Err(StoreError::Newer(..)) = SqliteStore::open(folder.path()).await else { panic!("opened it") };
     }
@@ -232,7 +232,7 @@ mod tests {
     async fn it_is_durable_by_its_settings() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path()).await.unwrap();
-        let mut writer = store.writer().await;
+        let mut writer = store.writer().await.unwrap();
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *writer).await.unwrap();
         let synchronous: i64 =
             sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *writer).await.unwrap();
