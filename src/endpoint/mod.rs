@@ -209,7 +209,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut bound = Vec::new();
     for ip in &config.listen {
         let server = quic::server_config_of(for_browsers.server_config(&[control::ALPN, quic::H3])?);
-        let (endpoint, tcp) = bind_control(*ip, config.port, server)?;
+        let (endpoint, tcp) = bind_control(*ip, config.port, &server)?;
         let at = endpoint.local_addr().map_err(|source| listen_error(*ip, config.port, "UDP", source))?;
         let stamp_port = if config.port == 0 { 0 } else { config.port.saturating_add(1) };
         let options = UdpOptions {
@@ -278,7 +278,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 fn bind_control(
     ip: IpAddr,
     port: u16,
-    server: quinn::ServerConfig,
+    server: &quinn::ServerConfig,
 ) -> Result<(quinn::Endpoint, TcpListener), StartError> {
     let mut attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
