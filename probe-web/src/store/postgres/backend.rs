@@ -108,6 +108,8 @@ impl Backend for PostgresStore {
             steps
                 .push(here(format!("UPDATE report SET {CLEARED}, {has_raw}, say = $3 WHERE {at}")).bind(say));
             steps.push(here("DELETE FROM note WHERE tenant = $1 AND report = $2".to_owned()));
+            // Messages may name whose report they tell of.
+            steps.push(here("DELETE FROM delivery WHERE tenant = $1 AND report = $2".to_owned()));
         }
         self.together(steps.into_iter().map(Step::any).collect()).await.map(drop)
     }

@@ -48,8 +48,11 @@ impl SqliteStore {
                  WHERE tenant = $1 AND id = $2"
             );
             run(&mut tx, Query::new(text).bind(tenant).bind(id).bind(say)).await?;
-            let notes = Query::new("DELETE FROM note WHERE tenant = $1 AND report = $2");
-            run(&mut tx, notes.bind(tenant).bind(id)).await?;
+            // Messages may name whose report they tell of.
+            for of_it in ["note", "delivery"] {
+                let gone = Query::new(format!("DELETE FROM {of_it} WHERE tenant = $1 AND report = $2"));
+                run(&mut tx, gone.bind(tenant).bind(id)).await?;
+            }
             let Some(old) = old else { continue };
             let wipe = Query::new(
                 "INSERT INTO wipe (raw_day, raw_offset, raw_length) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
