@@ -8,7 +8,6 @@ pub mod app;
 pub mod auth;
 pub mod check;
 pub mod clock;
-pub mod detect;
 pub mod completeness;
 pub mod fleet;
 pub mod ingest;
