@@ -39,10 +39,11 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends and asks until it is stopped.
     pub(super) async fn work(mut self, stop: CancellationToken) {
-        let mut pace = Pace::begin(self.clock.now(), chance());
+        let mut pace = Pace::begin(self.clock.now(), self.every(), chance());
         let mut ask_at = self.clock.now() + seconds(FIRST_ASK * chance());
         while !stop.is_cancelled() {
             self.tell_status();
+            pace.asked_every(self.every());
             let now = self.clock.now();
             let (fresh, waiting) = {
                 let mut desk = self.office.desk();
@@ -87,9 +88,13 @@ impl Sender {
     }
 
     fn next_ask(&self) -> Micros {
-        let every = f64::from(self.office.desk().config.check_in_s.max(5));
         // A quarter either way, so that agents which were told the same do not come together.
-        self.clock.now() + seconds(every * (0.75 + 0.5 * chance()))
+        self.clock.now() + seconds(self.every().as_secs_f64() * (0.75 + 0.5 * chance()))
+    }
+
+    /// After how long the server wants to be asked.
+    fn every(&self) -> Duration {
+        Duration::from_secs(u64::from(self.office.desk().config.check_in_s.max(5)))
     }
 
     fn note(&self, pace: &mut Pace, ended: &Result<(), ServerError>) {

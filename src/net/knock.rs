@@ -53,6 +53,8 @@ pub async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> TurnedAway {
             // A stray answer says nothing.
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return TurnedAway::Closed,
+            // An OUTPUT rule of this computer, which may have answered in the port's name besides.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return TurnedAway::Forbidden,
             Err(error) => match errors::next(&socket, to) {
                 Some(errors::Said::TurnedAway(why)) => return why,
                 Some(errors::Said::Passing) => {}

@@ -23,9 +23,7 @@ use greenroom_reports::metrics::sketch::Sketch;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{
-    AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, StoreError, Summary, Tenant,
-};
+use super::{AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, StoreError, Summary, Tenant};
 use crate::rollup::{Contribution, Sums};
 
 /// How long buckets of five minutes are kept; those of an hour and a day stay for [`crate::rollup::KEPT`].
