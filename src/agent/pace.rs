@@ -119,13 +119,13 @@ mod tests {
         Micros::from_secs(n)
     }
 
-    fn pace() -> Pace {
+    fn usual() -> Pace {
         Pace::begin(seconds(0), Duration::from_secs(300), 0.0)
     }
 
     #[test]
     fn a_fresh_report_goes_at_once_and_old_ones_slowly() {
-        let mut pace = pace();
+        let mut pace = usual();
         assert_eq!(pace.step(false, false, seconds(0)), Step::Idle);
         assert_eq!(pace.step(true, true, seconds(0)), Step::Newest);
         pace.succeeded(seconds(1));
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_what_the_server_asks_is_the_least() {
-        let mut pace = pace();
+        let mut pace = usual();
         let mut waits = Vec::new();
         for _ in 0..20 {
             pace.failed(seconds(0), None, 1.0);
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(waits[19], seconds(600));
         assert_eq!(pace.step(true, true, seconds(599)), Step::Wait(seconds(600)));
         assert_eq!(pace.step(false, true, seconds(600)), Step::Newest, "the newest tries the way");
-        let mut pace = pace();
+        let mut pace = usual();
         pace.failed(seconds(0), Some(Duration::from_secs(30)), 0.0);
         assert_eq!(pace.not_before, seconds(30));
         pace.failed(seconds(0), Some(Duration::from_secs(30)), 1.0);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_server_that_wants_to_be_asked_often_is_told_sooner() {
-        let mut pace = pace();
+        let mut pace = usual();
         pace.asked_every(Duration::from_secs(5));
         pace.succeeded(seconds(0));
         assert_eq!(pace.step(false, true, seconds(0)), Step::Wait(seconds(1)));
@@ -175,7 +175,7 @@ mod tests {
         for _ in 0..10_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let chance = f64::from(u32::try_from(seed >> 32).unwrap()) / f64::from(u32::MAX);
-            let mut pace = Pace { failures: 12, ..pace() };
+            let mut pace = Pace { failures: 12, ..usual() };
             pace.failed(Micros::ZERO, None, chance);
             by_second[usize::try_from(pace.not_before.get() / 1_000_000).unwrap()] += 1;
         }
