@@ -89,7 +89,7 @@ pub async fn look(place: &Place) -> Vec<Finding> {
     };
     match Key::read(&place.key()) {
         Ok(Some(_)) => {
-            found.push(Finding::good(format!("enrolled at {} as {}", enrolled.server, enrolled.agent)))
+            found.push(Finding::good(format!("enrolled at {} as {}", enrolled.server, enrolled.agent)));
         }
         Ok(None) => found.push(Finding::bad(
             "the key is gone; enroll this computer again: greenroom agent enroll --again",

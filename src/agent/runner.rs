@@ -81,7 +81,7 @@ impl Runner {
                 Some(schedule) => self.run(schedule, None, Some(run.id), stop).await,
                 None => {
                     self.office.desk().trouble =
-                        Some("the run that was asked for is of no schedule".to_owned())
+                        Some("the run that was asked for is of no schedule".to_owned());
                 }
             }
             let mut desk = self.office.desk();

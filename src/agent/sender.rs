@@ -129,10 +129,7 @@ impl Sender {
             let said = Said { config: desk.config.version, ran: desk.ran };
             match desk.held.front().filter(|_| newest).cloned() {
                 Some(held) => Some((None, held.packed, said)),
-                None => match self.read(&mut desk, newest)? {
-                    Some((key, packed)) => Some((Some(key), packed, said)),
-                    None => None,
-                },
+                None => self.read(&mut desk, newest)?.map(|(key, packed)| (Some(key), packed, said)),
             }
         };
         let Some((key, packed, said)) = taken else { return Ok(()) };

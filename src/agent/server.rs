@@ -85,7 +85,7 @@ pub async fn enroll(
         signature: key.sign(&messages::enrollment(token.expose(), &key.public())),
     };
     let bearer = bearer_header(token.expose())?;
-    read(post(url, "/api/v1/agents", Some(bearer), json(&asked)?).await?)
+    read(&post(url, "/api/v1/agents", Some(bearer), json(&asked)?).await?)
 }
 
 /// What is said with a report.
@@ -177,7 +177,7 @@ impl Session {
     }
 
     async fn with_bearer<T: DeserializeOwned>(&mut self, question: Question) -> Result<T, ServerError> {
-        read(self.ask_with_bearer(question).await?)
+        read(&self.ask_with_bearer(question).await?)
     }
 
     /// Asks with a bearer; with a new one, where the server does not take the old one any more.
@@ -222,10 +222,10 @@ impl Session {
 
     async fn bearer_for(&self, key: &Key) -> Result<Bearer, ServerError> {
         let asked = json(&messages::ChallengeAsked { agent: self.agent })?;
-        let given: Challenge = read(post(&self.url, "/api/v1/agents/challenge", None, asked).await?)?;
+        let given: Challenge = read(&post(&self.url, "/api/v1/agents/challenge", None, asked).await?)?;
         let signature = key.sign(&messages::token_request(self.agent, &given.challenge));
         let answer = messages::BearerAsked { agent: self.agent, challenge: given.challenge, signature };
-        read(post(&self.url, "/api/v1/agents/bearer", None, json(&answer)?).await?)
+        read(&post(&self.url, "/api/v1/agents/bearer", None, json(&answer)?).await?)
     }
 
     fn heard(&mut self, server_time: Timestamp) {
@@ -301,9 +301,9 @@ fn bearer_header(secret: &str) -> Result<HeaderValue, ServerError> {
     Ok(value)
 }
 
-fn read<T: DeserializeOwned>(reply: Reply) -> Result<T, ServerError> {
+fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, ServerError> {
     if !reply.status.is_success() {
-        return Err(why_not(&reply));
+        return Err(why_not(reply));
     }
     serde_json::from_slice(&reply.body).map_err(|error| {
         ServerError::Unreachable(format!("what answers there is no greenroom serve: {error}"))

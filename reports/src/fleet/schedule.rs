@@ -237,17 +237,17 @@ pub(super) mod tests {
     fn start_until_and_max_runs_bound_a_schedule() {
         let agent = Uuid::from_u128(9);
         let (from, to) = (time("2026-11-22T00:00:00Z"), time("2026-11-23T00:00:00Z"));
-        let start = Some(time("2026-11-22T10:00:00Z"));
+        let (first, last) = (time("2026-11-22T10:00:00Z"), time("2026-11-22T12:00:00Z"));
+        let (start, until) = (Some(first), Some(last));
         let count = |schedule: Schedule| schedule.occasions(agent, from, to).count();
         let hourly = every(3_600);
         assert!((23..=25).contains(&count(hourly.clone())));
         assert!((13..=15).contains(&count(Schedule { start, ..hourly.clone() })));
         assert_eq!(count(Schedule { start, max_runs: Some(3), ..hourly.clone() }), 3);
-        let until = Some(time("2026-11-22T12:00:00Z"));
         let bounded = Schedule { start, until, ..hourly };
         assert!((1..=3).contains(&count(bounded.clone())));
         for occasion in bounded.occasions(agent, from, to) {
-            assert!(occasion.at >= start.unwrap() && occasion.at < until.unwrap());
+            assert!(occasion.at >= first && occasion.at < last);
         }
     }
 
