@@ -218,11 +218,6 @@ fn on_another_site() {
     serve.run("embedded,not_named", &embedder.origin);
 }
 
-#[test]
-fn by_tcp_without_web_transport() {
-    cases(HERE, "without_web_transport");
-}
-
 /// Server and browser in a network of their own, in which UDP to the endpoint is dropped.
 #[test]
 fn by_tcp_where_udp_is_dropped() {

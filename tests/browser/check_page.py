@@ -592,26 +592,6 @@ def over_tcp(browsers):
     check.is_accessible("over tcp")
 
 
-def without_web_transport(browsers):
-    """A browser that has none is measured over TCP, and UDP is not blamed."""
-    check = Check(browsers, query="for=audio&devices=microphone")
-    def without(route):
-        came = route.fetch()
-        kept = ("cross-origin-embedder-policy", "content-security-policy")
-        headers = {name: value for name, value in came.headers.items() if name in kept}
-        route.fulfill(content_type="text/javascript", headers=headers, body="self.WebTransport = undefined;\n" + came.text())
-
-    check.page.route("**/check/network-worker.js", without)
-    check.page.reload()
-    check.start()
-    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
-        check.shows("since this browser knows no WebTransport")
-    report = waiting.value.json()
-    expect(report["targets"][0]["state"]["transport"] == "websocket", report["targets"][0]["state"])
-    expect(report["settings"]["run"]["connection_over_tcp"] == "unsupported", report["settings"]["run"])
-    expect("udp_blocked" not in codes(report), codes(report))
-
-
 def heard_by_the_microphone(browsers):
     """A speaker that the microphone hears: PulseAudio's null sink, whose monitor is the microphone. Nobody is asked."""
     check = Check(browsers, devices=False, audible=True, query="for=audio&devices=microphone speaker")
@@ -668,7 +648,7 @@ CASES = {
     "blurred": faults("speech", "blurred", "Your microphone works.", "The picture is blurred.", ["camera_blurred"], "degraded"),
     **{case.__name__: case for case in (
         good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
-        without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp, without_web_transport,
+        without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         heard_by_the_microphone, screens,
     )},
 }

@@ -108,7 +108,7 @@ fn into_store(runtime: &Runtime, store: &Arc<dyn Store>, maker: &mut Maker, site
         let records = (0..AT_ONCE).map(|_| maker.record(sites)).collect::<Fallible<Vec<_>>>()?;
         let before = clock.now();
         runtime.block_on(ingest(store, records))?;
-        took = took + (clock.now() - before);
+        took += clock.now() - before;
         done += AT_ONCE;
     }
     Ok(per_second(done, took))

@@ -77,7 +77,10 @@ pub(super) async fn flood(
     Ok(())
 }
 
-async fn send(port: u16, key: String, bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>) -> Fallible<()> {
+/// Each with the encoding that it is in.
+type Bodies = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+async fn send(port: u16, key: String, bodies: Bodies) -> Fallible<()> {
     let mut stream = tokio::io::BufReader::new(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?);
     loop {
         let next = bodies.lock().unwrap_or_else(PoisonError::into_inner).pop();
