@@ -77,7 +77,7 @@ pub(super) async fn flood(
     Ok(())
 }
 
-/// Each with the encoding that it is in.
+/// What is still to be sent.
 type Bodies = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 async fn send(port: u16, key: String, bodies: Bodies) -> Fallible<()> {
