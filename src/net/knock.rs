@@ -34,32 +34,49 @@ pub enum TurnedAway {
     Local(String),
 }
 
-/// Ends only when somebody says that `to` cannot be reached.
-pub async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> TurnedAway {
+/// A port that was knocked at.
+#[derive(Debug)]
+pub struct Knocked {
+    socket: UdpSocket,
+    to: SocketAddr,
+}
+
+/// Knocks once. Before anything else is sent there: routers answer the first packets, and then one in a second or two.
+///
+/// # Errors
+///
+/// When this machine cannot send there.
+pub async fn knock(to: SocketAddr, local: Option<SocketAddr>) -> Result<Knocked, TurnedAway> {
     let mut local = local.unwrap_or_else(|| any_of_family(to));
     local.set_port(0);
-    let socket = match open(to, local).await {
-        Ok(socket) => socket,
-        Err(error) => return plain(&error),
-    };
-    let mut again = tokio::time::interval(AGAIN);
-    let mut octets = [0; 16];
-    loop {
-        let heard = tokio::select! {
-            _ = again.tick() => socket.send(&[0]).await.map(drop),
-            heard = socket.recv(&mut octets) => heard.map(drop),
-        };
-        match heard {
-            // A stray answer says nothing.
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return TurnedAway::Closed,
-            // An OUTPUT rule of this computer, which may have answered in the port's name besides.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => return TurnedAway::Forbidden,
-            Err(error) => match errors::next(&socket, to) {
-                Some(errors::Said::TurnedAway(why)) => return why,
-                Some(errors::Said::Passing) => {}
-                None => return plain(&error),
-            },
+    let socket = open(to, local).await.map_err(|error| plain(&error))?;
+    socket.send(&[0]).await.map_err(|error| plain(&error))?;
+    Ok(Knocked { socket, to })
+}
+
+impl Knocked {
+    /// Knocks on, and ends only when somebody says that the port cannot be reached.
+    pub async fn turned_away(self) -> TurnedAway {
+        let mut again = tokio::time::interval(AGAIN);
+        again.reset();
+        let mut octets = [0; 16];
+        loop {
+            let heard = tokio::select! {
+                _ = again.tick() => self.socket.send(&[0]).await.map(drop),
+                heard = self.socket.recv(&mut octets) => heard.map(drop),
+            };
+            match heard {
+                // A stray answer says nothing.
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return TurnedAway::Closed,
+                // An OUTPUT rule of this computer, which may have answered in the port's name besides.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => return TurnedAway::Forbidden,
+                Err(error) => match errors::next(&self.socket, self.to) {
+                    Some(errors::Said::TurnedAway(why)) => return why,
+                    Some(errors::Said::Passing) => {}
+                    None => return plain(&error),
+                },
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use quinn::{TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::identity::{IdentityError, ServerIdentity};
-use super::knock::{TurnedAway, knock};
+use super::knock::{Knocked, TurnedAway, knock};
 use super::trust::{Identity, Refusal, Trust, client_config};
 use super::udp::{Interface, OpenError, use_interface};
 
@@ -218,6 +218,7 @@ pub async fn connect(
     let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 by ring has the initial cipher suite");
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
+    let knocked = knocked(to, endpoint).await?;
     let connecting = endpoint.connect_with(config, to, name).map_err(|error| match error {
         quinn::ConnectError::InvalidServerName(name) => ConnectError::Name { name },
         other => ConnectError::Local { to, reason: other.to_string() },
@@ -239,7 +240,7 @@ pub async fn connect(
             }),
             Err(_) => Err(ConnectError::Silent { to, after: deadline }),
         },
-        error = turned_away(to, endpoint.local_addr().ok()) => Err(error),
+        why = knocked.turned_away() => Err(turned_away(to, why)),
     }
 }
 
@@ -259,9 +260,13 @@ fn reason(to: SocketAddr, after: Duration, error: ConnectionError) -> ConnectErr
     }
 }
 
-/// Ends only when somebody says that `to` cannot be reached.
-async fn turned_away(to: SocketAddr, local: Option<SocketAddr>) -> ConnectError {
-    match knock(to, local).await {
+/// Knocks at the port. An error when this machine cannot send there.
+async fn knocked(to: SocketAddr, endpoint: &Endpoint) -> Result<Knocked, ConnectError> {
+    knock(to, endpoint.local_addr().ok()).await.map_err(|why| turned_away(to, why))
+}
+
+fn turned_away(to: SocketAddr, why: TurnedAway) -> ConnectError {
+    match why {
         TurnedAway::Closed => ConnectError::Refused { to },
         TurnedAway::Forbidden => ConnectError::Forbidden { to },
         TurnedAway::Prohibited { by } => ConnectError::Prohibited { to, by },

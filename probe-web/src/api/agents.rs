@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use greenroom_reports::fleet::{self as messages, AgentState, CONFIG_HEADER, RAN_HEADER};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::params::Params;
 use super::reader::Reader;
 use crate::app::AppState;
 use crate::auth::agent::{self, BEARER_LASTS};
@@ -291,6 +292,8 @@ pub(crate) async fn check_in(
 
 /// Which agents are listed.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Those behind this one.
     after: Option<Uuid>,
@@ -333,9 +336,8 @@ pub(super) struct Listed {
 pub(super) async fn list(
     State(state): State<AppState>,
     reader: Reader,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    Params(wanted): Params<Wanted>,
 ) -> Result<Json<Vec<Listed>>, Problem> {
-    let Query(wanted) = wanted.map_err(|error| Problem::bad_request(error.body_text()))?;
     if !reader.personal {
         return Err(Problem::not_allowed(
             "names of computers are personal; use a key or a role that may read whole reports",

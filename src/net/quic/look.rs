@@ -9,7 +9,7 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{ClientConfig, Connection, Endpoint};
 use rustls::pki_types::CertificateDer;
 
-use super::{ConnectError, close, dial, reason, transport, turned_away};
+use super::{ConnectError, close, dial, knocked, reason, transport, turned_away};
 use crate::net::clock::Clock;
 use crate::net::udp::Interface;
 use crate::net::witness::{Agreed, client_config};
@@ -102,6 +102,7 @@ pub async fn hold(
     let crypto = QuicClientConfig::try_from(tls).map_err(|error| local(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
+    let knocked = knocked(to, &endpoint).await?;
     let begun = clock.now();
     let connecting = endpoint.connect_with(config, to, name).map_err(|error| match error {
         quinn::ConnectError::InvalidServerName(name) => ConnectError::Name { name },
@@ -114,7 +115,7 @@ pub async fn hold(
             Ok(Err(error)) => return Err(reason(to, patience, error)),
             Err(_) => return Err(ConnectError::Silent { to, after: patience }),
         },
-        error = turned_away(to, endpoint.local_addr().ok()) => return Err(error),
+        why = knocked.turned_away() => return Err(turned_away(to, why)),
     };
     let handshake = clock.now() - begun;
     Ok(Held { connection, handshake, endpoint, to })
