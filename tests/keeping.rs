@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use greenroom_reports::schema::Report;
-use greenroom_web::auth::key;
-use greenroom_web::clock::Clock;
+use greenroom_web::auth::{key, password};
+use greenroom_web::clock::{Clock, new_id};
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
 use greenroom_web::store::sqlite::SqliteStore;
-use greenroom_web::store::{KeyUse, Store, Tenant};
+use greenroom_web::store::{KeyUse, NewUser, Role, Store, Tenant, User};
 use greenroom_web::verify::verify;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
@@ -414,4 +414,41 @@ fn a_copy_made_under_load_is_sound_starts_and_moves_to_another_store() {
     let copy = path("copy");
     let again = Serve::on(&Place::Folder(&copy));
     under_load(&reports, again.at, &key, || reports.wait_for(3));
+}
+
+#[test]
+fn an_admin_who_forgot_the_password_gets_a_new_one_on_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (data, new, flag) = (path("data"), path("new"), Path::new("--password-file"));
+    let runtime = runtime();
+    let place = Place::Folder(&data);
+    let now = Clock::system().now();
+    let user = User {
+        tenant: Tenant::FIRST,
+        id: new_id(now),
+        name: "ann".into(),
+        role: Some(Role::Admin),
+        created: now,
+    };
+    runtime.block_on(async {
+        let password_hash = password::hash("the old password".into()).await.expect("hashed");
+        place.open().await.add_user(&NewUser { user, password_hash }).await.expect("kept");
+    });
+    let set = |code, name| run(code, &["serve", "password", name, "--data"], &[&data, flag, &new]);
+    std::fs::write(&new, "short\n").expect("writable");
+    assert!(set(64, "ann").contains("12 to 200 characters"));
+    std::fs::write(&new, "another long password\n").expect("writable");
+    assert!(set(66, "bob").contains("nobody signs in as"));
+    let said = set(0, "ann");
+    assert!(said.contains("set for ann") && !said.contains("another long"), "{said}");
+    let (is_old, is_new, log) = runtime.block_on(async {
+        let store = place.open().await;
+        let (_, hash) = store.user_by_name("ann").await.expect("read").expect("there");
+        let is_old = password::verify("the old password".into(), Some(hash.clone())).await;
+        let is_new = password::verify("another long password".into(), Some(hash)).await;
+        (is_old, is_new, store.audit_log(Tenant::FIRST, None, 10).await.expect("read"))
+    });
+    assert!(!is_old && is_new);
+    assert_eq!((log[0].action.as_str(), log[0].actor.as_str()), ("user.password", "command line"));
 }

@@ -17,7 +17,6 @@ use tower_http::csrf::CsrfLayer;
 use uuid::Uuid;
 
 use crate::api::{self, Listeners, News};
-use crate::auth::limit::{Limit, Rate};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
 use crate::check::nodes::{self, OtherMedia};
@@ -25,7 +24,7 @@ use crate::check::{self, EmbedOrigin, Grants, Media};
 use crate::clock::Clock;
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
-use crate::limits::{self, Limits, Network, Rates};
+use crate::limits::{self, Buckets, Limits, Network, Rate, Rates};
 use crate::metrics::Counters;
 #[cfg(feature = "oidc")]
 use crate::oidc::Oidc;
@@ -96,20 +95,23 @@ impl Default for Gate {
     }
 }
 
+/// Agents whose asking is remembered.
+const AGENTS_KNOWN: usize = 200_000;
+
 /// How often this process lets agents ask. Who has not shown a bearer yet shares one allowance: an address says nothing of who it is.
 #[derive(Debug)]
 pub(crate) struct AgentLimits {
-    pub(crate) enrollments: Limit<()>,
-    pub(crate) challenges: Limit<()>,
-    pub(crate) of_agents: Limit<Uuid>,
+    pub(crate) enrollments: Buckets<()>,
+    pub(crate) challenges: Buckets<()>,
+    pub(crate) of_agents: Buckets<Uuid>,
 }
 
 impl Default for AgentLimits {
     fn default() -> Self {
         Self {
-            enrollments: Limit::new(Rate { burst: 100.0, per_second: 10.0 }),
-            challenges: Limit::new(Rate { burst: 2_000.0, per_second: 1_000.0 }),
-            of_agents: Limit::new(Rate { burst: 60.0, per_second: 2.0 }),
+            enrollments: Buckets::new(Rate { burst: 100.0, per_second: 10.0 }, 1),
+            challenges: Buckets::new(Rate { burst: 2_000.0, per_second: 1_000.0 }, 1),
+            of_agents: Buckets::new(Rate { burst: 60.0, per_second: 2.0 }, AGENTS_KNOWN),
         }
     }
 }
@@ -313,6 +315,7 @@ pub fn app(state: AppState) -> Router {
         .route("/tenants", get(routes::tenants::page).post(routes::tenants::add))
         .route("/users", get(routes::users::page).post(routes::users::add))
         .route("/users/{id}", post(routes::users::change))
+        .route("/users/{id}/password", post(routes::users::set_password))
         .route("/keys", get(routes::keys::page).post(routes::keys::add))
         .route("/keys/{id}/revoke", post(routes::keys::revoke))
         .route("/people", get(routes::people::page))

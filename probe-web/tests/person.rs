@@ -39,7 +39,7 @@ async fn sums(store: &dyn Store) -> Vec<Rollups> {
 /// Everything that a store holds of reports, as text.
 async fn everything(store: &dyn Store) -> String {
     let mut file = Vec::new();
-    transfer::export(store, now(), &mut file, &mut |_| {}).await.unwrap();
+    transfer::export(store, transfer::Settings::Included, now(), &mut file, &mut |_| {}).await.unwrap();
     String::from_utf8(zstd::decode_all(&file[..]).unwrap()).unwrap()
 }
 

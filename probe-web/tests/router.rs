@@ -318,6 +318,28 @@ async fn a_role_that_is_taken_away_ends_what_it_allowed() {
 }
 
 #[tokio::test]
+async fn who_forgot_a_password_gets_a_new_one_from_an_admin() {
+    let house = House::new().await;
+    let admin = house.sign_in(Tenant::FIRST, "ann", Role::Admin).await;
+    let bob = house.sign_in(Tenant::FIRST, "bob", Role::Support).await;
+    let other = house.store.add_tenant("other", now()).await.unwrap();
+    house.sign_in(other, "zoe", Role::Admin).await;
+    let path = |name: &str| format!("/users/{}/password", Uuid::from_u128(u128::from(name.as_bytes()[0])));
+    let new = [("password", "another long password")];
+    assert_eq!(house.form(&path("ann"), &bob, &new).await.status, 403, "not a colleague's, not as support");
+    assert_eq!(house.form(&path("ann"), &admin, &new).await.status, 422, "one's own needs the old one");
+    assert_eq!(house.form(&path("zoe"), &admin, &new).await.status, 404, "of another tenant");
+    assert_eq!(house.form(&path("bob"), &admin, &[("password", "short")]).await.status, 422);
+    assert_eq!(house.get("/reports", &bob).await.status, 200, "nothing has changed");
+    assert_eq!(house.form(&path("bob"), &admin, &new).await.status, 303);
+    assert_eq!(house.get("/reports", &bob).await.status, 303, "sessions have ended");
+    let with = |password| [("name", "bob"), ("password", password)];
+    assert_eq!(house.form("/login", "", &with(PASSWORD)).await.status, 401);
+    assert_eq!(house.form("/login", "", &with(new[0].1)).await.status, 303);
+    assert!(house.get("/audit", &admin).await.text.contains("user.password"));
+}
+
+#[tokio::test]
 async fn what_senders_write_is_shown_and_never_obeyed() {
     let house = House::new().await;
     let key = house.key(Tenant::FIRST).await;

@@ -11,12 +11,13 @@ mod testing;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use greenroom_reports::fleet::AgentState;
 use greenroom_web::ingest::read::record;
 use greenroom_web::rollup::Sums;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::*;
-use greenroom_web::transfer::{TransferError, Unreadable, check_whole, export, import};
+use greenroom_web::transfer::{Settings, TransferError, Unreadable, check_whole, export, import};
 use greenroom_web::verify::verify;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -51,7 +52,7 @@ async fn sqlite(folder: &Path) -> SqliteStore {
 
 async fn file_of(store: &dyn Store) -> Vec<u8> {
     let mut file = Vec::new();
-    let done = export(store, now(), &mut file, &mut |_| {}).await.unwrap();
+    let done = export(store, Settings::Included, now(), &mut file, &mut |_| {}).await.unwrap();
     assert!(done.problems.told.is_empty(), "{done:?}");
     assert_eq!(check_whole(&file[..]).unwrap(), done.reports + done.headers_alone);
     file
@@ -107,6 +108,7 @@ async fn fill(store: &dyn Store) -> Tenant {
     for record in batch.iter_mut().filter(|record| record.summary.id.as_bytes()[15] % 4 == 0) {
         record.summary.received = after(DAY * 3);
     }
+    set_up(store, other).await;
     store.ingest(batch).await.unwrap();
     store.retire(after(DAY * 2), now()).await.unwrap();
     for words in ["called", "called \"again\"\n"] {
@@ -114,6 +116,138 @@ async fn fill(store: &dyn Store) -> Tenant {
         store.add_note(Tenant::FIRST, testing::id(4), &note).await.unwrap();
     }
     other
+}
+
+fn user(tenant: Tenant, name: &str) -> NewUser {
+    let id = uuid::Builder::from_random_bytes([u8::try_from(name.len()).unwrap(); 16]).into_uuid();
+    let user = User { tenant, id, name: name.into(), role: Some(Role::Admin), created: after(2) };
+    NewUser { user, password_hash: format!("$argon2id${name}") }
+}
+
+/// What people of two tenants set up.
+async fn set_up(store: &dyn Store, other: Tenant) {
+    store.give_code(other, "k7q4m2xp").await.unwrap();
+    store.add_user(&user(Tenant::FIRST, "ann")).await.unwrap();
+    store.add_user(&user(other, "ben w.")).await.unwrap();
+    let by_provider = user(other, "cleo");
+    store.sign_in_by("https://id.example", "4711", &by_provider).await.unwrap().unwrap();
+    let key = ApiKey {
+        tenant: other,
+        id: "k1".into(),
+        name: "probes \"all\"".into(),
+        good_for: KeyUse::Send,
+        secret: TokenHash([0xfe; 32]),
+        created: after(3),
+        revoked: None,
+    };
+    store.add_key(&key).await.unwrap();
+    let hook = Webhook {
+        tenant: other,
+        id: "w1".into(),
+        name: "desk".into(),
+        url: "https://desk.example/".into(),
+        secret: WebhookSecret(vec![0, 255, 7]),
+        personal: true,
+        author: "ann".into(),
+        created: after(4),
+        paused: Some(after(5)),
+    };
+    store.add_webhook(&hook).await.unwrap();
+    let token = EnrollToken {
+        tenant: other,
+        id: "e1".into(),
+        token: TokenHash([9; 32]),
+        name: "laptops".into(),
+        site: None,
+        approve: false,
+        author: "ann".into(),
+        created: after(0),
+        expires: after(DAY),
+        most: 3,
+        used: 0,
+        revoked: None,
+    };
+    store.add_enroll_token(&token).await.unwrap();
+    store.enroll(&agent(other), after(6)).await.unwrap();
+    store.give_bearer(agent(other).id, after(7), &TokenHash([8; 32]), after(22)).await.unwrap();
+    let plan = FleetPlan { targets: vec!["greenroom://probe.example".into()], ..FleetPlan::default() };
+    assert!(store.set_fleet_plan(other, &plan, after(8)).await.unwrap());
+    for subject in ["person Ada", "person Ada", "report 7"] {
+        let (actor, action) = ("ann".into(), "report.search".into());
+        store
+            .audit(&AuditEntry { tenant: other, at: after(9), actor, action, subject: subject.into() })
+            .await
+            .unwrap();
+    }
+}
+
+fn agent(tenant: Tenant) -> Agent {
+    Agent {
+        tenant,
+        id: testing::id(900),
+        name: "desk-7".into(),
+        site: Some("Lyon".into()),
+        state: AgentState::Active,
+        public_key: [5; 32],
+        version: "0.1.0".into(),
+        token: "e1".into(),
+        enrolled: after(6),
+        active: Some(after(6)),
+        bearer: None,
+        seen: None,
+        config: 0,
+        waiting: 2,
+        dropped: 0,
+        trouble: None,
+        wanted: None,
+    }
+}
+
+/// Every account, key, webhook and agent is what it was, so that people, programs and computers go on with the new store.
+#[tokio::test]
+async fn what_people_set_up_goes_along_unless_it_is_to_stay() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (from, to, bare) =
+        (sqlite(folders[0].path()).await, sqlite(folders[1].path()).await, sqlite(folders[2].path()).await);
+    let theirs = fill(&from).await;
+    // Somebody else has that name here, and another tenant the number.
+    to.add_tenant("before", after(1)).await.unwrap();
+    let mut namesake = user(Tenant::FIRST, "ann");
+    namesake.user.id = testing::id(901);
+    namesake.password_hash = "$argon2id$other".into();
+    to.add_user(&namesake).await.unwrap();
+    let file = file_of(&from).await;
+    let done = import(&to, &file[..], &mut |_| {}).await.unwrap();
+    assert!(done.problems.told.is_empty(), "{done:?}");
+    assert_eq!(done.settings_here, 1, "the name that is taken: {done:?}");
+    let named = to.named_tenants().await.unwrap();
+    let ours = named.iter().find(|named| named.name == "other").unwrap().tenant;
+    assert_ne!(ours, theirs);
+    assert_eq!(to.user_by_name("ann").await.unwrap().unwrap().1, "$argon2id$other", "stays as it is");
+    let (ben, hash) = to.user_by_name("ben w.").await.unwrap().unwrap();
+    assert_eq!((ben.tenant, ben.role, hash.as_str()), (ours, Some(Role::Admin), "$argon2id$ben w."));
+    let cleo =
+        to.sign_in_by("https://id.example", "4711", &user(ours, "someone else")).await.unwrap().unwrap();
+    assert_eq!(cleo.name, "cleo", "the provider's word counts as before");
+    assert_eq!(to.key("k1").await.unwrap().unwrap().secret, TokenHash([0xfe; 32]));
+    let hook = to.webhook(ours, "w1").await.unwrap().unwrap();
+    assert_eq!((hook.secret.0, hook.paused), (vec![0, 255, 7], Some(after(5))));
+    assert_eq!(to.tenant_by_code("k7q4m2xp").await.unwrap(), Some(ours));
+    let moved = to.agent(testing::id(900)).await.unwrap().unwrap();
+    assert_eq!(moved, Agent { tenant: ours, ..agent(ours) }, "without what lets it in for a while");
+    assert_eq!(to.enroll_token(&TokenHash([9; 32])).await.unwrap().unwrap().used, 1);
+    assert_eq!(to.fleet_plan(ours).await.unwrap().targets, ["greenroom://probe.example"]);
+    assert_eq!(
+        to.audit_log(ours, None, 10).await.unwrap().len(),
+        3,
+        "also what was looked at twice in a moment"
+    );
+
+    let mut file = Vec::new();
+    export(&from, Settings::LeftOut, now(), &mut file, &mut |_| {}).await.unwrap();
+    assert!(!content(&file).iter().any(|line| line.contains("argon2id")));
+    read_in(&bare, &file).await;
+    assert!(!bare.has_admin().await.unwrap());
 }
 
 #[tokio::test]
@@ -235,7 +369,7 @@ async fn a_damaged_report_is_named_and_its_header_and_share_are_moved() {
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&day, bytes).unwrap();
     let mut file = Vec::new();
-    let done = export(&from, now(), &mut file, &mut |_| {}).await.unwrap();
+    let done = export(&from, Settings::Included, now(), &mut file, &mut |_| {}).await.unwrap();
     assert_eq!((done.reports, done.headers_alone, done.problems.told.len()), (5, 1, 1), "{done:?}");
     assert!(done.problems.told[0].contains(&testing::id(5).to_string()), "{done:?}");
     let to = sqlite(to.path()).await;

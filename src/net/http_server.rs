@@ -19,8 +19,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at once; who comes then waits in the system's queue.
-const CONNECTIONS: usize = 512;
+/// Connections at once, where the system lets the process have as many descriptors; who comes then waits in the system's queue.
+const CONNECTIONS: usize = 4_096;
+
+/// Descriptors for all else that the process has open: its store, a media endpoint, what it asks of others.
+const OTHERS: usize = 512;
 
 /// How long a TLS handshake, and a request's head, may take. A connection without a request is closed after as long.
 const HEAD: Duration = Duration::from_secs(15);
@@ -39,7 +42,7 @@ pub async fn serve(
     grace: Duration,
 ) {
     let open = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(room_for_connections()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -64,6 +67,26 @@ pub async fn serve(
     if tokio::time::timeout(grace, open.wait()).await.is_err() {
         tracing::warn!("some requests had not ended after {} s", grace.as_secs());
     }
+}
+
+/// As many connections as the descriptors are for that the process may have, which it raises as far as it may: systems begin with 1,024,
+/// for programs of old that cannot have more.
+#[cfg(unix)]
+fn room_for_connections() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return OTHERS };
+    let wanted = u64::try_from(CONNECTIONS + OTHERS).unwrap_or(u64::MAX).min(hard);
+    let raised =
+        if wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft };
+    let descriptors = usize::try_from(raised).unwrap_or(usize::MAX);
+    // Where there are few, half of them.
+    descriptors.saturating_sub(OTHERS).max(descriptors / 2).clamp(1, CONNECTIONS)
+}
+
+#[cfg(not(unix))]
+fn room_for_connections() -> usize {
+    CONNECTIONS
 }
 
 async fn accept(
@@ -132,6 +155,18 @@ mod tests {
 
     use super::*;
     use crate::net::tcp;
+
+    #[cfg(unix)]
+    #[test]
+    fn there_is_room_for_as_many_as_the_system_allows() {
+        use nix::sys::resource::{Resource, getrlimit};
+
+        let room = room_for_connections();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let wanted = u64::try_from(CONNECTIONS + OTHERS).unwrap();
+        assert!(soft >= wanted.min(hard), "raised as far as it may be: {soft} of {hard}");
+        assert!(hard < wanted || room == CONNECTIONS, "{room} of {hard}");
+    }
 
     #[tokio::test]
     async fn open_requests_end_before_it_does() {

@@ -58,7 +58,7 @@ pub(crate) async fn enroll(
     body: Body,
 ) -> Result<Response, Problem> {
     let now = state.clock.now();
-    if !state.agent_limits.enrollments.take((), now) {
+    if state.agent_limits.enrollments.take((), 1.0, now).is_err() {
         return Err(Problem::too_often("many agents enroll at this moment; try again in a minute"));
     }
     let (shown, token) = agent::enroll_token(&*state.store, &headers, now).await?;
@@ -136,7 +136,7 @@ pub(crate) async fn challenge(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let now = state.clock.now();
-    if !state.agent_limits.challenges.take((), now) {
+    if state.agent_limits.challenges.take((), 1.0, now).is_err() {
         return Err(Problem::too_often("many agents come in at this moment; try again in a minute"));
     }
     let asked: messages::ChallengeAsked = json(&headers, body).await?;
@@ -167,7 +167,7 @@ pub(crate) async fn bearer(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let now = state.clock.now();
-    if !state.agent_limits.challenges.take((), now) {
+    if state.agent_limits.challenges.take((), 1.0, now).is_err() {
         return Err(Problem::too_often("many agents come in at this moment; try again in a minute"));
     }
     let asked: messages::BearerAsked = json(&headers, body).await?;
@@ -402,10 +402,8 @@ pub(crate) fn run_of(agent: &Agent, report: &Report) -> Result<AgentRun, Problem
 /// # Errors
 /// 429 when it asks too often.
 pub(crate) fn let_through(state: &AppState, agent: &Agent) -> Result<(), Problem> {
-    match state.agent_limits.of_agents.take(agent.id, state.clock.now()) {
-        true => Ok(()),
-        false => Err(Problem::too_often("this agent asks too often")),
-    }
+    let may = state.agent_limits.of_agents.take(agent.id, 1.0, state.clock.now());
+    may.map_err(|_| Problem::too_often("this agent asks too often"))
 }
 
 /// What an agent is told with the answer to a report.

@@ -3,7 +3,6 @@
 pub mod agent;
 pub mod cookie;
 pub mod key;
-pub mod limit;
 pub mod link;
 pub mod password;
 pub mod secret;

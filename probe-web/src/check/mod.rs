@@ -34,6 +34,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::params::Params;
 use crate::app::AppState;
 use crate::auth::secret;
+use crate::limits::{Network, client};
 use crate::problem::Problem;
 use crate::store::Tenant;
 
@@ -139,18 +140,21 @@ pub(crate) async fn session(
         run: state.grants.for_result(state.later(RUN_LASTS), tenant, url),
         media,
         limits: named_by(),
-        network: peer.and_then(|Extension(ConnectInfo(peer))| network(peer.ip(), &headers)),
+        network: peer
+            .and_then(|Extension(ConnectInfo(peer))| network(peer.ip(), &headers, &state.trusted_proxies)),
         embedders: state.embedders.iter().map(ToString::to_string).collect(),
     }))
 }
 
 /// A name for the network of an address: not the address, and the same whenever somebody comes from there. IPv6 hosts change the rest of
-/// theirs by themselves. Behind a proxy nobody's address is known here, and a header that anybody can write is not believed.
-fn network(from: IpAddr, headers: &HeaderMap) -> Option<String> {
-    if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
+/// theirs by themselves. Behind a proxy that nobody named as trusted, nobody's address is known.
+fn network(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<String> {
+    let is_proxied = headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for");
+    let client = client(peer, headers, trusted);
+    if is_proxied && client == peer.to_canonical() {
         return None;
     }
-    let text = match from.to_canonical() {
+    let text = match client {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("{:x?}", &ip.segments()[..4]),
     };

@@ -251,7 +251,8 @@ pub(super) fn local(next: &str) -> String {
     if own { next.to_owned() } else { "/".to_owned() }
 }
 
-fn sentence(words: &str) -> String {
+/// Words of an error as a sentence.
+pub(super) fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters
         .next()

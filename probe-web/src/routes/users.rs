@@ -7,8 +7,9 @@ use maud::html;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::account::{new_password, new_user};
+use super::account::{new_password, new_user, sentence};
 use crate::app::AppState;
+use crate::auth::password;
 use crate::auth::visitor::Visitor;
 use crate::pages::{self, Paged, Place, notice, text, time};
 use crate::store::{Role, StoreError};
@@ -75,6 +76,40 @@ pub(crate) async fn change(
     Ok(Redirect::to("/users").into_response())
 }
 
+/// A new password for somebody who forgot theirs.
+#[derive(Deserialize)]
+pub(crate) struct Forgotten {
+    password: String,
+}
+
+/// Gives somebody a new password, which ends their sessions.
+pub(crate) async fn set_password(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Forgotten>,
+) -> Paged {
+    visitor.must(Role::manages)?;
+    if id == visitor.user.id {
+        return refused(&state, &visitor, "Your own password is changed on the page of your account.").await;
+    }
+    let users = state.store.users(visitor.tenant()).await?;
+    let Some(user) = users.iter().find(|user| user.id == id) else { return Ok(pages::not_found()) };
+    if state.store.by_provider(visitor.tenant()).await?.contains(&id) {
+        let words = "Who comes by the sign-in provider has no password here.";
+        return refused(&state, &visitor, words).await;
+    }
+    let hash = match password::hash(form.password).await {
+        Ok(hash) => hash,
+        Err(error) => return refused(&state, &visitor, &sentence(&error.to_string())).await,
+    };
+    if !state.store.set_password(visitor.tenant(), id, &hash).await? {
+        return Ok(pages::not_found());
+    }
+    visitor.audit(&state, "user.password", &user.name).await?;
+    Ok(Redirect::to("/users").into_response())
+}
+
 async fn refused(state: &AppState, visitor: &Visitor, words: &str) -> Paged {
     let shown: Response = show(state, visitor, Some(words)).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, shown).into_response())
@@ -104,6 +139,16 @@ async fn show(state: &AppState, visitor: &Visitor, wrong: Option<&str>) -> Paged
                                 option value="" selected[user.role.is_none()] { "nothing: shut out" }
                             }
                             button { "Change" }
+                        }
+                        @if !by_provider.contains(&user.id) {
+                            details {
+                                summary { "New password" }
+                                form class="column" method="post" action={ "/users/" (user.id) "/password" } {
+                                    (new_password(&format!("New password of {}", user.name), "password"))
+                                    p class="quiet" { "Their sessions end. Tell them by a way that you trust." }
+                                    button { "Set" }
+                                }
+                            }
                         }
                     }
                 }

@@ -10,6 +10,7 @@ mod identities;
 mod links;
 mod person;
 pub mod postgres;
+mod settings;
 mod sql;
 pub mod sqlite;
 mod tenants;
@@ -29,6 +30,7 @@ pub use grants::GrantStore;
 pub use identities::IdentityStore;
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub use person::{Forgotten, PersonStore, Redacted};
+pub use settings::{SETTINGS, SettingsRow, SettingsStore, SettingsTable, SettingsTaken};
 pub(crate) use sql::FINE_KEPT;
 pub use tenants::{TenantInfo, TenantStore};
 pub use types::*;
@@ -200,6 +202,7 @@ pub trait Store:
     + GrantStore
     + TenantStore
     + PersonStore
+    + SettingsStore
     + Upkeep
 {
 }
@@ -214,6 +217,7 @@ impl<T> Store for T where
         + GrantStore
         + TenantStore
         + PersonStore
+        + SettingsStore
         + Upkeep
 {
 }

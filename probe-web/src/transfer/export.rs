@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::format::{End, FORMAT, Head, Line, ReportLine, SumsLine, TenantLine};
+use super::format::{End, FORMAT, Head, Line, ReportLine, SettingLine, SumsLine, TenantLine};
 use super::{Place, Problems, TransferError, stored_sums};
 use crate::ingest::read;
 use crate::rollup::{SumKey, Sums};
-use crate::store::{Counted, Header, Resolution, Store, StoreError, Summary, Tenant};
+use crate::store::{Counted, Header, Resolution, SETTINGS, Store, StoreError, Summary, Tenant};
 use crate::verify::{AT_ONCE, ATTEMPTS, day_at, is_kept_whole};
 
 /// How hard to compress: what is left to gain is in base64 alone.
@@ -23,18 +23,31 @@ pub struct Exported {
     pub reports: u64,
     /// Reports of which the header alone is kept.
     pub headers_alone: u64,
+    /// Rows of what people set up.
+    pub settings: u64,
     /// What could not be exported as it should be.
     pub problems: Problems,
 }
 
 type Days = (Timestamp, Timestamp);
 
-/// Writes all reports of a store, with notes and sums, into `file`. Says after each page how many there are so far.
+/// Whether what people set up goes along: accounts, keys, links, agents and what they run, webhooks, the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settings {
+    /// It does: the file then holds the hashes of passwords and keys, and webhooks' secrets.
+    Included,
+    /// It stays behind.
+    LeftOut,
+}
+
+/// Writes all reports of a store, with notes and sums, into `file`, and what people set up where that is asked for. Says after each page
+/// how many reports there are so far.
 ///
 /// # Errors
 /// When the store cannot be read or the file cannot be written: the file is then cut off, and is not read in.
 pub async fn export<W: Write + Send>(
     store: &dyn Store,
+    settings: Settings,
     now: Timestamp,
     file: W,
     told: &mut (dyn FnMut(u64) + Send),
@@ -45,7 +58,11 @@ pub async fn export<W: Write + Send>(
     let by = format!("greenroom {}", env!("CARGO_PKG_VERSION"));
     out.line(&Line::Export(Head { format: FORMAT.to_owned(), written: now, by }))?;
     for named in store.named_tenants().await? {
-        out.line(&Line::Tenant(TenantLine { name: named.name, created: named.created }))?;
+        let code = store.tenant_code(named.tenant).await?;
+        out.line(&Line::Tenant(TenantLine { name: named.name, created: named.created, code }))?;
+        if settings == Settings::Included {
+            out.settings(named.tenant).await?;
+        }
         let mut next = store.next_begin(named.tenant, Timestamp::MIN.as_second()).await?;
         while let Some(begin) = next {
             let (span, end) = day_at(begin);
@@ -81,6 +98,16 @@ impl<W: Write + Send> Export<'_, W> {
     fn line(&mut self, line: &Line) -> Result<(), TransferError> {
         serde_json::to_writer(&mut self.file, line).map_err(io::Error::from)?;
         Ok(self.file.write_all(b"\n")?)
+    }
+
+    async fn settings(&mut self, tenant: Tenant) -> Result<(), TransferError> {
+        for table in SETTINGS {
+            for row in self.store.settings(tenant, table).await? {
+                self.line(&Line::Setting(SettingLine { table: table.name.to_owned(), row }))?;
+                self.done.settings += 1;
+            }
+        }
+        Ok(())
     }
 
     async fn report(

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::rollup::Sums;
-use crate::store::{BucketKey, Note, Resolution, Summary, Tenant};
+use crate::store::{BucketKey, Note, Resolution, SettingsRow, Summary, Tenant};
 
 /// The name of the format, as it stands in the first line.
 pub const FORMAT: &str = "greenroom.export/1";
@@ -24,6 +24,8 @@ pub(super) enum Line {
     Export(Head),
     /// Whose all that follows is, up to the next one.
     Tenant(TenantLine),
+    /// A row of what people set up.
+    Setting(SettingLine),
     /// A report.
     Report(Box<ReportLine>),
     /// What roll-ups hold of reports that follow, so many as it says: their JSON is no longer kept, or cannot be read.
@@ -45,6 +47,15 @@ pub(super) struct Head {
 pub(super) struct TenantLine {
     pub(super) name: String,
     pub(super) created: Timestamp,
+    /// What the address of its check page holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SettingLine {
+    pub(super) table: String,
+    pub(super) row: SettingsRow,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use super::format::{Line, Lines, ReportLine, SumsLine, TenantLine, Unreadable};
+use super::format::{Line, Lines, ReportLine, SettingLine, SumsLine, TenantLine, Unreadable};
 use super::{Problems, TransferError};
 use crate::ingest::read;
 use crate::rollup::Sums;
-use crate::store::{Counted, Moved, Outcome, Store, StoreError, Tenant};
+use crate::store::{Counted, Moved, Outcome, SETTINGS, Store, StoreError, Tenant};
 
 /// Reports of one commit.
 const BATCH: usize = 200;
@@ -18,6 +18,10 @@ pub struct Imported {
     pub new: u64,
     /// Reports that were here already, and stay as they are.
     pub here: u64,
+    /// Of what people set up, rows that are new here.
+    pub settings_new: u64,
+    /// Rows of it that were here already, or clash with what is here, which stays as it is.
+    pub settings_here: u64,
     /// What could not be taken in.
     pub problems: Problems,
 }
@@ -41,10 +45,18 @@ pub async fn import<R: Read + Send>(
     told: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Imported, TransferError> {
     let mut lines = Lines::open(file)?;
-    let mut import = Import { store, told, tenant: None, waiting: Vec::new(), done: Imported::default() };
+    let mut import = Import {
+        store,
+        told,
+        tenant: None,
+        waiting: Vec::new(),
+        settings: Vec::new(),
+        done: Imported::default(),
+    };
     while let Some(line) = lines.next()? {
         match line {
             Line::Tenant(tenant) => import.tenant(tenant).await?,
+            Line::Setting(line) => import.setting(line).await?,
             Line::Report(report) => import.report(&report).await?,
             Line::Sums(sums) => {
                 let mut reports = Vec::new();
@@ -75,6 +87,8 @@ struct Import<'a> {
     told: &'a mut (dyn FnMut(u64) + Send),
     tenant: Option<Tenant>,
     waiting: Vec<Moved>,
+    /// Rows of one table that wait for their commit.
+    settings: Vec<SettingLine>,
     done: Imported,
 }
 
@@ -83,10 +97,44 @@ impl Import<'_> {
     async fn tenant(&mut self, line: TenantLine) -> Result<(), StoreError> {
         self.commit().await?;
         let known = self.store.named_tenants().await?.into_iter().find(|known| known.name == line.name);
-        self.tenant = Some(match known {
+        let tenant = match known {
             Some(known) => known.tenant,
             None => self.store.add_tenant(&line.name, line.created).await?,
-        });
+        };
+        if let Some(code) = &line.code {
+            self.store.give_code(tenant, code).await?;
+        }
+        self.tenant = Some(tenant);
+        Ok(())
+    }
+
+    async fn setting(&mut self, line: SettingLine) -> Result<(), StoreError> {
+        let is_of_another = self.settings.first().is_some_and(|first| first.table != line.table);
+        let is_another = self.settings.last().is_none_or(|last| last.row != line.row);
+        if is_of_another || (is_another && self.settings.len() >= BATCH) {
+            self.commit_settings().await?;
+        }
+        self.settings.push(line);
+        Ok(())
+    }
+
+    async fn commit_settings(&mut self) -> Result<(), StoreError> {
+        let (Some(tenant), Some(first)) = (self.tenant, self.settings.first()) else { return Ok(()) };
+        let name = first.table.clone();
+        let rows: Vec<_> = std::mem::take(&mut self.settings).into_iter().map(|line| line.row).collect();
+        let Some(table) = SETTINGS.iter().find(|table| table.name == name) else {
+            let words =
+                format!("{} rows of {name:?}, which this version does not know, are left out", rows.len());
+            self.done.problems.add(words);
+            return Ok(());
+        };
+        let taken = self.store.take_settings(tenant, table, rows).await?;
+        self.done.settings_new += taken.new;
+        self.done.settings_here += taken.here;
+        if taken.odd > 0 {
+            let words = format!("{} rows of {name:?} are not of this version, and are left out", taken.odd);
+            self.done.problems.add(words);
+        }
         Ok(())
     }
 
@@ -149,6 +197,7 @@ impl Import<'_> {
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
+        self.commit_settings().await?;
         if self.waiting.is_empty() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Reports moved from one store to another, of any kind, by a file: [`export`] writes it, [`import`] reads it in.
+//! Reports, and what people set up, moved from one store to another, of any kind, by a file: [`export`] writes it, [`import`] reads it in.
 //!
 //! What a report that is whole adds to the roll-ups follows from its JSON, and is added where its id is new. Of a report whose JSON was
 //! deleted the header alone is left, and its share is in the roll-ups with that of others: all such reports of a day, a site and an
@@ -14,7 +14,7 @@ use std::io;
 use crate::rollup::Sums;
 use crate::store::{BucketKey, Resolution, Result, RollupQuery, Store, StoreError, Tenant};
 
-pub use export::{Exported, export};
+pub use export::{Exported, Settings, export};
 pub use format::{FORMAT, Lines, Unreadable};
 pub use import::{Imported, check_whole, import};
 

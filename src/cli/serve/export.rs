@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::Store;
 use greenroom_web::store::sqlite::SqliteStore;
-use greenroom_web::transfer::{self, Exported, Problems, TransferError};
+use greenroom_web::transfer::{self, Exported, Problems, Settings, TransferError};
 
 use super::count::Count;
 use super::{PlaceArgs, open_postgres, store_error, verify};
@@ -23,8 +23,10 @@ Examples:
   greenroom serve export reports.zst --data BACKUP   a backup, while the server goes on
   greenroom serve export reports.zst --store postgres://greenroom@db.example/greenroom
 
-In the file are all tenants, reports with their notes, and sums. Not in it: users, keys, links,
-sessions and the audit log. Keep it as safe as the reports: it holds what is personal in them.
+In the file are all tenants, reports with their notes, sums, and what people set up: users, keys,
+links, agents and what they run, webhooks, the audit log. Not in it: sessions, messages of webhooks.
+Keep it as safe as the store: it holds what is personal in reports, hashes of passwords and keys,
+and the secrets of webhooks.
 
 Exit codes:
   0 all of it is in the file, 1 not all, and what is missing is named, 64 wrong usage,
@@ -37,8 +39,8 @@ Examples:
   greenroom serve import reports.zst --store postgres://greenroom@db.example/greenroom
 
 Reports that are there stay as they are and are not counted twice: an import may be broken off and
-repeated, and the store may hold others. A file that is cut off is not begun with. Tenants are
-known by name.
+repeated, and the store may hold others. So does what people set up: who has a name here keeps it.
+A file that is cut off is not begun with. Tenants are known by name.
 
 Exit codes:
   0 all of it is there, 1 not all, and what is missing is named, 64 wrong usage,
@@ -50,6 +52,10 @@ pub(crate) struct ExportArgs {
     /// File to be written; one that is there stays as it is
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
+
+    /// Leave out what people set up: users, keys, links, agents, webhooks, the audit log
+    #[arg(long)]
+    reports_only: bool,
 
     #[command(flatten)]
     place: PlaceArgs,
@@ -71,11 +77,12 @@ pub(super) fn export(args: &ExportArgs, global: &Global) -> Result<Exit, CliErro
         return Err(unwritable(io::Error::new(io::ErrorKind::AlreadyExists, "it is there already")));
     }
     let part = part_of(&args.file);
+    let settings = if args.reports_only { Settings::LeftOut } else { Settings::Included };
     let (done, name) = block_on(async {
         let (store, name) = verify::open(&args.place).await?;
         let file = create_private(&part).map_err(unwritable)?;
         let count = Count::start("reports", None, output::somebody_watches(global));
-        let written = write(&*store, file, &|n| count.at(n)).await;
+        let written = write(&*store, settings, file, &|n| count.at(n)).await;
         count.end();
         let written = written.and_then(|done| Ok(fs::rename(&part, &args.file).map(|()| done)?));
         let done = written.map_err(|error| {
@@ -91,10 +98,11 @@ pub(super) fn export(args: &ExportArgs, global: &Global) -> Result<Exit, CliErro
     })??;
     let size = fs::metadata(&args.file).map_or(0, |meta| meta.len());
     let text = format!(
-        "Store    {name}\nFile     {} ({size} bytes)\nReports  {}; of {} more the header alone\n",
+        "Store    {name}\nFile     {} ({size} bytes)\nReports  {}; of {} more the header alone\nSettings {}\n",
         args.file.display(),
         done.reports,
-        done.headers_alone
+        done.headers_alone,
+        if args.reports_only { "left out".to_owned() } else { format!("{} rows", done.settings) }
     );
     tell(&done.problems, &text)
 }
@@ -102,11 +110,12 @@ pub(super) fn export(args: &ExportArgs, global: &Global) -> Result<Exit, CliErro
 /// Writes an export, down to the disk.
 async fn write(
     store: &dyn Store,
+    settings: Settings,
     file: File,
     count: &(dyn Fn(u64) + Sync),
 ) -> Result<Exported, TransferError> {
     let mut out = BufWriter::new(file);
-    let done = transfer::export(store, Clock::system().now(), &mut out, &mut |n| count(n)).await?;
+    let done = transfer::export(store, settings, Clock::system().now(), &mut out, &mut |n| count(n)).await?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     Ok(done)
 }
@@ -140,8 +149,14 @@ pub(super) fn import(args: &ImportArgs, global: &Global) -> Result<Exit, CliErro
         Ok((done, name))
     })??;
     count.end();
-    let text =
-        format!("Store    {}\nReports  {} new; {} were there already\n", name.display(), done.new, done.here);
+    let text = format!(
+        "Store    {}\nReports  {} new; {} were there already\nSettings {} rows new; {} were there already\n",
+        name.display(),
+        done.new,
+        done.here,
+        done.settings_new,
+        done.settings_here
+    );
     tell(&done.problems, &text)
 }
 

@@ -4,6 +4,7 @@ mod backup;
 mod count;
 mod export;
 mod gate;
+mod password;
 mod person;
 mod verify;
 
@@ -123,6 +124,9 @@ enum ServeCommand {
     /// Hand out what is kept on somebody, or erase it
     #[command(after_help = person::EXAMPLES)]
     Person(person::PersonArgs),
+    /// Set a new password for who forgot theirs and has no admin to ask
+    #[command(after_help = password::EXAMPLES)]
+    Password(password::PasswordArgs),
 }
 
 /// Where reports are kept.
@@ -174,6 +178,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         Some(ServeCommand::Export(args)) => return export::export(args, global),
         Some(ServeCommand::Import(args)) => return export::import(args, global),
         Some(ServeCommand::Person(args)) => return person::run(args),
+        Some(ServeCommand::Password(args)) => return password::run(args),
         None => {}
     }
     let tls = args.tls()?;

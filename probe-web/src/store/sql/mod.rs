@@ -11,6 +11,7 @@ pub(crate) mod links;
 pub(crate) mod person;
 pub(crate) mod reports;
 pub(crate) mod rows;
+mod settings;
 mod tenants;
 mod upkeep;
 mod webhooks;

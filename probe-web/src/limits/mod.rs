@@ -3,23 +3,24 @@
 //! An address is where a connection comes from. Where that is a proxy that the operator trusts, it is the right-most hop of
 //! `X-Forwarded-For` that is not trusted: what stands left of it anybody may have written.
 
-use std::collections::HashMap;
+mod bucket;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use jiff::Timestamp;
 
 use crate::app::AppState;
 use crate::auth::secret;
 use crate::pages;
 use crate::problem::Problem;
 
-/// Keys and addresses that are remembered; beyond that, those that may do everything again are forgotten, then all.
+pub(crate) use bucket::{Buckets, Rate};
+
+/// Keys and addresses that are remembered.
 const KNOWN: usize = 50_000;
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -121,54 +122,15 @@ pub struct Limits {
 impl Limits {
     /// With nothing used.
     pub fn new(rates: Rates) -> Self {
-        let of = |a_second: u32, burst: u32| (f64::from(a_second), f64::from(a_second) * f64::from(burst));
-        let ((key, keys), (address, addresses)) = (of(rates.key, 2), of(rates.address, 10));
+        let of = |a_second: u32, seconds: f64| {
+            let per_second = f64::from(a_second);
+            Rate { per_second, burst: per_second * seconds }
+        };
         Self {
-            keys: Buckets::new(key, keys),
-            addresses: Buckets::new(address, addresses),
-            sign_ins: Buckets::new(1.0 / 3.0, 20.0),
+            keys: Buckets::new(of(rates.key, 2.0), KNOWN),
+            addresses: Buckets::new(of(rates.address, 10.0), KNOWN),
+            sign_ins: Buckets::new(Rate { per_second: 1.0 / 3.0, burst: 20.0 }, KNOWN),
         }
-    }
-}
-
-#[derive(Debug)]
-struct Buckets<K> {
-    a_second: f64,
-    most: f64,
-    left: Mutex<HashMap<K, (f64, Timestamp)>>,
-}
-
-impl<K: std::hash::Hash + Eq> Buckets<K> {
-    fn new(a_second: f64, most: f64) -> Self {
-        Self { a_second, most, left: Mutex::default() }
-    }
-
-    /// Takes so many, if at least one is left. Otherwise says for how many seconds none is.
-    fn take(&self, key: K, n: f64, now: Timestamp) -> Result<(), u64> {
-        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= KNOWN && !all.contains_key(&key) {
-            all.retain(|_, (left, at)| self.refilled(*left, *at, now) < self.most);
-            if all.len() >= KNOWN {
-                all.clear();
-            }
-        }
-        let (left, at) = all.entry(key).or_insert((self.most, now));
-        let filled = self.refilled(*left, *at, now);
-        if filled < 1.0 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a cast from a float saturates"
-            )]
-            return Err((((1.0 - filled) / self.a_second).ceil() as u64).max(1));
-        }
-        (*left, *at) = (filled - n, now);
-        Ok(())
-    }
-
-    fn refilled(&self, left: f64, at: Timestamp, now: Timestamp) -> f64 {
-        let passed = now.duration_since(at).as_secs_f64().max(0.0);
-        self.a_second.mul_add(passed, left).min(self.most)
     }
 }
 
@@ -239,10 +201,7 @@ fn too_often(for_programs: bool, seconds: u64) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
-    use crate::testing::start;
 
     fn from(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
         let headers = lines.iter().map(|line| (FORWARDED, HeaderValue::from_str(line).unwrap())).collect();
@@ -272,29 +231,6 @@ mod tests {
         for wrong in ["", "x", "10.0.0.0/33", "::/129", "10.0.0.0/"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn so_many_at_once_and_so_many_a_second() {
-        let buckets = Buckets::new(2.0, 4.0);
-        let at = |ms| start().checked_add(SignedDuration::from_millis(ms)).unwrap();
-        assert!((0..4).all(|_| buckets.take("a", 1.0, start()).is_ok()));
-        assert_eq!(buckets.take("a", 1.0, start()), Err(1));
-        assert!(buckets.take("b", 1.0, start()).is_ok(), "another one's");
-        assert!(buckets.take("a", 1.0, at(500)).is_ok());
-        assert!(buckets.take("a", 1.0, at(500)).is_err());
-        assert!((0..4).all(|_| buckets.take("a", 1.0, at(60_000)).is_ok()));
-        assert!(buckets.take("a", 1.0, at(60_000)).is_err(), "no more than at once");
-        assert!(buckets.take("a", 1.0, at(0)).is_err(), "a clock that went back gives nothing");
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let buckets = Buckets::new(1.0, 10.0);
-        for n in 0..2 * KNOWN {
-            let _ = buckets.take(n, 1.0, start());
-        }
-        assert!(buckets.left.lock().unwrap().len() <= KNOWN);
     }
 
     #[test]
