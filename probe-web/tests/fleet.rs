@@ -116,4 +116,49 @@ async fn prometheus_reads_the_last_hour_with_a_key_for_that() {
         assert!(told.text.contains(line), "{line}: {}", told.text);
     }
     assert!(!told.text.contains("Ada") && !told.text.contains("agent="), "no persons");
+    for asked in asked_for_by_the_dashboard() {
+        let found = told.text.lines().any(|line| {
+            line.starts_with(&format!("{}{{", asked.metric))
+                && asked.labels.iter().all(|label| line.contains(&format!("{label}=\"")))
+        });
+        assert!(found, "{asked:?}: {}", told.text);
+    }
+}
+
+/// A series that the dashboard for Grafana asks for.
+#[derive(Debug)]
+struct Asked {
+    metric: String,
+    labels: Vec<String>,
+}
+
+/// Everything that the file for Grafana asks for: a metric with the labels that it is picked by.
+fn asked_for_by_the_dashboard() -> Vec<Asked> {
+    let file =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana/greenroom-fleet.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let panels = file["panels"].as_array().unwrap().iter();
+    let queries = panels.flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
+    let texts: Vec<String> = queries.map(|query| query["expr"].as_str().unwrap().to_owned()).collect();
+    let mut asked = Vec::new();
+    for text in &texts {
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        for (at, _) in text.match_indices("greenroom_") {
+            let rest = &text[at..];
+            let end = rest.find(|c| !name(c)).unwrap_or(rest.len());
+            let (metric, rest) = rest.split_at(end);
+            let picked = rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default();
+            let mut labels: Vec<String> = picked
+                .split(',')
+                .filter_map(|part| part.split(['=', '!']).next())
+                .map(str::to_owned)
+                .collect();
+            let by = text.split_once("by (").and_then(|(_, rest)| rest.split(')').next()).unwrap_or_default();
+            labels.extend(by.split(',').map(|label| label.trim().to_owned()));
+            labels.retain(|label| !label.is_empty());
+            asked.push(Asked { metric: metric.to_owned(), labels });
+        }
+    }
+    assert!(asked.len() > 10 && asked.iter().any(|asked| asked.labels.len() > 2), "{texts:?}");
+    asked
 }
