@@ -150,9 +150,10 @@ async fn set_up(store: &dyn Store, other: Tenant) {
         personal: true,
         author: "ann".into(),
         created: after(4),
-        paused: Some(after(5)),
+        paused: None,
     };
     store.add_webhook(&hook).await.unwrap();
+    assert!(store.pause_webhook(other, "w1", Some(after(5))).await.unwrap());
     let token = EnrollToken {
         tenant: other,
         id: "e1".into(),

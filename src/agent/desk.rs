@@ -1,6 +1,7 @@
 //! What the agent's two halves, the one that runs and the one that sends, have in common.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greenroom_reports::fleet::{AgentConfig, RunNow, Skipped, Told};
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::spool::{Folder, Key, Spool};
+use crate::system;
 
 /// Reports that are held in memory while the disk does not take them.
 pub(super) const MOST_HELD: usize = 8;
@@ -64,6 +66,8 @@ pub(super) struct Office {
     desk: Mutex<Desk>,
     pub(super) to_send: Notify,
     pub(super) to_run: Notify,
+    /// Whether a run measures at this moment.
+    measures: AtomicBool,
 }
 
 impl Office {
@@ -86,7 +90,25 @@ impl Office {
             last_error: None,
             all_skipped: Skipped::default(),
         };
-        Self { desk: Mutex::new(desk), to_send: Notify::new(), to_run: Notify::new() }
+        Self {
+            desk: Mutex::new(desk),
+            to_send: Notify::new(),
+            to_run: Notify::new(),
+            measures: AtomicBool::new(false),
+        }
+    }
+
+    /// Says whether a run measures from now on.
+    pub(super) fn set_measures(&self, measures: bool) {
+        self.measures.store(measures, Ordering::Relaxed);
+    }
+
+    /// Gives back the memory that the program's own code takes: nobody should have to make room for what only sleeps. Not while a run
+    /// measures, whose packets would leave late.
+    pub(super) fn rest(&self) {
+        if !self.measures.load(Ordering::Relaxed) {
+            system::release_code();
+        }
     }
 
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {

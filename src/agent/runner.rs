@@ -44,6 +44,7 @@ impl Runner {
         while !stop.is_cancelled() {
             let wake = self.turn(&mut planner, &stop).await;
             let sleep = wake.map_or(LONGEST_SLEEP, |wake| until(self.now(), wake));
+            self.office.rest();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.office.to_run.notified() => {}
@@ -154,7 +155,9 @@ impl Runner {
         }
         let begun = self.now();
         let (plan, also) = planned;
+        self.office.set_measures(true);
         let report = run::run(plan, &also, stop.clone()).await;
+        self.office.set_measures(false);
         if stop.is_cancelled() {
             // Cut short: it says nothing of the network.
             return;

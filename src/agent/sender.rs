@@ -79,6 +79,7 @@ impl Sender {
                 Step::Idle => ask_at.max(pace.not_before()),
             };
             let sleep = (wait - now).min(LONGEST_SLEEP).to_duration();
+            self.office.rest();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.office.to_send.notified() => {}

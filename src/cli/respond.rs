@@ -237,20 +237,7 @@ impl RespondArgs {
 
     fn access(&self) -> Result<Access, CliError> {
         let Some(path) = &self.token_file else { return Ok(Access::Open) };
-        let text = if path == Path::new("-") {
-            io::read_to_string(io::stdin())
-        } else {
-            warn_if_shared(path);
-            fs::read_to_string(path)
-        };
-        let tokens = TokenSet::parse(&text.map_err(|error| CliError::input(path, &error))?);
-        if tokens.is_empty() {
-            return Err(CliError::input(
-                path,
-                &"it holds no token, so nobody could measure. Write one token per line, or leave --token-file out",
-            ));
-        }
-        Ok(Access::Tokens(tokens))
+        Ok(Access::Tokens(read_tokens(path)?))
     }
 
     fn identity(&self, listen: &[IpAddr]) -> Result<ServerIdentity, CliError> {
@@ -386,6 +373,24 @@ fn line(text: &mut String, words: &str) {
     let _ = writeln!(text, "{words}");
 }
 
+/// The tokens of a file, one a line.
+pub(super) fn read_tokens(path: &Path) -> Result<TokenSet, CliError> {
+    let text = if path == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        warn_if_shared(path);
+        fs::read_to_string(path)
+    };
+    let tokens = TokenSet::parse(&text.map_err(|error| CliError::input(path, &error))?);
+    if tokens.is_empty() {
+        return Err(CliError::input(
+            path,
+            &"it holds no token, so nobody could measure. Write one token per line, or leave the file out",
+        ));
+    }
+    Ok(tokens)
+}
+
 fn who_may(args: &RespondArgs, access: &Access) -> String {
     let capacity = args.capacity();
     let most = format!(
@@ -398,7 +403,7 @@ fn who_may(args: &RespondArgs, access: &Access) -> String {
             let tokens = if count == 1 { "the token" } else { "one of the tokens" };
             format!("whoever has {tokens} in the token file; {most}")
         }
-        Access::Grants(_) => format!("whoever has a run grant; {most}"),
+        Access::Grants(..) => format!("whoever has a run grant; {most}"),
         Access::Open => format!(
             "everybody who reaches it; {most}, of which one network (/24 or /48)\n{:<11} gets a quarter and {} new sessions a minute. To restrict it: --token-file FILE",
             "", capacity.network_sessions_per_minute

@@ -48,6 +48,12 @@ pub enum IdentityError {
     Make(#[from] rcgen::Error),
 }
 
+impl Clone for ServerIdentity {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
 impl ServerIdentity {
     /// Reads a certificate chain and a key from PEM files.
     ///

@@ -57,8 +57,8 @@ pub enum Access {
     Open,
     /// Whoever shows one of these.
     Tokens(TokenSet),
-    /// Whoever shows a run grant by the holder of this key, once.
-    Grants(GrantKey),
+    /// Whoever shows a run grant by the holder of this key, once, or one of these tokens.
+    Grants(GrantKey, TokenSet),
 }
 
 /// Tokens that let a client in. Only their SHA-256 digests are kept.
@@ -286,7 +286,8 @@ impl Admission {
             (Access::Tokens(_), Some(_)) => {
                 Err(refusal(RefuseCode::WrongToken, "this endpoint does not know the token.", None))
             }
-            (Access::Grants(key), Some(token)) => {
+            (Access::Grants(_, known), Some(token)) if known.contains(token) => Ok(()),
+            (Access::Grants(key, _), Some(token)) => {
                 let wall = self.wall.saturating_add(SignedDuration::from_micros(now.get()));
                 let taken = wall.ok().map(|wall| self.used.take(key, token, wall));
                 let refused = match taken.unwrap_or(Err(GrantError::Expired)) {
@@ -295,7 +296,7 @@ impl Admission {
                 };
                 Err(refusal(RefuseCode::WrongToken, &refused.to_string(), None))
             }
-            (Access::Tokens(_) | Access::Grants(_), None) => {
+            (Access::Tokens(_) | Access::Grants(..), None) => {
                 Err(refusal(RefuseCode::TokenRequired, "this endpoint asks for a token.", None))
             }
         }

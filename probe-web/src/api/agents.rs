@@ -418,7 +418,12 @@ pub(crate) async fn told_with_report(
     fn said<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
         headers.get(name)?.to_str().ok()?.parse().ok()
     }
-    told(state, agent, said(headers, CONFIG_HEADER).unwrap_or(-1), said(headers, RAN_HEADER)).await
+    let config = said(headers, CONFIG_HEADER).unwrap_or(-1);
+    // What it says with each report is written down where it is news.
+    if config != agent.config {
+        state.store.note_config(agent.id, config).await?;
+    }
+    told(state, agent, config, said(headers, RAN_HEADER)).await
 }
 
 async fn told(

@@ -45,14 +45,14 @@ pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor, Path(i
     let body = html! {
         h1 { (text(Some(&agent.name))) }
         p { (state_of(&agent, heard, now)) @if let Some(words) = &agent.trouble { " " (text(Some(words))) } }
-        dl {
-            dt { "Site" } dd { (text(agent.site.as_deref())) }
-            dt { "Id" } dd { code { (agent.id) } }
-            dt { "Since (UTC)" } dd { (time(agent.enrolled)) ", by token " code { (agent.token) } }
-            dt { "Last asked (UTC)" } dd { @match agent.seen { Some(at) => (time(at)), None => (text(None)) } }
-            dt { "Version" } dd { (text(Some(&agent.version))) }
-            dt { "Configuration" } dd { (agent.config) @if agent.config != plan.version { ", " (plan.version) " is the latest" } }
-            dt { "Waiting there" } dd { (agent.waiting) " reports" @if agent.dropped > 0 { ", " (agent.dropped) " let go without having been sent" } }
+        dl class="about" {
+            div { dt { "Site" } dd { (text(agent.site.as_deref())) } }
+            div { dt { "Id" } dd { code { (agent.id) } } }
+            div { dt { "Since (UTC)" } dd { (time(agent.enrolled)) ", by token " code { (agent.token) } } }
+            div { dt { "Last asked (UTC)" } dd { @match agent.seen { Some(at) => (time(at)), None => (text(None)) } } }
+            div { dt { "Version" } dd { (text(Some(&agent.version))) } }
+            div { dt { "Configuration" } dd { (configuration(&agent, &plan)) } }
+            div { dt { "Waiting there" } dd { (agent.waiting) " reports" @if agent.dropped > 0 { ", " (agent.dropped) " let go without having been sent" } } }
         }
         (last_day(&agent, &plan, &latest, day, now))
         @if visitor.role.manages() { (acts(&agent, &plan)) }
@@ -106,6 +106,16 @@ fn last_day(agent: &Agent, plan: &FleetPlan, latest: &[Summary], from: Timestamp
         "Since " (time(from)) " (UTC) " (expected) " runs were due by the schedules; " (came) " reports of that time are here"
         @if let Some(percent) = complete { " (" (percent) "\u{a0}%)" }
         "."
+    } }
+}
+
+/// Which version of what is to be run the agent has.
+fn configuration(agent: &Agent, plan: &FleetPlan) -> Markup {
+    html! { @match agent.config {
+        version if version == plan.version => { (version) ", the latest" }
+        // Never told, as agents say it.
+        version if version < 0 => { "none yet; " (plan.version) " is the latest" }
+        version => { (version) "; " (plan.version) " is the latest" }
     } }
 }
 

@@ -231,6 +231,9 @@ pub trait AgentStore: Send + Sync {
     /// Notes what an agent says of itself.
     async fn note_check_in(&self, id: Uuid, told: &CheckIn, now: Timestamp) -> Result<()>;
 
+    /// Notes which configuration an agent says it has.
+    async fn note_config(&self, id: Uuid, config: i64) -> Result<()>;
+
     /// Wants a run of an active agent, in place of one that it has not made yet.
     async fn want_run(&self, tenant: Tenant, id: Uuid, run: &RunNow) -> Result<bool>;
 

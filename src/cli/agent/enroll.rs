@@ -54,12 +54,12 @@ pub(super) fn run(args: &EnrollArgs, global: &Global) -> Result<Exit, CliError> 
         return Ok(Exit::Ready);
     }
     let mut text = format!("Enrolled at {url} as {name}, agent {}.\n", enrolled.agent);
-    text += match enrolled.state {
-        AgentState::Active => "Start it with: greenroom agent run\n",
-        _ => {
-            "An admin has to approve it on the page Agents; it may be started meanwhile: greenroom agent run\n"
-        }
+    let before = match enrolled.state {
+        AgentState::Active => "Start it with:",
+        _ => "An admin has to approve it on the page Agents; it may be started meanwhile:",
     };
+    let state = args.state.state.as_ref().map(|state| format!(" --state {}", state.display()));
+    text += &format!("{before} greenroom agent run{}\n", state.unwrap_or_default());
     output::to_stdout(&text)?;
     Ok(Exit::Ready)
 }

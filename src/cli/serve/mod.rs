@@ -4,6 +4,7 @@ mod backup;
 mod count;
 mod export;
 mod gate;
+mod media;
 mod password;
 mod person;
 mod verify;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
-use greenroom_web::check::{EmbedOrigin, Fallback, Media};
+use greenroom_web::check::EmbedOrigin;
 use greenroom_web::clock::Clock;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl, has_password};
 use greenroom_web::store::sqlite::SqliteStore;
@@ -30,17 +31,11 @@ use super::exit::{CliError, Exit};
 use super::respond::warn_if_shared;
 use super::signals::Signals;
 use super::{block_on, output, settings};
-use crate::endpoint;
 use crate::net::identity::{IdentityError, ServerIdentity};
 use crate::net::{http_server, tcp, tls};
-use crate::proto::admission::Access;
-use crate::proto::grant::GrantKey;
 
 /// How long open requests may take to end once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The UDP port of the media endpoint, unless it is taken.
-const MEDIA_PORT: u16 = 7_443;
 
 /// File in the data folder that holds the link for the first admin.
 const ADMIN_LINK: &str = "admin-link";
@@ -59,9 +54,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL", value_parser = base_url, help_heading = "Where")]
     base_url: Option<String>,
 
-    /// Where the media endpoint for the check page listens, or `off` [default: the address of --listen on port 7443, or any free one]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = media_at, help_heading = "Where")]
-    endpoint: Option<MediaAt>,
+    #[command(flatten)]
+    media: media::MediaArgs,
 
     /// Let pages of this site use the check: https://app.example, once per site. Nobody else's may [default: none]
     #[arg(long, value_name = "ORIGIN", value_parser = EmbedOrigin::parse, help_heading = "Where")]
@@ -146,20 +140,6 @@ struct PlaceArgs {
     store_file: Option<PathBuf>,
 }
 
-/// Where the media endpoint for the check page listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MediaAt {
-    Off,
-    At(SocketAddr),
-}
-
-fn media_at(text: &str) -> Result<MediaAt, String> {
-    if text == "off" {
-        return Ok(MediaAt::Off);
-    }
-    text.parse().map(MediaAt::At).map_err(|_| "write ADDRESS:PORT, such as 192.0.2.1:7443, or off".to_owned())
-}
-
 /// Reads how others reach the server.
 fn base_url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
@@ -181,7 +161,8 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         Some(ServeCommand::Password(args)) => return password::run(args),
         None => {}
     }
-    let tls = args.tls()?;
+    let identity = args.identity()?;
+    let tls = identity.as_ref().map(|identity| args.acceptor(identity)).transpose()?;
     args.allow_address(tls.is_some())?;
     let data = args.place.data()?;
     let place = args.place.place(&settings::process_env)?;
@@ -199,11 +180,13 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         let state = AppState::start_with(config, store, Clock::system(), gate);
         let state = state.with_embedders(args.embed_origin.clone());
         let state = state.with_kept_grants().await.map_err(|error| store_error(&data, error))?;
-        let (state, media) = args.start_media(state, at).await?;
+        let (state, media) = args.media.start(state, at, identity.as_ref()).await?;
         state.meet_nodes().await.map_err(|error| store_error(&data, error))?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
-        output::to_stdout(&announcement(&state, place.as_ref(), &data, link.as_deref(), global))?;
+        let native = media.as_ref().and_then(|media| args.media.announcement(&state, media));
+        let said = announcement(&state, place.as_ref(), &data, link.as_deref(), native, global);
+        output::to_stdout(&said)?;
         let stop = CancellationToken::new();
         let app = greenroom_web::app(state.clone());
         let serving = http_server::serve(listener, tls, app, stop.clone(), GRACE);
@@ -297,18 +280,26 @@ impl PlaceArgs {
 }
 
 impl ServeArgs {
-    fn tls(&self) -> Result<Option<TlsAcceptor>, CliError> {
+    /// The certificate and key that were given.
+    fn identity(&self) -> Result<Option<ServerIdentity>, CliError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
         warn_if_shared(key);
-        let acceptor = ServerIdentity::from_files(certificate, key)
-            .and_then(|identity| tls::acceptor(&identity, &[b"http/1.1"]));
-        acceptor.map(Some).map_err(|error| match error {
+        let identity = ServerIdentity::from_files(certificate, key);
+        identity.map(Some).map_err(|error| self.identity_error(error))
+    }
+
+    fn acceptor(&self, identity: &ServerIdentity) -> Result<TlsAcceptor, CliError> {
+        tls::acceptor(identity, &[b"http/1.1"]).map_err(|error| self.identity_error(error))
+    }
+
+    fn identity_error(&self, error: IdentityError) -> CliError {
+        match error {
             IdentityError::Read { path, source } => CliError::input(&path, &source),
             IdentityError::Pem { path, wanted, source } => {
                 CliError::Input { path, problem: format!("it holds no {wanted} in PEM ({source})") }
             }
-            other => CliError::input(certificate, &other),
-        })
+            other => CliError::input(self.tls_cert.as_deref().unwrap_or(Path::new("")), &other),
+        }
     }
 
     /// What others reach over a network is not served in the clear by accident.
@@ -337,38 +328,6 @@ impl ServeArgs {
         Config { secure: base_url.starts_with("https://"), base_url, keep_days: self.keep_days }
     }
 
-    /// Starts the endpoint that the check page measures against, unless it is off.
-    async fn start_media(
-        &self,
-        state: AppState,
-        at: SocketAddr,
-    ) -> Result<(AppState, Option<endpoint::Running>), CliError> {
-        let access = || Access::Grants(GrantKey(state.grants.public_key()));
-        let running = match self.endpoint {
-            Some(MediaAt::Off) => return Ok((state, None)),
-            Some(MediaAt::At(media)) => endpoint::start(media_config(media, access())?).await,
-            // One that somebody asked for on this port, such as `greenroom respond`, has it first.
-            None => {
-                let ours = SocketAddr::new(at.ip(), MEDIA_PORT);
-                match endpoint::start(media_config(ours, access())?).await {
-                    Err(_) => endpoint::start(media_config(SocketAddr::new(at.ip(), 0), access())?).await,
-                    started => started,
-                }
-            }
-        };
-        let running = running.map_err(|error| CliError::Unavailable(format!("media endpoint: {error}")))?;
-        let Some(listener) = running.listeners().first() else { return Ok((state, None)) };
-        let host = reached_at(listener.control, &state.config.base_url);
-        let shown = Arc::clone(running.for_browsers());
-        let sockets = running.web_sockets();
-        let media = Media {
-            url: format!("https://{host}{}", endpoint::BROWSER_PATH),
-            certificate: Arc::new(move || *shown.hash().bytes()),
-            fallback: Some(Fallback::new(move |stream, peer| sockets.take(stream, peer))),
-        };
-        Ok((state.with_media(media), Some(running)))
-    }
-
     fn listen_error(&self, error: &io::Error) -> CliError {
         let at = self.listen;
         CliError::Unavailable(match error.kind() {
@@ -379,27 +338,6 @@ impl ServeArgs {
             _ => format!("cannot listen on {at}: {error}"),
         })
     }
-}
-
-fn media_config(at: SocketAddr, access: Access) -> Result<endpoint::Config, CliError> {
-    let loopback = endpoint::Config::loopback()
-        .map_err(|error| CliError::Internal(format!("no certificate for the media endpoint: {error}")))?;
-    Ok(endpoint::Config { listen: vec![at.ip()], port: at.port(), access, ..loopback })
-}
-
-/// Host and port by which pages reach the media endpoint: its own address, or the server's name where it listens on all.
-///
-/// Not `localhost` for an address of this computer: browsers try its IPv6 address alone.
-fn reached_at(listening: SocketAddr, base_url: &str) -> String {
-    if !listening.ip().is_unspecified() {
-        return listening.to_string();
-    }
-    let host = base_url.split("://").nth(1).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    format!("{name}:{}", listening.port())
 }
 
 fn store_error(data: &Path, error: StoreError) -> CliError {
@@ -432,6 +370,7 @@ fn announcement(
     place: Option<&PostgresUrl>,
     data: &Path,
     link: Option<&str>,
+    native: Option<String>,
     global: &Global,
 ) -> String {
     let config = &state.config;
@@ -446,6 +385,7 @@ fn announcement(
         }
         None => "            looks at devices only: there is no media endpoint\n".to_owned(),
     };
+    text += native.as_deref().unwrap_or_default();
     let place = place.map_or_else(|| data.display().to_string(), ToString::to_string);
     text += &format!("Data        {place}; reports are kept for {} days\n", config.keep_days);
     if let Some(link) = link {
@@ -522,18 +462,6 @@ mod tests {
         for wrong in ["x.example", "https://x.example/app", "https://u@x.example", "https://"] {
             assert!(base_url(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn pages_are_told_an_address_that_they_can_reach() {
-        let told = |listening: &str, base: &str| reached_at(listening.parse().expect("an address"), base);
-        assert_eq!(told("192.0.2.1:7443", "https://x.example"), "192.0.2.1:7443");
-        assert_eq!(told("[2001:db8::1]:7443", "https://x.example"), "[2001:db8::1]:7443");
-        assert_eq!(told("0.0.0.0:7443", "https://x.example"), "x.example:7443");
-        assert_eq!(told("0.0.0.0:7443", "https://x.example:8443"), "x.example:7443");
-        assert_eq!(told("[::]:7443", "https://[2001:db8::1]:8443"), "[2001:db8::1]:7443");
-        assert_eq!(media_at("off"), Ok(MediaAt::Off));
-        assert!(media_at("7443").is_err());
     }
 
     #[cfg(unix)]

@@ -142,6 +142,12 @@ impl<B: Backend> AgentStore for B {
         self.execute(query).await.map(drop)
     }
 
+    async fn note_config(&self, id: Uuid, config: i64) -> Result<()> {
+        self.execute(Query::new("UPDATE agent SET config = $1 WHERE id = $2").bind(config).bind(id))
+            .await
+            .map(drop)
+    }
+
     async fn want_run(&self, tenant: Tenant, id: Uuid, run: &RunNow) -> Result<bool> {
         let query = Query::new(
             "UPDATE agent SET wanted = $1, wanted_schedule = $2 WHERE tenant = $3 AND id = $4 AND state = 'active'",
