@@ -54,6 +54,20 @@ impl Figures {
         self.rtt.get_or_insert_default().merge(trips);
     }
 
+    /// Adds all of others.
+    fn merge(&mut self, other: &Self) {
+        for (verdict, n) in &other.verdicts {
+            let sum = self.verdicts.entry(verdict.clone()).or_default();
+            *sum = sum.saturating_add(*n);
+        }
+        if let Some(trips) = &other.rtt {
+            self.add_trips(trips);
+        }
+        for (sums, more) in [(&mut self.up, other.up), (&mut self.down, other.down)] {
+            *sums = (sums.0.saturating_add(more.0), sums.1.saturating_add(more.1));
+        }
+    }
+
     /// Reports.
     pub fn reports(&self) -> u64 {
         self.verdicts.values().sum()
@@ -140,29 +154,58 @@ impl Fleet {
     ///
     /// # Errors
     /// When a histogram cannot be read.
-    pub fn of(tallies: &Tallies, trips: &[(BucketKey, Vec<u8>)], start: i64) -> Result<Self, SketchError> {
+    #[cfg(test)]
+    pub(crate) fn of(
+        tallies: &Tallies,
+        trips: &[(BucketKey, Vec<u8>)],
+        start: i64,
+    ) -> Result<Self, SketchError> {
         let mut fleet = Self::default();
-        for ((key, name), n) in tallies {
-            fleet.each(key, start, |figures| figures.add(name, *n));
-        }
-        for (key, bytes) in trips {
-            let sketch = Sketch::from_bytes(bytes)?;
-            fleet.each(key, start, |figures| figures.add_trips(&sketch));
-        }
+        fleet.add(tallies, trips, start)?;
+        fleet.sum_up();
         Ok(fleet)
     }
 
-    /// Adds to every sum that a bucket is part of.
+    /// Adds a part of what the store has. [`Self::sum_up`] is due after the last.
+    ///
+    /// # Errors
+    /// When a histogram cannot be read.
+    pub fn add(
+        &mut self,
+        tallies: &Tallies,
+        trips: &[(BucketKey, Vec<u8>)],
+        start: i64,
+    ) -> Result<(), SketchError> {
+        for ((key, name), n) in tallies {
+            self.each(key, start, |figures| figures.add(name, *n));
+        }
+        for (key, bytes) in trips {
+            let sketch = Sketch::from_bytes(bytes)?;
+            self.each(key, start, |figures| figures.add_trips(&sketch));
+        }
+        Ok(())
+    }
+
+    /// Adds to every sum that a bucket is part of, but those of all together.
     fn each(&mut self, key: &BucketKey, start: i64, add: impl Fn(&mut Figures)) {
         let series = Series { site: key.site.clone(), endpoint: key.endpoint.clone() };
         let (now, before) = self.series.entry(series).or_default();
         if key.bucket >= start {
             add(now);
-            add(&mut self.all);
             add(self.over_time.entry(key.bucket).or_default());
         } else {
             add(before);
-            add(&mut self.all_before);
+        }
+    }
+
+    /// Makes the sums of all together, from those that are fewer.
+    pub fn sum_up(&mut self) {
+        (self.all, self.all_before) = (Figures::default(), Figures::default());
+        for figures in self.over_time.values() {
+            self.all.merge(figures);
+        }
+        for (_, before) in self.series.values() {
+            self.all_before.merge(before);
         }
     }
 

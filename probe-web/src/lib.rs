@@ -10,6 +10,7 @@ pub mod check;
 pub mod clock;
 pub mod completeness;
 pub mod fleet;
+mod gathering;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;

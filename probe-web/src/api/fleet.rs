@@ -12,8 +12,9 @@ use super::params::Params;
 use super::reader::Reader;
 use crate::app::AppState;
 use crate::fleet::{Figures, Fleet};
+use crate::gathering;
 use crate::problem::Problem;
-use crate::store::{Resolution, RollupQuery, StoreError};
+use crate::store::{Resolution, RollupQuery};
 
 /// Most buckets of an answer: a month of hours, a week of five minutes with some to spare.
 const MOST_BUCKETS: i64 = 2_100;
@@ -178,12 +179,7 @@ pub(super) async fn figures(
     let time = |seconds| Timestamp::from_second(seconds).map_err(|_| Problem::bad_request("no such time"));
     let (from, to) = (time(start)?, time(end)?);
     let query = RollupQuery { resolution, from, to, site: asked.site, endpoint: asked.endpoint };
-    let tallies = state.store.tallies(reader.tenant, &query).await?;
-    let trips = state.store.histograms(reader.tenant, &query, "rtt").await?;
-    // Thousands of histograms are read and merged here.
-    let work = tokio::task::spawn_blocking(move || Fleet::of(&tallies, &trips, start));
-    let fleet = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
-    let fleet = fleet.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    let fleet = gathering::fleet(&state.store, reader.tenant, &query, start).await?;
     Ok(Json(told(&fleet, from, to)))
 }
 

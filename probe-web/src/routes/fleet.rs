@@ -12,6 +12,7 @@ use super::reports::WITHOUT;
 use crate::app::AppState;
 use crate::auth::visitor::Visitor;
 use crate::fleet::{self, Figures, Fleet, Mover, Series, Tallies};
+use crate::gathering;
 use crate::pages::plot::{self, Line, Slot};
 use crate::pages::{self, Failed, Live, Paged, Place, query};
 use crate::store::{Resolution, RollupQuery, StoreError};
@@ -136,14 +137,7 @@ impl View<'_> {
     /// This stretch of time and as long a one before it, merged.
     async fn load(&self, state: &AppState, visitor: &Visitor) -> Result<Fleet, Failed> {
         let asked = self.rollups(self.range.resolution(), self.start - self.range.seconds(), self.end)?;
-        let tallies = state.store.tallies(visitor.tenant(), &asked).await?;
-        let trips = state.store.histograms(visitor.tenant(), &asked, "rtt").await?;
-        let start = self.start;
-        // Thousands of histograms are read and merged here.
-        let work = tokio::task::spawn_blocking(move || Fleet::of(&tallies, &trips, start));
-        let merged =
-            work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
-        merged.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")).into())
+        Ok(gathering::fleet(&state.store, visitor.tenant(), &asked, self.start).await?)
     }
 
     /// Reports by hour, of a week at least, and where that begins.

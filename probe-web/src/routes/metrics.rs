@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use crate::app::AppState;
 use crate::auth::key;
 use crate::completeness::{completeness_of, families};
-use crate::fleet::Fleet;
+use crate::gathering;
 use crate::metrics::{Family, of_fleet, of_process, resident, text};
 use crate::problem::Problem;
 use crate::store::{KeyUse, Resolution, RollupQuery, StoreError, Tenant};
@@ -44,13 +44,7 @@ pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family
     let to = state.later(SignedDuration::from_secs(1));
     let from = to.checked_sub(BACK).unwrap_or(to);
     let query = RollupQuery { resolution: Resolution::FiveMinutes, from, to, site: None, endpoint: None };
-    let tallies = state.store.tallies(tenant, &query).await?;
-    let trips = state.store.histograms(tenant, &query, "rtt").await?;
-    let work = tokio::task::spawn_blocking(move || {
-        Fleet::of(&tallies, &trips, from.as_second()).map(|fleet| of_fleet(&fleet))
-    });
-    let told = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
-    let mut told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    let mut told = of_fleet(&gathering::fleet(&state.store, tenant, &query, from.as_second()).await?);
     told.extend(families(&completeness_of(&*state.store, tenant, state.clock.now()).await?));
     Ok(told)
 }

@@ -228,12 +228,14 @@ impl Attempt<'_> {
     async fn over_udp(&self, connected: Connected, address: SocketAddr) -> Result<Session, Unreached> {
         let identity = identity_of(&connected.identity);
         let unreached = |failure| Unreached { failure, identity: Some(identity) };
+        // Name service, certificates and handshakes are behind us,
+        release_code();
         let opened = connected.connection.open_bi().await;
         let (send, receive) = opened.map_err(|_| unreached(TargetFailure::Died))?;
         let carrier = link::Link::quic(send, receive);
         let (accept, link) =
             consent::ask(carrier, self.plan, identity, ProbeCarrier::OwnPort).await.map_err(unreached)?;
-        // Name service, certificates and handshakes are behind us, and nothing is timed yet.
+        // and now so is what the session was agreed on with. Nothing is timed yet.
         release_code();
         let reflector = reflector_of(&accept, address, identity);
         let socket = self.open_udp(reflector).map_err(unreached)?;

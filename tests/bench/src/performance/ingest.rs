@@ -41,8 +41,8 @@ const CONNECTIONS: usize = 64;
 
 /// Look-ups of a round.
 const LOOK_UPS: usize = 300;
-/// Looks at the whole fleet of a round.
-const LOOKS: usize = 50;
+/// Looks at the whole fleet of a round, by days and by hours.
+const LOOKS: [(&str, usize); 2] = [("1d", 50), ("1h", 5)];
 /// Pages that listen and hear nothing.
 const LISTENERS: usize = 1_000;
 
@@ -51,7 +51,8 @@ const HTTP: &str = "reports/s from HTTP to a durable 202";
 const SERVER: &str = "processor time of the server per report";
 const GENERATOR: &str = "processor time of the generator per report";
 const LOOK_UP: &str = "look-up by code over the API, p95";
-const FLEET: &str = "percentiles of 30 days of 100,000 agents, p95 of 50";
+const FLEET: &str = "percentiles of 30 days of 100,000 agents, p95";
+const MEMORY: &str = "greatest memory of the server meanwhile";
 const LISTENER: &str = "memory of an idle listener";
 const START: &str = "from start to the first answer";
 
@@ -181,11 +182,11 @@ impl Serve {
         Ok((ticks(11)? + ticks(12)?) * 10.0)
     }
 
-    /// Resident memory in KB of 1,024 bytes.
-    fn memory_kb(&self) -> Fallible<f64> {
+    /// Resident memory in KB of 1,024 bytes: of now (`VmRSS:`), or the most that it was (`VmHWM:`).
+    fn memory_kb(&self, which: &str) -> Fallible<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.split_whitespace().next().ok_or("no VmRSS")?.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).ok_or("no such line")?;
+        Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
     }
 }
 
@@ -255,35 +256,36 @@ fn over_http(section: &mut Section, runtime: &Runtime, maker: &mut Maker) -> Fal
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     })?;
     let server = Serve::start(folder.path())?;
-    for step in ["1d", "1h"] {
-        let p95 = looks(&server, &read, maker, step)?;
+    for (step, looks) in LOOKS {
+        let p95 = p95_of_looks(&server, &read, maker, step, looks)?;
         let who = format!("greenroom serve, SQLite, buckets of {step}");
         let row = section.add(FLEET, &who, "ms", p95 / 1_000.0);
         if step == "1d" {
             row.goal(Goal::AtMost(50.0));
         }
+        section.add(MEMORY, &who, "MB", server.memory_kb("VmHWM:")? / 1_024.0);
     }
     Ok(())
 }
 
 /// Memory that a listener costs who hears nothing.
 fn idle(section: &mut Section, server: &Serve, key: &str) -> Fallible<()> {
-    let before = server.memory_kb()?;
+    let before = server.memory_kb("VmRSS:")?;
     let listeners = (0..LISTENERS).map(|_| hold(server.port, key)).collect::<Fallible<Vec<_>>>()?;
-    let after = server.memory_kb()?;
+    let after = server.memory_kb("VmRSS:")?;
     #[expect(clippy::cast_precision_loss, reason = "a thousand")]
     let each = (after - before) / listeners.len() as f64;
     section.add(LISTENER, "greenroom serve", "KB", each).goal(Goal::AtMost(16.0));
     Ok(())
 }
 
-fn looks(server: &Serve, key: &str, maker: &Maker, step: &str) -> Fallible<f64> {
+fn p95_of_looks(server: &Serve, key: &str, maker: &Maker, step: &str, looks: usize) -> Fallible<f64> {
     let mut connection = Connection::open(server.port)?;
     let (from, to) = maker.thirty_days();
     let path = format!("/api/v1/fleet?from={from}&to={to}&step={step}");
     let clock = Clock::start();
     let mut took = Vec::new();
-    for _ in 0..LOOKS {
+    for _ in 0..looks {
         let before = clock.now();
         let (status, body) = connection.get(&path, key)?;
         took.push(clock.now() - before);
