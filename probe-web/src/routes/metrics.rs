@@ -11,8 +11,9 @@ use jiff::SignedDuration;
 use crate::app::AppState;
 use crate::auth::key;
 use crate::completeness::{completeness_of, families};
+use crate::detect::Scope;
 use crate::fleet::Fleet;
-use crate::metrics::{Family, of_fleet, of_process, resident, text};
+use crate::metrics::{Family, Kind, Number, of_fleet, of_process, resident, text};
 use crate::problem::Problem;
 use crate::store::{KeyUse, Resolution, RollupQuery, StoreError, Tenant};
 
@@ -51,8 +52,20 @@ pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family
     });
     let told = work.await.map_err(|error| StoreError::Unavailable(format!("a helper thread: {error}")))?;
     let mut told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
+    told.push(open_incidents(state, tenant).await?);
     told.extend(families(&completeness_of(&*state.store, tenant, state.clock.now()).await?));
     Ok(told)
+}
+
+/// Incidents that are open, by what those that got worse have in common.
+async fn open_incidents(state: &AppState, tenant: Tenant) -> Result<Family, StoreError> {
+    let mut open = Family::new("greenroom_incidents_open", Kind::Gauge, "Incidents that are open, by scope.");
+    let found = state.store.incidents(tenant, true, None, 10_000).await?;
+    for kind in Scope::KINDS {
+        let count = found.iter().filter(|incident| incident.told.scope.kind() == kind).count();
+        open.add(vec![("scope", kind.to_owned())], Number::Whole(u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+    Ok(open)
 }
 
 /// What this process did.
