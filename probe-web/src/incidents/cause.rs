@@ -10,8 +10,23 @@ use crate::store::{Evidence, Incident, Severity, Told};
 /// The least share of reports with a fault that has to place it alike.
 const MOST: f64 = 0.5;
 
+/// The scope that people would name, of those that fit alike: where a site knows one endpoint alone, the site.
+pub(crate) fn named(scope: &Scope, or: &[Scope]) -> (Scope, Vec<Scope>) {
+    let plain = match scope {
+        Scope::SiteToEndpoint(site, _) => Scope::Site(site.clone()),
+        Scope::ProviderToEndpoint(provider, _) => Scope::Provider(provider.clone()),
+        other => other.clone(),
+    };
+    if plain == *scope || !or.contains(&plain) {
+        return (scope.clone(), or.to_vec());
+    }
+    let others = or.iter().filter(|other| **other != plain).cloned();
+    (plain.clone(), std::iter::once(scope.clone()).chain(others).collect())
+}
+
 /// Where the fault is, and by what that is known.
-pub(crate) fn place(scope: &Scope, figures: &[Figure], evidence: &Evidence) -> (Place, &'static str) {
+pub(crate) fn place(told: &Told) -> (Place, &'static str) {
+    let (scope, figures, evidence) = (&told.scope, &told.figures, &told.evidence);
     if figures.first() == Some(&Figure::Silence) {
         return (Place::Unknown, "silence");
     }
@@ -26,6 +41,10 @@ pub(crate) fn place(scope: &Scope, figures: &[Figure], evidence: &Evidence) -> (
         // Whoever goes to it, from wherever, is affected, and those who go elsewhere are not: each for itself takes it for its path.
         (Scope::Endpoint(_), None | Some(Place::Path | Place::Relay | Place::Service)) => (Place::Service, "shape"),
         (_, Some(place)) => (place, "reports"),
+        // With one endpoint alone, a site's own network and the path to there look alike.
+        (Scope::Site(_), None) if told.or.iter().any(|or| matches!(or, Scope::SiteToEndpoint(..))) => {
+            (Place::Unknown, "shape")
+        }
         (Scope::Site(_), None) => (Place::LocalNetwork, "shape"),
         (Scope::SiteToEndpoint(..) | Scope::Provider(_) | Scope::ProviderToEndpoint(..), None) => {
             (Place::Path, "shape")
@@ -164,9 +183,41 @@ mod tests {
             (&Scope::Everybody, places(&[]), (Place::Unknown, "shape")),
         ];
         for (scope, evidence, expected) in cases {
-            assert_eq!(place(scope, &rtt, &evidence), expected, "{scope:?} {evidence:?}");
+            let found = place(&told(scope, &[], &rtt, &evidence));
+            assert_eq!(found, expected, "{scope:?} {evidence:?}");
         }
-        assert_eq!(place(&site, &[Figure::Silence], &places(&[])), (Place::Unknown, "silence"));
+        let none = places(&[]);
+        assert_eq!(place(&told(&site, &[], &[Figure::Silence], &none)), (Place::Unknown, "silence"));
+        let or = [Scope::SiteToEndpoint("Berlin".into(), "e".into())];
+        assert_eq!(place(&told(&site, &or, &rtt, &none)), (Place::Unknown, "shape"));
+    }
+
+    #[test]
+    fn of_what_fits_alike_the_plain_one_is_named() {
+        let own = |name: &str| name.to_owned();
+        let (site, pair) = (Scope::Site(own("s")), Scope::SiteToEndpoint(own("s"), own("e")));
+        assert_eq!(named(&pair, std::slice::from_ref(&site)), (site, vec![pair.clone()]));
+        assert_eq!(named(&pair, &[]), (pair, Vec::new()));
+    }
+
+    fn told(scope: &Scope, or: &[Scope], figures: &[Figure], evidence: &Evidence) -> Told {
+        Told {
+            number: 1,
+            scope: scope.clone(),
+            or: or.to_vec(),
+            figures: figures.to_vec(),
+            part_of: None,
+            severity: Severity::Info,
+            place: Place::Unknown,
+            by: "shape".into(),
+            evidence: evidence.clone(),
+            agents: 1,
+            of: 1,
+            sites: Vec::new(),
+            endpoints: Vec::new(),
+            course: Vec::new(),
+            reports: Vec::new(),
+        }
     }
 
     #[test]

@@ -384,7 +384,7 @@ impl Watched {
                 add_evidence(&mut incident.told, run);
             }
             add_point(&self.fleet, found, values, next, &mut incident.told);
-            let (place, by) = cause::place(&incident.told.scope, &incident.told.figures, &incident.told.evidence);
+            let (place, by) = cause::place(&incident.told);
             (incident.told.place, incident.told.by) = (place, by.to_owned());
             incident.told.severity = cause::severity(&incident.told.figures, &incident.told.evidence);
             changed.insert(incident.id);
@@ -398,7 +398,7 @@ fn describe(fleet: &Fleet, found: &Found, incident: &mut Incident) {
     incident.affected = fleet.named(&found.worse).cloned().collect();
     let agents = |ids| fleet.named(ids).map(|one| one.agent.as_str()).collect::<BTreeSet<_>>().len();
     let told = &mut incident.told;
-    (told.scope, told.or) = (found.scope.clone(), found.or.clone());
+    (told.scope, told.or) = cause::named(&found.scope, &found.or);
     told.figures.clone_from(&found.figures);
     told.agents = u64::try_from(agents(&found.worse)).unwrap_or(u64::MAX);
     told.of = u64::try_from(agents(&found.members)).unwrap_or(u64::MAX);
