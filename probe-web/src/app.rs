@@ -22,6 +22,7 @@ use crate::auth::throttle::Throttle;
 use crate::check::nodes::{self, OtherMedia};
 use crate::check::{self, EmbedOrigin, Grants, Media};
 use crate::clock::Clock;
+use crate::incidents::{self, Providers};
 use crate::ingest::recheck;
 use crate::ingest::writer::Writer;
 use crate::limits::{self, Buckets, Limits, Network, Rate, Rates};
@@ -33,7 +34,7 @@ use crate::pages;
 use crate::problem::Problem;
 use crate::routes;
 use crate::store::{Store, StoreError};
-use crate::webhooks::{Changes, Courier};
+use crate::webhooks::{Changes, Courier, Mailer};
 
 /// How long the link that makes the first admin is good.
 pub const BOOTSTRAP_LASTS: SignedDuration = SignedDuration::from_mins(15);
@@ -67,6 +68,10 @@ pub struct Gate {
     pub allow_private_webhooks: bool,
     /// Whether people may sign in with a password of this server's own.
     pub local_sign_in: bool,
+    /// Sends mail, where a server for that is known.
+    pub mail: Option<Mailer>,
+    /// Who provides which addresses.
+    pub providers: Providers,
     /// Proxies whose word on where a request is from is taken, besides those on this computer.
     pub trusted_proxies: Vec<Network>,
     /// How many requests may come.
@@ -85,6 +90,8 @@ impl Default for Gate {
             outbound: Outbound::system(),
             allow_private_webhooks: false,
             local_sign_in: true,
+            mail: None,
+            providers: Providers::default(),
             trusted_proxies: Vec::new(),
             rates: Rates::default(),
             #[cfg(feature = "oidc")]
@@ -144,6 +151,8 @@ pub struct AppState {
     pub(crate) trusted_proxies: Arc<[Network]>,
     pub(crate) allow_private_webhooks: bool,
     pub(crate) wake_courier: Arc<Notify>,
+    pub(crate) sends_mail: bool,
+    pub(crate) providers: Arc<Providers>,
     pub(crate) local_sign_in: bool,
     #[cfg(feature = "oidc")]
     pub(crate) oidc: Option<Arc<Oidc>>,
@@ -176,6 +185,7 @@ impl AppState {
             clock: clock.clone(),
             allow_private: gate.allow_private_webhooks,
             wake: Arc::clone(&wake_courier),
+            mail: gate.mail.clone(),
         };
         tasks.spawn(courier.run(stop.clone()));
         let state = Self {
@@ -198,6 +208,8 @@ impl AppState {
             trusted_proxies: gate.trusted_proxies.into(),
             allow_private_webhooks: gate.allow_private_webhooks,
             wake_courier,
+            sends_mail: gate.mail.is_some(),
+            providers: Arc::new(gate.providers),
             local_sign_in: gate.local_sign_in,
             #[cfg(feature = "oidc")]
             oidc: gate.oidc.map(Arc::new),
@@ -205,6 +217,7 @@ impl AppState {
             tasks,
         };
         state.tasks.spawn(retire_regularly(state.clone()));
+        state.tasks.spawn(incidents::run(state.clone(), state.stop.clone()));
         #[cfg(feature = "otlp")]
         if let Some(otlp) = gate.otlp {
             state.tasks.spawn(crate::otlp::run(state.clone(), gate.outbound, otlp));
@@ -306,6 +319,12 @@ pub fn app(state: AppState) -> Router {
         .route("/shares/{id}/revoke", post(routes::shares::revoke))
         .route("/s/{token}", get(routes::shares::landing).post(routes::shares::show))
         .route("/fleet", get(routes::fleet::page))
+        .route("/incidents", get(routes::incidents::page))
+        .route("/incidents/{id}", get(routes::incidents::one))
+        .route("/alerts", get(routes::alerts::page).post(routes::alerts::add))
+        .route("/alerts/{id}", post(routes::alerts::change))
+        .route("/alerts/silences", post(routes::alerts::silence))
+        .route("/alerts/silences/{id}/end", post(routes::alerts::end_silence))
         .route("/links", get(routes::links::page).post(routes::links::add))
         .route("/links/{id}/revoke", post(routes::links::revoke))
         .route("/c/{token}", get(routes::links::landing))

@@ -23,6 +23,7 @@ use super::described;
     tags(
         (name = "reports", description = "Sending and finding reports"),
         (name = "fleet", description = "What many reports say together"),
+        (name = "incidents", description = "What got worse, for whom, since when, why; and who is told of it"),
         (name = "agents", description = "What agents ask, and what is known of them"),
         (name = "check", description = "What the check page asks"),
         (name = "process", description = "For what watches the server"),

@@ -6,6 +6,7 @@ pub(crate) mod agents;
 mod document;
 mod events;
 mod fleet;
+mod incidents;
 pub(crate) mod params;
 mod reader;
 mod reports;
@@ -35,6 +36,9 @@ fn described() -> OpenApiRouter<AppState> {
         .layer(middleware::from_fn(tag::entity_tags));
     OpenApiRouter::with_openapi(document::Head::openapi())
         .merge(tagged)
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
+        .routes(routes!(incidents::rules))
         .routes(routes!(agents::list))
         .routes(routes!(agents::completeness))
         .routes(routes!(agents::enroll))

@@ -117,7 +117,9 @@ pub fn record(tenant: Tenant, report: &Report, raw: Vec<u8>, received: Timestamp
         counted: rollup::counted(report.started, received),
         link: None,
     };
-    Ok(Record { tenant, summary, adds, raw, run: None })
+    let figures = summary.agent.as_ref().map(|_| crate::incidents::figures(report));
+    let provider = label("provider").or_else(|| label("isp"));
+    Ok(Record { tenant, summary, adds, raw, run: None, figures, provider })
 }
 
 /// Reads a report that is kept once more: what it adds to the roll-ups, and the header that follows from it.

@@ -59,6 +59,8 @@ fn asset(kind: &'static str, content: &'static str) -> Response {
 pub(crate) enum Place {
     Reports,
     Fleet,
+    Incidents,
+    Alerts,
     Agents,
     Schedules,
     Links,
@@ -75,15 +77,17 @@ pub(crate) enum Place {
 type MenuItem = (Place, &'static str, &'static str, fn(&Visitor) -> bool);
 
 impl Place {
-    const MENU: [MenuItem; 11] = [
+    const MENU: [MenuItem; 13] = [
         (Self::Reports, "Reports", "/reports", |_| true),
         (Self::Fleet, "Fleet", "/fleet", |_| true),
+        (Self::Incidents, "Incidents", "/incidents", |_| true),
         (Self::Agents, "Agents", "/agents", |visitor| visitor.role.sees_personal()),
         (Self::Schedules, "Schedules", "/schedules", |visitor| visitor.role.manages()),
         (Self::Links, "Check links", "/links", |visitor| visitor.role.sees_personal()),
         (Self::Users, "Users", "/users", |visitor| visitor.role.manages()),
         (Self::Keys, "Keys", "/keys", |visitor| visitor.role.manages()),
         (Self::People, "People", "/people", |visitor| visitor.role.manages()),
+        (Self::Alerts, "Alerts", "/alerts", |visitor| visitor.role.manages()),
         (Self::Webhooks, "Webhooks", "/webhooks", |visitor| visitor.role.manages()),
         (Self::Tenants, "Tenants", "/tenants", Visitor::makes_tenants),
         (Self::Audit, "Audit", "/audit", |visitor| visitor.role.manages()),

@@ -119,6 +119,7 @@ pub(crate) async fn page(
     let (hours, hours_start) = view.hours(&state, &visitor).await?;
     let body = html! {
         h1 { "Fleet" }
+        (super::incidents::lines(&state, &visitor).await?)
         (view.form())
         @if found.all.reports() == 0 {
             p class="empty" { "No report in this time" @if view.is_narrow() { ", of this site and endpoint" } ". A longer time may have some." }

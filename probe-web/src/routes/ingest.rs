@@ -1,8 +1,11 @@
 //! `POST /api/v1/reports`: one report in JSON, packed with gzip, zstd or not at all.
 
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::Extension;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use greenroom_reports::fleet::Told;
@@ -15,6 +18,7 @@ use crate::app::AppState;
 use crate::auth::key::{self, Sender};
 use crate::ingest::body;
 use crate::ingest::read;
+use crate::limits;
 use crate::problem::Problem;
 use crate::store::{Outcome, Record};
 
@@ -56,8 +60,14 @@ pub(crate) struct Kept {
         (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn ingest(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
-    let (duplicate, answer) = match keep(&state, &headers, body).await {
+pub(crate) async fn ingest(
+    State(state): State<AppState>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
+    let (duplicate, answer) = match keep(&state, peer, &headers, body).await {
         Ok(kept) => (kept.status == DUPLICATE, (StatusCode::ACCEPTED, Json(kept)).into_response()),
         Err(problem) => (false, problem.into_response()),
     };
@@ -65,7 +75,12 @@ pub(crate) async fn ingest(State(state): State<AppState>, headers: HeaderMap, bo
     answer
 }
 
-async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept, Problem> {
+async fn keep(
+    state: &AppState,
+    peer: Option<SocketAddr>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Kept, Problem> {
     let sender = key::sender(&*state.store, headers, state.clock.now()).await?;
     let agent = match &sender {
         Sender::Agent(agent) => Some((**agent).clone()),
@@ -77,7 +92,7 @@ async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept,
     let packing = body::packing(headers)?;
     let packed = body::whole(body).await?;
     let received = state.clock.now();
-    let record = {
+    let mut record = {
         let _turn =
             state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
         let read = tokio::task::spawn_blocking(move || {
@@ -93,6 +108,10 @@ async fn keep(state: &AppState, headers: &HeaderMap, body: Body) -> Result<Kept,
         // What makes the reading panic is no report.
         read.await.map_err(|_| Problem::invalid("the report cannot be read", Vec::new()))??
     };
+    if record.figures.is_some() && record.provider.is_none() && !state.providers.is_empty() {
+        let from = peer.map(|peer| limits::client(peer.ip(), headers, &state.trusted_proxies));
+        record.provider = from.and_then(|from| state.providers.of(from)).map(str::to_owned);
+    }
     let (id, code) = (record.summary.id, record.summary.code.clone());
     let outcome = state.writer.write(record).await?;
     let status = match outcome {

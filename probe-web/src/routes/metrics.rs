@@ -11,8 +11,9 @@ use jiff::SignedDuration;
 use crate::app::AppState;
 use crate::auth::key;
 use crate::completeness::{completeness_of, families};
+use crate::detect::Scope;
 use crate::gathering;
-use crate::metrics::{Family, of_fleet, of_process, resident, text};
+use crate::metrics::{Family, Kind, Number, of_fleet, of_process, resident, text};
 use crate::problem::Problem;
 use crate::store::{KeyUse, Resolution, RollupQuery, StoreError, Tenant};
 
@@ -45,8 +46,20 @@ pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family
     let from = to.checked_sub(BACK).unwrap_or(to);
     let query = RollupQuery { resolution: Resolution::FiveMinutes, from, to, site: None, endpoint: None };
     let mut told = of_fleet(&gathering::fleet(&state.store, tenant, &query, from.as_second()).await?);
+    told.push(open_incidents(state, tenant).await?);
     told.extend(families(&completeness_of(&*state.store, tenant, state.clock.now()).await?));
     Ok(told)
+}
+
+/// Incidents that are open, by what those that got worse have in common.
+async fn open_incidents(state: &AppState, tenant: Tenant) -> Result<Family, StoreError> {
+    let mut open = Family::new("greenroom_incidents_open", Kind::Gauge, "Incidents that are open, by scope.");
+    let found = state.store.incidents(tenant, true, None, 10_000).await?;
+    for kind in Scope::KINDS {
+        let count = found.iter().filter(|incident| incident.told.scope.kind() == kind).count();
+        open.add(vec![("scope", kind.to_owned())], Number::Whole(u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+    Ok(open)
 }
 
 /// What this process did.

@@ -3,9 +3,11 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod agents;
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod beside;
 pub(crate) mod fleet;
+pub(crate) mod incidents;
 pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod links;

@@ -13,8 +13,8 @@ use crate::auth::visitor::Visitor;
 use crate::ingest::read::is_plain;
 use crate::outbound::check_url;
 use crate::pages::{self, Paged, Place, notice, shown_once, text, time};
-use crate::store::{Delivery, DeliveryState, Role, Webhook, WebhookSecret};
-use crate::webhooks::{shown, trial};
+use crate::store::{Delivery, DeliveryState, Role, Webhook, WebhookKind, WebhookSecret};
+use crate::webhooks::{address, shown, trial};
 
 /// Most characters of a webhook's name.
 const NAME: usize = 64;
@@ -38,12 +38,15 @@ pub(crate) struct Added {
     url: String,
     #[serde(default)]
     personal: String,
+    #[serde(default)]
+    kind: String,
 }
 
 /// Makes a webhook and shows its secret, once.
 pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(form): Form<Added>) -> Paged {
     visitor.must(Role::manages)?;
     let (name, url) = (form.name.trim(), form.url.trim());
+    let kind = WebhookKind::from_name(&form.kind).unwrap_or(WebhookKind::Verdicts);
     let wrong = match () {
         () if name.is_empty() || !is_plain(name, NAME) => {
             Some(format!("A webhook's name has 1 to {NAME} characters."))
@@ -51,6 +54,12 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
         () if state.store.webhooks(visitor.tenant()).await?.len() >= MOST => Some(format!(
             "There are {MOST} webhooks already, which is as many as there may be. Remove one first."
         )),
+        () if kind == WebhookKind::Mail && !state.sends_mail => {
+            Some("This server has no mail server to send by. Whoever runs it names one: greenroom serve --smtp.".to_owned())
+        }
+        () if kind == WebhookKind::Mail => {
+            address(url).err().map(|error| format!("The address cannot be used: {error}; write mailto:ann@example.org."))
+        }
         () => check_url(url, state.allow_private_webhooks)
             .err()
             .map(|error| format!("The address cannot be used: {error}.")),
@@ -66,13 +75,18 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
         url: url.to_owned(),
         secret: WebhookSecret::mint(),
         personal: !form.personal.is_empty(),
+        kind,
         author: visitor.user.name.clone(),
         created: state.clock.now(),
         paused: None,
     };
     state.store.add_webhook(&webhook).await?;
     visitor.audit(&state, "webhook.add", format!("{} ({name})", webhook.id)).await?;
-    show_all(&state, &visitor, &secret_told("The secret of the new webhook.", &webhook.secret)).await
+    let told = match kind.is_signed() {
+        true => secret_told("The secret of the new webhook.", &webhook.secret),
+        false => notice("Made. Its page sends a trial.", false),
+    };
+    show_all(&state, &visitor, &told).await
 }
 
 /// One webhook and its latest messages.
@@ -101,7 +115,7 @@ pub(crate) async fn change(
     match form.what.as_str() {
         "pause" => drop(state.store.pause_webhook(tenant, &id, Some(now)).await?),
         "resume" => drop(state.store.pause_webhook(tenant, &id, None).await?),
-        "try" => state.store.enqueue(&[trial(&webhook, now)]).await?,
+        "try" => state.store.enqueue(&[trial(&webhook, &state.config.base_url, now)]).await?,
         "remove" => drop(state.store.remove_webhook(tenant, &id).await?),
         "secret" => {
             let secret = WebhookSecret::mint();
@@ -144,10 +158,10 @@ async fn show_all(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
     let webhooks = state.store.webhooks(visitor.tenant()).await?;
     let body = html! {
         h1 { "Webhooks" }
-        p { "A webhook tells a program of yours when a verdict changed: when a report of an agent, a person or a site came out otherwise than the one before it, against the same endpoint." }
+        p { "A webhook tells a program of yours when a verdict changed: when a report of an agent, a person or a site came out otherwise than the one before it, against the same endpoint; or of alerts, as the rules on the page " a href="/alerts" { "Alerts" } " say." }
         (told)
         @if webhooks.is_empty() {
-            p class="empty" { "No webhook yet. Make one below, and your program is told of changed verdicts." }
+            p class="empty" { "No webhook yet. Make one below, and your program is told of changed verdicts or of alerts." }
         } @else {
             table class="list" {
                 thead { tr { th { "Name" } th { "Address" } th { "Tells" } th { "Since" } th { "State" } } }
@@ -164,6 +178,8 @@ async fn show_all(state: &AppState, visitor: &Visitor, told: &Markup) -> Paged {
         form class="column" method="post" action="/webhooks" {
             label { "Name" input name="name" maxlength=(NAME) placeholder="on-call in Lyon" autocomplete="off" required; }
             label { "Address" input type="url" name="url" maxlength="2048" placeholder="https://hooks.example/greenroom" autocomplete="off" required; }
+            label { "What it is told" select name="kind" { @for kind in WebhookKind::ALL { option value=(kind.name()) { (kind.words()) } } } }
+            p class="quiet" { "For Alertmanager the address ends in " code { "/api/v2/alerts" } "; for mail it is " code { "mailto:ann@example.org" } "." }
             label class="check" { input type="checkbox" name="personal" value="yes"; "With the person, the agent and the verdict's words" }
             button class="main" { "Make" }
         }
@@ -189,7 +205,7 @@ async fn show_one(state: &AppState, visitor: &Visitor, id: &str, told: &Markup) 
         form class="row" method="post" action={ "/webhooks/" (webhook.id) } {
             (act("try", "Send a trial"))
             @match webhook.paused { Some(_) => (act("resume", "Go on")), None => (act("pause", "Pause")) }
-            (act("secret", "New secret"))
+            @if webhook.kind.is_signed() { (act("secret", "New secret")) }
             (act("remove", "Remove"))
         }
         h2 { "Messages" }
@@ -239,8 +255,9 @@ fn row(webhook: &Webhook, message: &Delivery) -> Markup {
     }
 }
 
-fn tells(webhook: &Webhook) -> &'static str {
-    if webhook.personal { "with personal data" } else { "without personal data" }
+fn tells(webhook: &Webhook) -> String {
+    let personal = if webhook.personal { "with personal data" } else { "without personal data" };
+    format!("{}; {personal}", webhook.kind.words())
 }
 
 fn standing(webhook: &Webhook) -> Markup {

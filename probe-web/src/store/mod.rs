@@ -7,6 +7,7 @@
 mod agents;
 mod grants;
 mod identities;
+mod incidents;
 mod links;
 mod person;
 pub mod postgres;
@@ -28,6 +29,10 @@ use uuid::Uuid;
 pub use agents::{Agent, AgentRun, AgentStore, Boot, EnrollToken, Enrollment, FleetPlan};
 pub use grants::GrantStore;
 pub use identities::IdentityStore;
+pub use incidents::{
+    Affected, Alert, Detector, Evidence, Incident, IncidentStore, Kept, Knows, Point, Run, RunFigures, Severity,
+    StoredBaseline, TargetFigures, Told,
+};
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub use person::{Forgotten, PersonStore, Redacted};
 pub use settings::{SETTINGS, SettingsRow, SettingsStore, SettingsTable, SettingsTaken};
@@ -35,7 +40,7 @@ pub(crate) use sql::FINE_KEPT;
 pub use tenants::{TenantInfo, TenantStore};
 pub use types::*;
 pub use upkeep::{Header, NamedTenant, Upkeep};
-pub use webhooks::{Delivery, DeliveryState, Webhook, WebhookSecret, WebhookStore};
+pub use webhooks::{Delivery, DeliveryState, Webhook, WebhookKind, WebhookSecret, WebhookStore};
 
 /// Why the store did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +208,7 @@ pub trait Store:
     + TenantStore
     + PersonStore
     + SettingsStore
+    + IncidentStore
     + Upkeep
 {
 }
@@ -218,6 +224,7 @@ impl<T> Store for T where
         + TenantStore
         + PersonStore
         + SettingsStore
+        + IncidentStore
         + Upkeep
 {
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{AgentRun, CheckLink};
+use super::{AgentRun, CheckLink, RunFigures};
 use crate::rollup::Contribution;
 
 /// Whose data it is. The first part of every key.
@@ -36,6 +36,10 @@ pub struct Record {
     pub raw: Vec<u8>,
     /// Which of an agent's reports it is, where an agent sent it.
     pub run: Option<AgentRun>,
+    /// What change detection reads of it, where an agent made it.
+    pub figures: Option<RunFigures>,
+    /// Who provides its connection.
+    pub provider: Option<String>,
 }
 
 impl Record {

@@ -19,7 +19,60 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// An address that is told of changed verdicts.
+/// What an address is told, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookKind {
+    /// Changed verdicts, as signed JSON (Standard Webhooks).
+    Verdicts,
+    /// Alerts, as signed JSON (Standard Webhooks).
+    Alerts,
+    /// Alerts, as JSON that Slack and what is compatible with it takes (incoming webhooks).
+    Slack,
+    /// Alerts, as Alertmanager takes them (API v2).
+    Alertmanager,
+    /// Alerts, as mail; the address is `mailto:…`.
+    Mail,
+}
+
+impl WebhookKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Verdicts, Self::Alerts, Self::Slack, Self::Alertmanager, Self::Mail];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verdicts => "verdicts",
+            Self::Alerts => "alerts",
+            Self::Slack => "slack",
+            Self::Alertmanager => "alertmanager",
+            Self::Mail => "mail",
+        }
+    }
+
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Verdicts => "changed verdicts, signed JSON",
+            Self::Alerts => "alerts, signed JSON",
+            Self::Slack => "alerts, for Slack",
+            Self::Alertmanager => "alerts, for Alertmanager",
+            Self::Mail => "alerts, by mail",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether its messages are signed.
+    pub const fn is_signed(self) -> bool {
+        matches!(self, Self::Verdicts | Self::Alerts)
+    }
+}
+
+/// An address that is told of changed verdicts, or of alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Whose verdicts.
@@ -34,6 +87,8 @@ pub struct Webhook {
     pub secret: WebhookSecret,
     /// Whether they name persons and agents.
     pub personal: bool,
+    /// What it is told, and in which form.
+    pub kind: WebhookKind,
     /// Who made it.
     pub author: String,
     /// When.
@@ -95,7 +150,7 @@ pub trait WebhookStore: Send + Sync {
     /// One of them.
     async fn webhook(&self, tenant: Tenant, id: &str) -> Result<Option<Webhook>>;
 
-    /// Those of all tenants that are not paused.
+    /// Those of all tenants that are told of changed verdicts and are not paused.
     async fn webhooks_in_use(&self) -> Result<Vec<Webhook>>;
 
     /// Pauses a webhook, or has it go on. False when the tenant has none of that id.

@@ -91,8 +91,8 @@ fn message(webhook: &Webhook, before: &Summary, now: &Summary, base_url: &str, a
 }
 
 /// A message that says nothing, to see whether a receiver takes one.
-pub(crate) fn trial(webhook: &Webhook, at: Timestamp) -> Delivery {
-    let body = json!({ "type": "test", "timestamp": at.to_string(), "data": { "webhook": webhook.id } });
+pub(crate) fn trial(webhook: &Webhook, base_url: &str, at: Timestamp) -> Delivery {
+    let body = crate::incidents::trial(webhook, base_url, at);
     Delivery {
         tenant: webhook.tenant,
         id: new_id(at),

@@ -10,10 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::mail::Mailer;
 use super::sign::sign;
 use crate::clock::Clock;
 use crate::outbound::{Bounds, Outbound};
-use crate::store::{Delivery, DeliveryState, Result, Store, Webhook};
+use crate::store::{Delivery, DeliveryState, Result, Store, Webhook, WebhookKind};
 
 /// How long after each failure a message is sent again; after the last one it is given up. As Standard Webhooks proposes.
 const AGAIN: [SignedDuration; 9] = [
@@ -56,6 +57,8 @@ pub(crate) struct Courier {
     pub(crate) allow_private: bool,
     /// Notified where there is something to send.
     pub(crate) wake: Arc<Notify>,
+    /// Sends mail, where a server for that is known.
+    pub(crate) mail: Option<Mailer>,
 }
 
 impl Courier {
@@ -127,6 +130,9 @@ impl Courier {
     }
 
     async fn send(&self, webhook: &Webhook, message: &Delivery) -> std::result::Result<String, Failure> {
+        if webhook.kind == WebhookKind::Mail {
+            return self.mail(webhook, message).await;
+        }
         let bounds = Bounds { allow_private: self.allow_private, time: TIME, octets: OCTETS };
         let headers = headers(webhook, message, self.clock.now());
         let body = message.body.clone().into_bytes();
@@ -148,6 +154,14 @@ impl Courier {
         }
     }
 
+    async fn mail(&self, webhook: &Webhook, message: &Delivery) -> std::result::Result<String, Failure> {
+        let failed = |words: String| Failure { words, is_gone: false };
+        let none = || failed("this server has no mail server to send by: greenroom serve --smtp".to_owned());
+        let mailer = self.mail.as_ref().ok_or_else(none)?;
+        let sent = mailer.send(&webhook.url, message, self.clock.now()).await;
+        sent.map_err(|error| failed(error.to_string()))
+    }
+
     fn after(&self, time: SignedDuration) -> Timestamp {
         self.clock.now().checked_add(time).unwrap_or(Timestamp::MAX)
     }
@@ -161,6 +175,9 @@ struct Failure {
 
 fn headers(webhook: &Webhook, message: &Delivery, now: Timestamp) -> HeaderMap {
     let (id, at) = (format!("msg_{}", message.id.simple()), now.as_second());
+    if !webhook.kind.is_signed() {
+        return HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    }
     let signature = sign(&webhook.secret, &id, at, &message.body);
     let pairs = [("webhook-id", id), ("webhook-timestamp", at.to_string()), ("webhook-signature", signature)];
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);

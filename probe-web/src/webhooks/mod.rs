@@ -8,8 +8,11 @@
 
 mod changes;
 mod courier;
+mod mail;
 mod sign;
 
 pub(crate) use changes::{Changes, trial};
 pub(crate) use courier::Courier;
+pub(crate) use mail::address;
+pub use mail::{MailError, Mailer};
 pub use sign::{shown, sign};

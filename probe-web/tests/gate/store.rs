@@ -30,6 +30,7 @@ fn after(seconds: i64) -> Timestamp {
 
 fn hook(tenant: Tenant, id: &str) -> Webhook {
     Webhook {
+        kind: WebhookKind::Verdicts,
         tenant,
         id: id.into(),
         name: format!("hook {id}"),

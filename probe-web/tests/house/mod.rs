@@ -65,7 +65,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// A store with nothing in it, and what must live as long. The tests of a file `NAME_postgres.rs` are those of `NAME.rs` on PostgreSQL.
-async fn empty_store() -> (Arc<dyn Store>, Arc<dyn Any + Send + Sync>) {
+pub(crate) async fn empty_store() -> (Arc<dyn Store>, Arc<dyn Any + Send + Sync>) {
     if env!("CARGO_CRATE_NAME").ends_with("_postgres") {
         let cluster = postgres::shared();
         let url = PostgresUrl::read(&cluster.database()).unwrap();
@@ -92,7 +92,7 @@ impl House {
         Self::with_gate(store, kept, gate)
     }
 
-    fn with_gate(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>, gate: Gate) -> Self {
+    pub(crate) fn with_gate(store: Arc<dyn Store>, kept: Arc<dyn Any + Send + Sync>, gate: Gate) -> Self {
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
         let passed = Arc::new(Mutex::new(SignedDuration::ZERO));
         let clock = Arc::clone(&passed);

@@ -16,6 +16,7 @@ use greenroom_web::outbound::Outbound;
 #[cfg(any(feature = "oidc", feature = "otlp"))]
 use greenroom_web::outbound::check_url;
 
+use super::alerts::AlertArgs;
 #[cfg(any(feature = "oidc", feature = "otlp"))]
 use super::warn_if_shared;
 use crate::cli::exit::CliError;
@@ -34,6 +35,9 @@ enum Private {
 
 #[derive(Debug, Args)]
 pub(super) struct GateArgs {
+    #[command(flatten)]
+    alerts: AlertArgs,
+
     /// Let people sign in by this OpenID Connect provider, named as it names itself [env: GREENROOM_OIDC_ISSUER]
     #[cfg(feature = "oidc")]
     #[arg(long, value_name = "URL", help_heading = "Signing in")]
@@ -109,8 +113,6 @@ impl GateArgs {
     /// The gate that was asked for.
     pub(super) fn gate(&self, env: settings::Env<'_>) -> Result<greenroom_web::Gate, CliError> {
         let outbound = Outbound::system();
-        #[cfg(not(any(feature = "oidc", feature = "otlp")))]
-        let _ = env;
         Ok(greenroom_web::Gate {
             #[cfg(feature = "oidc")]
             oidc: self.oidc(env, &outbound)?,
@@ -118,6 +120,8 @@ impl GateArgs {
             local_sign_in: !self.no_local_sign_in,
             #[cfg(feature = "otlp")]
             otlp: self.otlp()?,
+            mail: self.alerts.mail(env)?,
+            providers: self.alerts.providers()?,
             outbound,
             allow_private_webhooks: self.allows(Private::Webhooks),
             trusted_proxies: self.trusted_proxy.clone(),
@@ -211,8 +215,8 @@ fn private_too(flag: &str, problem: &str, what: &str) -> String {
     format!("{flag}: {problem}{more}")
 }
 
-#[cfg(feature = "oidc")]
-fn given(flag: Option<&String>, env: settings::Env<'_>, name: &str) -> Result<Option<String>, CliError> {
+/// What a flag says, else the environment.
+pub(super) fn given(flag: Option<&String>, env: settings::Env<'_>, name: &str) -> Result<Option<String>, CliError> {
     if let Some(value) = flag {
         return Ok(Some(value.clone()));
     }

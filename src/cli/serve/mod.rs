@@ -1,5 +1,6 @@
 //! `greenroom serve`.
 
+mod alerts;
 mod backup;
 mod count;
 mod export;

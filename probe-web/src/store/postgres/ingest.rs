@@ -14,7 +14,7 @@ use crate::rollup::{SumKey, Sums};
 use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::reports::insert_note;
-use crate::store::sql::{Backend as _, Entry, Numbered, Query, blocking, broken, list_text, stored_sketch};
+use crate::store::sql::{Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, stored_sketch};
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, name_of};
 
 /// How hard to compress: what is left to gain is in base64 alone.
@@ -160,10 +160,11 @@ async fn insert_headers(connection: &mut PgConnection, kept: &[&Packed]) -> Resu
     let maybe = |text: &Option<String>| text.clone().map(storable);
     sqlx::query(
         "INSERT INTO report (tenant, id, code, kind, source, started_ms, received_ms, duration_ms, overall, certain,
-           place, direction, cause, say, site, person, ticket, agent, endpoint, agreement, differs, counted, link, has_raw)
+           place, direction, cause, say, site, person, ticket, agent, endpoint, agreement, differs, counted, link, provider,
+           figures, has_raw)
          SELECT * FROM UNNEST($1::int8[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::int8[], $8::float8[],
            $9::text[], $10::bool[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-           $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bool[])",
+           $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::bool[])",
     )
     .bind(column!(|entry| entry.tenant.0))
     .bind(column!(|entry| entry.summary.id))
@@ -188,6 +189,8 @@ async fn insert_headers(connection: &mut PgConnection, kept: &[&Packed]) -> Resu
     .bind(column!(|entry| list_text(&entry.summary.differs)))
     .bind(column!(|entry| name_of(&entry.summary.counted)))
     .bind(column!(|entry| maybe(&entry.summary.link)))
+    .bind(column!(|entry| maybe(&entry.provider)))
+    .bind(column!(|entry| maybe(&figures_text(entry.figures.as_ref()))))
     .bind(column!(|entry| entry.raw.is_some()))
     .execute(connection)
     .await

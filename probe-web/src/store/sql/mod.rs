@@ -7,6 +7,7 @@ mod accounts;
 pub(crate) mod agents;
 mod grants;
 mod identities;
+mod incidents;
 pub(crate) mod links;
 pub(crate) mod person;
 pub(crate) mod reports;
@@ -24,7 +25,9 @@ use greenroom_reports::metrics::sketch::Sketch;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, StoreError, Summary, Tenant};
+use super::{
+    AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, RunFigures, StoreError, Summary, Tenant,
+};
 use crate::rollup::{Contribution, Sums};
 
 /// How long buckets of five minutes are kept; those of an hour and a day stay for [`crate::rollup::KEPT`].
@@ -224,6 +227,10 @@ pub(crate) struct Entry {
     pub(crate) uses_link: bool,
     /// Which of an agent's reports it is.
     pub(crate) run: Option<AgentRun>,
+    /// What change detection reads of it, where an agent made it.
+    pub(crate) figures: Option<RunFigures>,
+    /// Who provides its connection.
+    pub(crate) provider: Option<String>,
     /// Notes that it comes with.
     pub(crate) notes: Vec<Note>,
 }
@@ -231,15 +238,25 @@ pub(crate) struct Entry {
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         let adds = (record.summary.counted == Counted::Yes).then_some(record.adds);
-        let Record { tenant, summary, raw, run, .. } = record;
-        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run, notes: Vec::new() }
+        let Record { tenant, summary, raw, run, figures, provider, .. } = record;
+        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run, figures, provider, notes: Vec::new() }
     }
 }
 
 impl From<Moved> for Entry {
     fn from(moved: Moved) -> Self {
         let Moved { tenant, summary, raw, adds, notes } = moved;
-        Self { tenant, summary, raw, adds, uses_link: false, run: None, notes }
+        Self {
+            tenant,
+            summary,
+            raw,
+            adds,
+            uses_link: false,
+            run: None,
+            figures: None,
+            provider: None,
+            notes,
+        }
     }
 }
 
@@ -311,6 +328,11 @@ pub(crate) fn broken(error: sqlx::Error) -> StoreError {
 /// A histogram as it is stored.
 pub(crate) fn stored_sketch(bytes: &[u8]) -> Result<Sketch> {
     Sketch::from_bytes(bytes).map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))
+}
+
+/// What change detection reads of a report, as it is stored.
+pub(crate) fn figures_text(figures: Option<&RunFigures>) -> Option<String> {
+    figures.and_then(|figures| serde_json::to_string(figures).ok())
 }
 
 pub(crate) fn list_text(items: &[String]) -> String {

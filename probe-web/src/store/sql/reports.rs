@@ -206,6 +206,7 @@ pub(crate) fn forget(midnight: Timestamp, now: Timestamp, has_raw: &str, no_raw:
         Query::new("DELETE FROM spent_grant WHERE until_ms < $1").bind(now),
         Query::new("DELETE FROM media_node WHERE seen_ms < $1").bind(midnight),
     ]);
+    statements.extend(super::incidents::forget(midnight));
     for table in ["rollup", "tally"] {
         statements.extend([
             Query::new(format!("DELETE FROM {table} WHERE resolution = 300 AND bucket < $1"))

@@ -47,7 +47,7 @@ impl Row {
         from_name(&self.text(column)?).ok_or_else(|| damaged(column))
     }
 
-    fn named_or_none<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<Option<T>> {
+    pub(super) fn named_or_none<T: for<'de> Deserialize<'de>>(&self, column: &str) -> Result<Option<T>> {
         let name = self.text_or_none(column)?;
         name.map(|name| from_name(&name).ok_or_else(|| damaged(column))).transpose()
     }
@@ -174,6 +174,7 @@ pub(super) fn webhook(row: &Row) -> Result<Webhook> {
         url: row.text("url")?,
         secret: WebhookSecret(row.bytes("secret")?),
         personal: row.flag("personal")?,
+        kind: row.named("kind")?,
         author: row.text("author")?,
         created: row.time("created_ms")?,
         paused: row.time_or_none("paused_ms")?,

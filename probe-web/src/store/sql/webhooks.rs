@@ -13,8 +13,8 @@ use crate::store::{
 impl<B: Backend> WebhookStore for B {
     async fn add_webhook(&self, webhook: &Webhook) -> Result<()> {
         let query = Query::new(
-            "INSERT INTO webhook (tenant, id, name, url, secret, personal, author, created_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO webhook (tenant, id, name, url, secret, personal, author, created_ms, kind)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(webhook.tenant)
         .bind(&webhook.id)
@@ -23,7 +23,8 @@ impl<B: Backend> WebhookStore for B {
         .bind(webhook.secret.0.clone())
         .bind(webhook.personal)
         .bind(&webhook.author)
-        .bind(webhook.created);
+        .bind(webhook.created)
+        .bind(name_of(&webhook.kind));
         self.execute(query).await.map(drop)
     }
 
@@ -38,7 +39,7 @@ impl<B: Backend> WebhookStore for B {
     }
 
     async fn webhooks_in_use(&self) -> Result<Vec<Webhook>> {
-        let query = Query::new("SELECT * FROM webhook WHERE paused_ms IS NULL ORDER BY tenant, id");
+        let query = Query::new("SELECT * FROM webhook WHERE paused_ms IS NULL AND kind = 'verdicts' ORDER BY tenant, id");
         self.find(query).await?.iter().map(rows::webhook).collect()
     }
 

@@ -15,7 +15,7 @@ use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::reports::insert_note;
 use crate::store::sql::{
-    Backend as _, Entry, Numbered, Query, blocking, broken, list_text, rows as read, stored_sketch,
+    Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, rows as read, stored_sketch,
 };
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, day_of, name_of};
 
@@ -151,9 +151,9 @@ async fn insert_headers(
         let mut query = Query::new(format!(
             "INSERT INTO report (tenant, id, code, kind, source, started_ms, received_ms, duration_ms, overall, certain,
                place, direction, cause, say, site, person, ticket, agent, endpoint, agreement, differs, counted, link,
-               raw_day, raw_offset, raw_length)
+               provider, figures, raw_day, raw_offset, raw_length)
              VALUES {}",
-            placeholders(some.len(), 26)
+            placeholders(some.len(), 28)
         ));
         for entry in some {
             let at = positions.get(&(entry.tenant, entry.summary.id));
@@ -193,6 +193,8 @@ fn bind_header(query: Query, entry: &Entry) -> Query {
         .bind(list_text(&found.differs))
         .bind(name_of(&found.counted))
         .bind(&found.link)
+        .bind(&entry.provider)
+        .bind(figures_text(entry.figures.as_ref()))
 }
 
 /// The key of a sum, as it stands in both tables.

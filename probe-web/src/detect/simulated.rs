@@ -1,0 +1,210 @@
+//! Fleets made up with known changes: whether they are found, how soon, as one incident each, and how often nothing is taken for one.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_distr::{Distribution as _, StandardNormal};
+
+use super::*;
+
+const DAY: u64 = 288;
+const HISTORY_DAYS: u64 = 28;
+
+/// A fleet of five-minute runs: sites of ten agents, each site with one of three providers, all against one of two endpoints.
+struct Fleet {
+    random: StdRng,
+    watch: Watch,
+    agents: Vec<Agent>,
+    interval: u64,
+}
+
+struct Agent {
+    id: SeriesId,
+    series: Series,
+    /// Round trip in the middle of the night, ms.
+    rtt: f64,
+    /// How much longer it is in the evening.
+    evening: f64,
+    /// One standard deviation of its logarithm.
+    spread: f64,
+    /// How many of a thousand runs meet a burst of something.
+    outliers: u32,
+    /// Share of runs that lose packets, though the network is well.
+    lossy: f64,
+}
+
+impl Agent {
+    /// The standard deviation of all its runs at an hour: of what is usual, and of bursts, which are from 0.5 to 2 with this probability.
+    fn deviation(&self) -> f64 {
+        let share = f64::from(self.outliers) / 1_000.0;
+        (self.spread.powi(2) + share * 1.75 - (share * 1.25).powi(2)).sqrt()
+    }
+}
+
+impl Fleet {
+    fn new(seed: u64, agents: usize) -> Self {
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut watch = Watch::new(Settings::default());
+        let agents = (0..agents)
+            .map(|number| {
+                let site = number / 10;
+                let series = Series {
+                    agent: format!("a{number}"),
+                    site: Some(format!("s{site}")),
+                    provider: Some(format!("p{}", site % 3)),
+                    endpoint: format!("e{}", (site / 2 + number) % 2),
+                };
+                Agent {
+                    id: watch.add(series.clone()),
+                    series,
+                    rtt: random.random_range(8.0..120.0),
+                    evening: random.random_range(0.0..0.4),
+                    spread: random.random_range(0.03..0.15),
+                    outliers: random.random_range(0..30),
+                    lossy: random.random_range(0.0..0.3),
+                }
+            })
+            .collect();
+        let mut fleet = Self { random, watch, agents, interval: 0 };
+        fleet.learn();
+        fleet
+    }
+
+    fn learn(&mut self) {
+        let mut histories: BTreeMap<(SeriesId, Figure), Vec<(usize, f64)>> = BTreeMap::new();
+        for interval in 0..HISTORY_DAYS * DAY {
+            for value in self.values(interval, &|_| 0.0) {
+                histories
+                    .entry((value.series, value.figure))
+                    .or_default()
+                    .push((hour(interval), value.value));
+            }
+        }
+        for ((series, figure), history) in histories {
+            self.watch.learn(series, figure, Baseline::learn(figure, &history).expect("four weeks"));
+        }
+        self.interval = HISTORY_DAYS * DAY;
+    }
+
+    /// What all agents measure in one interval, those that changed by so many of their standard deviations: of all their runs, those that
+    /// meet a burst among them.
+    fn values(&mut self, interval: u64, shift: &dyn Fn(&Series) -> f64) -> Vec<Value> {
+        let time = hour(interval) % 24;
+        let evening = if (18..23).contains(&time) { 1.0 } else { 0.0 };
+        let mut values = Vec::new();
+        for agent in &self.agents {
+            let noise: f64 = StandardNormal.sample(&mut self.random);
+            let outlier = match self.random.random_range(0..1_000) < agent.outliers {
+                true => self.random.random_range(0.5..2.0),
+                false => 0.0,
+            };
+            let log = agent.rtt.ln_1p()
+                + agent.evening * evening
+                + agent.spread * noise
+                + agent.deviation() * shift(&agent.series)
+                + outlier;
+            values.push(Value { series: agent.id, figure: Figure::RttP50, value: log.exp_m1() });
+            let lost = match self.random.random_bool(agent.lossy) {
+                true => self.random.random_range(0.0..0.02),
+                false => 0.0,
+            };
+            values.push(Value { series: agent.id, figure: Figure::LossUp, value: lost });
+        }
+        values
+    }
+
+    fn run(&mut self, intervals: u64, shift: &dyn Fn(&Series) -> f64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for _ in 0..intervals {
+            let values = self.values(self.interval, shift);
+            changes.extend(self.watch.take(self.interval, hour(self.interval), &values));
+            self.interval += 1;
+        }
+        changes
+    }
+}
+
+fn hour(interval: u64) -> usize {
+    usize::try_from(interval / 12 % 168).expect("an hour of the week")
+}
+
+fn began(changes: &[Change]) -> Vec<&Incident> {
+    let began = changes.iter().filter_map(|change| match change {
+        Change::Began(incident) => Some(incident),
+        _ => None,
+    });
+    began.collect()
+}
+
+/// How many of `rounds` changes were found within so many intervals, as one incident of this scope.
+fn found(
+    seed: u64,
+    rounds: usize,
+    within: u64,
+    sigma: f64,
+    scope_of: impl Fn(&Series) -> Scope,
+) -> (usize, Vec<String>) {
+    let mut fleet = Fleet::new(seed, 120);
+    let mut right = 0;
+    let mut wrong = Vec::new();
+    for round in 0..rounds {
+        fleet.run(36, &|_| 0.0);
+        let scope = scope_of(&fleet.agents[round * 7 % fleet.agents.len()].series);
+        let start = fleet.interval;
+        let changes = fleet.run(within, &|series| {
+            if Scope::all_of(series).contains(&scope) { sigma } else { 0.0 }
+        });
+        let began = began(&changes);
+        let fits = |incident: &Incident| incident.scope == scope || incident.or.contains(&scope);
+        let last = fleet.watch.open().iter().find(|incident| fits(incident));
+        if began.len() == 1 && last.is_some_and(|incident| incident.noticed >= start) {
+            right += 1;
+        } else {
+            wrong.push(format!("{scope:?} in {start}: {changes:?}"));
+        }
+        fleet.run(48, &|_| 0.0);
+    }
+    (right, wrong)
+}
+
+#[test]
+fn a_great_change_of_one_agent_is_found_within_three_intervals() {
+    let (right, wrong) = found(1, 100, 3, 5.0, |series| Scope::Agent(series.agent.clone()));
+    println!("{right} of 100; {wrong:#?}");
+    assert!(right >= 95, "{right}: {wrong:#?}");
+}
+
+#[test]
+fn a_small_change_of_one_agent_is_found_within_an_hour() {
+    let (right, wrong) = found(2, 100, 12, 2.0, |series| Scope::Agent(series.agent.clone()));
+    println!("{right} of 100; {wrong:#?}");
+    assert!(right >= 95, "{right}: {wrong:#?}");
+}
+
+#[test]
+fn a_change_that_ten_share_is_one_incident_within_three_intervals() {
+    let scopes: [fn(&Series) -> Scope; 4] = [
+        |series| Scope::Site(series.site.clone().expect("a site")),
+        |series| Scope::Provider(series.provider.clone().expect("a provider")),
+        |series| Scope::Endpoint(series.endpoint.clone()),
+        |series| {
+            Scope::ProviderToEndpoint(series.provider.clone().expect("a provider"), series.endpoint.clone())
+        },
+    ];
+    for (seed, scope_of) in (3..).zip(scopes) {
+        let (right, wrong) = found(seed, 40, 3, 2.0, scope_of);
+        println!("{right} of 40; {wrong:#?}");
+        assert!(right >= 38, "{right}: {wrong:#?}");
+    }
+}
+
+#[test]
+fn nothing_is_hardly_ever_taken_for_a_change() {
+    let mut fleet = Fleet::new(9, 200);
+    let changes = fleet.run(20 * DAY, &|_| 0.0);
+    let false_alarms = began(&changes);
+    println!("{} in 4,000 days of an agent: {false_alarms:?}", false_alarms.len());
+    assert!(false_alarms.len() <= 4, "{false_alarms:#?}");
+}

@@ -1,0 +1,4 @@
+//! The tests of `incidents.rs`, on PostgreSQL.
+
+#[path = "incidents.rs"]
+mod incidents;
