@@ -12,7 +12,7 @@ use crate::app::AppState;
 use crate::auth::key;
 use crate::completeness::{completeness_of, families};
 use crate::fleet::Fleet;
-use crate::metrics::{Family, of_fleet, of_process, resident, text};
+use crate::metrics::{Family, Kind, Number, of_fleet, of_process, resident, text};
 use crate::problem::Problem;
 use crate::store::{KeyUse, Resolution, RollupQuery, StoreError, Tenant};
 
@@ -34,6 +34,7 @@ pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> R
     // What the whole process does is for who runs it.
     if key.tenant == Tenant::FIRST {
         families.extend(process(&state));
+        families.extend(bus(&state).await);
     }
     let told = text(&families);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
@@ -53,6 +54,15 @@ pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family
     let mut told = told.map_err(|error| StoreError::Damaged(format!("a roll-up: {error}")))?;
     told.extend(families(&completeness_of(&*state.store, tenant, state.clock.now()).await?));
     Ok(told)
+}
+
+/// What waits in the stream, where there is one.
+async fn bus(state: &AppState) -> Option<Family> {
+    let waiting = state.bus.waiting().await?;
+    let mut family =
+        Family::new("greenroom_bus_waiting_reports", Kind::Gauge, "Reports in the stream that the store does not have yet.");
+    family.add(Vec::new(), Number::Whole(waiting));
+    Some(family)
 }
 
 /// What this process did.
