@@ -186,10 +186,11 @@ fn nodes_tell_each_other_what_is_new() {
 fn a_bus_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |bus: &str| {
-        let ran = greenroom(["serve", "--listen", "127.0.0.1:0", "--endpoint", "off", "--bus", bus, "--data"])
-            .arg(folder.path())
-            .output()
-            .expect("the binary runs");
+        let ran =
+            greenroom(["serve", "--listen", "127.0.0.1:0", "--endpoint", "off", "--bus", bus, "--data"])
+                .arg(folder.path())
+                .output()
+                .expect("the binary runs");
         (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
     };
     let (code, err) = run("nats://127.0.0.1:1");

@@ -253,7 +253,10 @@ impl AppState {
     ///
     /// # Errors
     /// When it is not kept.
-    pub async fn keep(&self, record: crate::store::Record) -> Result<crate::store::Outcome, crate::ingest::writer::WriteError> {
+    pub async fn keep(
+        &self,
+        record: crate::store::Record,
+    ) -> Result<crate::store::Outcome, crate::ingest::writer::WriteError> {
         self.bus.hand_over(record).await
     }
 

@@ -324,7 +324,8 @@ impl Link {
     async fn open_at(url: &UploadUrl, to: SocketAddr) -> Result<Self, UploadError> {
         match &url.tls {
             Some(pin) => {
-                let trust = Trust { anchor: pin.map_or(Anchor::System, Anchor::Pin), allow_unverified: false };
+                let trust =
+                    Trust { anchor: pin.map_or(Anchor::System, Anchor::Pin), allow_unverified: false };
                 let name = match &url.host {
                     Host::Address(ip) => ip.to_string(),
                     Host::Name(name) => name.clone(),

@@ -82,7 +82,11 @@ impl Agenda {
             }
         }
         before.sort_unstable();
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "some million, and milliseconds of a day")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "some million, and milliseconds of a day"
+        )]
         for (number, (at_ms, agent, schedule, slot)) in before.into_iter().enumerate() {
             let send_ms = from_ms + (number as f64 / backlog_per_s.max(0.001) * 1_000.0) as i64;
             agenda.coming.push(Reverse(Entry { send_ms, at_ms, agent, schedule, slot, goes_on: false }));
@@ -142,7 +146,8 @@ impl Agenda {
                 let mut dice = Dice::new(fleet.spec().seed, [8, u64::from(entry.agent), 0]);
                 let spread = i64::try_from(dice.below(SPREAD_MS)).unwrap_or(0);
                 // The oldest goes first.
-                let before = (entry.at_ms - from.as_millisecond()) / (1_000 * i64::from(fleet.spec().every_s.max(1)));
+                let before =
+                    (entry.at_ms - from.as_millisecond()) / (1_000 * i64::from(fleet.spec().every_s.max(1)));
                 let send_ms = until.as_millisecond() + spread + before * BETWEEN_MS;
                 self.coming.push(Reverse(Entry { send_ms, goes_on: false, ..entry }));
                 return None;
@@ -152,13 +157,24 @@ impl Agenda {
         *made += 1;
         let seq = *made;
         let in_calls = self.in_calls.get_mut(place).map_or(0, std::mem::take);
-        Some(Run { member, schedule: entry.schedule, slot: entry.slot, at, seq, in_calls: u64::from(in_calls) })
+        Some(Run {
+            member,
+            schedule: entry.schedule,
+            slot: entry.slot,
+            at,
+            seq,
+            in_calls: u64::from(in_calls),
+        })
     }
 
     /// A report was not kept: it is sent again, as a real agent does it. `chance` is from 0 to 1.
     pub fn again(&mut self, send: Send, retry_after_ms: i64, now_ms: i64, chance: f64) {
         let most = (1_000_i64 << send.tries.min(16)).min(LONGEST_MS);
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "milliseconds of some minutes")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "milliseconds of some minutes"
+        )]
         let wait = (most.max(retry_after_ms / 2) as f64 * chance) as i64;
         let at_ms = now_ms + retry_after_ms + wait;
         self.again_made += 1;
@@ -201,7 +217,9 @@ mod tests {
         let sent = all(&mut agenda, &fleet, until_ms);
         assert!(agenda.is_done());
         let due: u64 = (0..200)
-            .map(|agent| fleet.config().due_between(fleet.member(agent).id, fleet.spec().from, fleet.spec().until))
+            .map(|agent| {
+                fleet.config().due_between(fleet.member(agent).id, fleet.spec().from, fleet.spec().until)
+            })
             .sum();
         let skipped: u64 = sent.iter().map(|send| send.run.in_calls).sum();
         let made = u64::try_from(sent.len()).unwrap();
@@ -220,7 +238,8 @@ mod tests {
         let mut agenda = Agenda::new(&fleet, 0, 1.0);
         let is_of_it = |send: &Send| fleet.site_name(send.run.member.site) == cut.who;
         let before = all(&mut agenda, &fleet, cut.until.as_millisecond());
-        let made_meanwhile = |send: &Send| is_of_it(send) && cut.from <= send.run.at && send.run.at < cut.until;
+        let made_meanwhile =
+            |send: &Send| is_of_it(send) && cut.from <= send.run.at && send.run.at < cut.until;
         assert!(!before.iter().any(made_meanwhile), "they had no way to the server");
         let after = all(&mut agenda, &fleet, cut.until.as_millisecond() + 4 * 3_600_000);
         assert!(after.iter().filter(|send| made_meanwhile(send)).count() > 10);

@@ -12,13 +12,20 @@ use uuid::{Builder, Uuid};
 
 /// Places that sites are named for.
 const PLACES: [&str; 20] = [
-    "Lyon", "Oslo", "Porto", "Graz", "Turku", "Ghent", "Leeds", "Delft", "Bergen", "Parma", "Cork", "Basel", "Malmo", "Gdansk", "Brno",
-    "Split", "Riga", "Tartu", "Izmir", "Seville",
+    "Lyon", "Oslo", "Porto", "Graz", "Turku", "Ghent", "Leeds", "Delft", "Bergen", "Parma", "Cork", "Basel",
+    "Malmo", "Gdansk", "Brno", "Split", "Riga", "Tartu", "Izmir", "Seville",
 ];
 
 /// Providers. None of them exists.
 const ISPS: [&str; 8] = [
-    "Alder Telecom", "Birch Net", "Cedar Fiber", "Dune Mobile", "Elm Cable", "Fjord Broadband", "Grove DSL", "Harbor Net",
+    "Alder Telecom",
+    "Birch Net",
+    "Cedar Fiber",
+    "Dune Mobile",
+    "Elm Cable",
+    "Fjord Broadband",
+    "Grove DSL",
+    "Harbor Net",
 ];
 
 /// Endpoints that are measured against, by half of the sites each.
@@ -323,7 +330,7 @@ impl Fleet {
             (0.50, hours(4), What::IspDetour),
             (0.60, hours(24 * 60), What::AgentShift),
             (0.70, hours(12), What::ClockAhead),
-            (0.965, hours(3), What::IspLoss),
+            (0.98, hours(3), What::IspLoss),
         ];
         let least = SignedDuration::from_secs(4 * i64::from(self.spec.every_s));
         let mut made = Vec::new();

@@ -144,7 +144,11 @@ impl Level {
         }
         all.sort_by(f64::total_cmp);
         let at = |share: f64| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of some hundred")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an index of some hundred"
+            )]
             let place = (share * 227.0) as usize;
             all.get(place).copied().unwrap_or(ms)
         };
@@ -270,19 +274,20 @@ impl<'a> Filled<'a> {
 
     /// `rtt_p95_low`, `video_up_loss_high` and so on.
     fn figure(&self, json: &mut Vec<u8>, mark: &str) {
-        let delays = [
-            ("rtt_", &self.levels.rtt),
-            ("pdv_up_", &self.levels.up),
-            ("pdv_down_", &self.levels.down),
-        ];
+        let delays =
+            [("rtt_", &self.levels.rtt), ("pdv_up_", &self.levels.up), ("pdv_down_", &self.levels.down)];
         for (name, level) in delays {
             if let Some(which) = mark.strip_prefix(name) {
                 return delay(json, level, which);
             }
         }
         let [up, down, video_up, video_down] = self.lost;
-        let flows =
-            [("video_up_", VIDEO, video_up), ("video_down_", VIDEO, video_down), ("up_", AUDIO, up), ("down_", AUDIO, down)];
+        let flows = [
+            ("video_up_", VIDEO, video_up),
+            ("video_down_", VIDEO, video_down),
+            ("up_", AUDIO, up),
+            ("down_", AUDIO, down),
+        ];
         for (name, sent, lost) in flows {
             if let Some(which) = mark.strip_prefix(name) {
                 return flow(json, sent, lost, which);
@@ -342,7 +347,12 @@ fn real(json: &mut Vec<u8>, number: f64) {
 }
 
 /// How many of so many are lost, about.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of some hundred")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of some hundred"
+)]
 fn lost_of(share: f64, of: u64, dice: &mut Dice) -> u64 {
     if share <= 0.0 {
         return 0;
@@ -379,7 +389,8 @@ fn verdict(figures: &Figures, lost: [u64; 4], pdv_ms: f64) -> Value {
         }
     };
     let asked = json!({ "state": state, "certain": true, "asked": true, "reason": null });
-    let left = json!({ "state": "not_tested", "certain": false, "asked": false, "reason": "it was not asked for" });
+    let left =
+        json!({ "state": "not_tested", "certain": false, "asked": false, "reason": "it was not asked for" });
     let uses = json!({ "audio": asked, "video_360p": left, "video_720p": asked, "video_1080p": left, "screen": left });
     let Some((code, way, params, value, good, limit)) = cause else {
         return json!({ "overall": "ready", "certain": true, "place": null, "direction": null,

@@ -189,7 +189,12 @@ impl Reports {
     }
 
     /// Sends until the connection breaks, or nobody wants any more. What was acknowledged before has to be there.
-    pub(crate) fn keep_sending(&self, sender: &mut Sender<'_>, sending: &Mutex<BTreeSet<u64>>, enough: &AtomicBool) {
+    pub(crate) fn keep_sending(
+        &self,
+        sender: &mut Sender<'_>,
+        sending: &Mutex<BTreeSet<u64>>,
+        enough: &AtomicBool,
+    ) {
         while !enough.load(Ordering::Relaxed) {
             let (n, json) = self.next(sending);
             loop {
@@ -277,4 +282,3 @@ pub(crate) fn under_load(reports: &Reports, at: SocketAddr, key: &str, meanwhile
         enough.store(true, Ordering::Relaxed);
     });
 }
-

@@ -74,7 +74,11 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, MessageError> {
         endpoint: adds.endpoint.clone(),
         sketches: adds.sketches.iter().map(|(name, sketch)| (name.clone(), sketch.encode())).collect(),
         tallies: adds.tallies.clone(),
-        run: record.run.as_ref().map(|run| RunHead { agent: run.agent, boot: run.boot.clone(), seq: run.seq }),
+        run: record.run.as_ref().map(|run| RunHead {
+            agent: run.agent,
+            boot: run.boot.clone(),
+            seq: run.seq,
+        }),
     };
     let head = serde_json::to_vec(&head)?;
     let length = u32::try_from(head.len()).map_err(|_| MessageError::CutOff)?;
@@ -102,8 +106,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record, MessageError> {
     for (name, text) in head.sketches {
         sketches.insert(name, Sketch::decode(&text)?);
     }
-    let adds =
-        Contribution { at: head.at, site: head.site, endpoint: head.endpoint, sketches, tallies: head.tallies };
+    let adds = Contribution {
+        at: head.at,
+        site: head.site,
+        endpoint: head.endpoint,
+        sketches,
+        tallies: head.tallies,
+    };
     let run = head.run.map(|run| AgentRun { agent: run.agent, boot: run.boot, seq: run.seq });
     Ok(Record { tenant: Tenant(head.tenant), summary: head.summary, adds, raw, run })
 }
@@ -126,7 +135,10 @@ mod tests {
     fn what_was_written_is_read() {
         let record = record();
         let found = decode(&encode(&record).unwrap()).unwrap();
-        assert_eq!((found.tenant, &found.summary, &found.adds), (record.tenant, &record.summary, &record.adds));
+        assert_eq!(
+            (found.tenant, &found.summary, &found.adds),
+            (record.tenant, &record.summary, &record.adds)
+        );
         assert_eq!((found.raw, found.run), (record.raw, record.run));
     }
 

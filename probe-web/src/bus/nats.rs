@@ -13,12 +13,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType, Stream,
+};
 use async_nats::jetstream::{self, AckKind, Context, Message};
-use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -140,7 +142,8 @@ impl Nats {
         let servers: Result<Vec<async_nats::ServerAddr>, _> =
             config.servers.split(',').map(|server| server.trim().parse()).collect();
         // The text is not repeated: it may hold a password.
-        let servers = servers.map_err(|error: std::io::Error| NatsError::Address(error.kind().to_string()))?;
+        let servers =
+            servers.map_err(|error: std::io::Error| NatsError::Address(error.kind().to_string()))?;
         let mut options = ConnectOptions::new()
             .name("greenroom")
             .connection_timeout(PATIENCE)
@@ -152,7 +155,8 @@ impl Nats {
         }
         if let Some(path) = &config.credentials {
             let read = options.credentials_file(path).await;
-            options = read.map_err(|error| NatsError::File { path: path.clone(), problem: error.to_string() })?;
+            options =
+                read.map_err(|error| NatsError::File { path: path.clone(), problem: error.to_string() })?;
         }
         let client = options.connect(servers).await.map_err(|error| NatsError::Connect(error.to_string()))?;
         let mut context = jetstream::new(client.clone());
@@ -320,7 +324,12 @@ async fn consume(nats: Nats, node: Arc<Node>, partition: u64) {
 }
 
 /// Takes reports until the store is away, or the servers are.
-async fn pull(nats: &Nats, node: &Arc<Node>, partition: u64, room: &Arc<Semaphore>) -> Result<(), async_nats::Error> {
+async fn pull(
+    nats: &Nats,
+    node: &Arc<Node>,
+    partition: u64,
+    room: &Arc<Semaphore>,
+) -> Result<(), async_nats::Error> {
     let name = format!("store-{partition}");
     let config = pull::Config {
         durable_name: Some(name.clone()),

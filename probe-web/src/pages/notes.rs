@@ -17,7 +17,8 @@ const MAIN: &str = "<main id=\"main\">";
 pub(crate) async fn above(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let away = state.bus.buffers() && state.away.is_set();
-    let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_page =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if !is_page || !(state.is_demo || away) {
         return response;
     }

@@ -59,8 +59,11 @@ pub(crate) async fn fleet(state: &AppState, tenant: Tenant) -> Result<Vec<Family
 /// What waits in the stream, where there is one.
 async fn bus(state: &AppState) -> Option<Family> {
     let waiting = state.bus.waiting().await?;
-    let mut family =
-        Family::new("greenroom_bus_waiting_reports", Kind::Gauge, "Reports in the stream that the store does not have yet.");
+    let mut family = Family::new(
+        "greenroom_bus_waiting_reports",
+        Kind::Gauge,
+        "Reports in the stream that the store does not have yet.",
+    );
     family.add(Vec::new(), Number::Whole(waiting));
     Some(family)
 }

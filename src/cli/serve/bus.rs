@@ -37,7 +37,9 @@ impl BusArgs {
             Some(text) => text.clone(),
             None => match by_env().map(std::ffi::OsString::into_string) {
                 Some(Ok(text)) => text,
-                Some(Err(_)) => return Err(CliError::Usage("GREENROOM_BUS is not valid text (UTF-8)".to_owned())),
+                Some(Err(_)) => {
+                    return Err(CliError::Usage("GREENROOM_BUS is not valid text (UTF-8)".to_owned()));
+                }
                 None if self.bus_credentials.is_some() || self.bus_ca.is_some() => {
                     return Err(CliError::Usage(
                         "--bus-credentials and --bus-ca need --bus URL, to know where to".to_owned(),
@@ -46,7 +48,10 @@ impl BusArgs {
                 None => return Ok(None),
             },
         };
-        if !servers.split(',').all(|one| ["nats://", "tls://"].iter().any(|scheme| one.trim().starts_with(scheme))) {
+        if !servers
+            .split(',')
+            .all(|one| ["nats://", "tls://"].iter().any(|scheme| one.trim().starts_with(scheme)))
+        {
             return Err(CliError::Usage(
                 "--bus: write nats://HOST:4222 or tls://HOST:4222, several with commas between".to_owned(),
             ));

@@ -9,9 +9,7 @@ use greenroom_reports::fleet::{AgentState, CheckIn};
 use greenroom_web::AppState;
 use greenroom_web::auth::agent::{NewEnrollToken, mint_enroll};
 use greenroom_web::ingest::read;
-use greenroom_web::store::{
-    Agent, AgentRun, Counted, FleetPlan, Moved, Record, Store, StoreError, Tenant,
-};
+use greenroom_web::store::{Agent, AgentRun, Counted, FleetPlan, Moved, Record, Store, StoreError, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -82,7 +80,8 @@ impl Demo {
     pub(super) async fn fill(store: &Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreError> {
         let days = |n: i64| SignedDuration::from_hours(24 * n);
         let from = now.saturating_sub(days(DAYS)).unwrap_or(now);
-        let spec = FleetSpec { seed: SEED, agents: AGENTS, every_s: EVERY_S, hourly: false, from, until: now };
+        let spec =
+            FleetSpec { seed: SEED, agents: AGENTS, every_s: EVERY_S, hourly: false, from, until: now };
         // What goes wrong lies in the month that is over; the agents go on.
         let fleet = Fleet::new(spec);
         let until = now.saturating_add(days(DAYS)).unwrap_or(now);

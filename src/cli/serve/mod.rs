@@ -226,7 +226,12 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         let bus = nats.map(|nats| nats.replicas());
         #[cfg(not(feature = "nats"))]
         let bus = None;
-        output::to_stdout(&announcement(&state, &Kept { place: place.as_ref(), data: &data, bus }, link.as_deref(), global))?;
+        output::to_stdout(&announcement(
+            &state,
+            &Kept { place: place.as_ref(), data: &data, bus },
+            link.as_deref(),
+            global,
+        ))?;
         let stop = CancellationToken::new();
         if let Some(demo) = demo {
             output::to_stdout(&told_of_demo(&demo, link.as_deref(), global))?;
@@ -364,7 +369,9 @@ impl ServeArgs {
             return Ok(None);
         }
         if !self.listen.ip().is_loopback() {
-            return Err(CliError::Usage("--demo is for this computer alone: leave --listen at 127.0.0.1".to_owned()));
+            return Err(CliError::Usage(
+                "--demo is for this computer alone: leave --listen at 127.0.0.1".to_owned(),
+            ));
         }
         #[cfg(feature = "nats")]
         if self.bus.is_given() {
@@ -384,7 +391,8 @@ impl ServeArgs {
         }
         if !global.quiet {
             // Without standard error nobody reads it.
-            let _ = writeln!(io::stderr(), "Making up a month of 100 computers; this takes less than a minute.");
+            let _ =
+                writeln!(io::stderr(), "Making up a month of 100 computers; this takes less than a minute.");
         }
         let filled = Demo::fill(store, Clock::system().now()).await;
         filled.map(Some).map_err(|error| store_error(data, error))
@@ -490,12 +498,15 @@ fn told_of_demo(demo: &Demo, link: Option<&str>, global: &Global) -> String {
     if global.quiet {
         return String::new();
     }
-    let mut text = format!("\nMade up     {} reports of a month; what went wrong in it (UTC):\n", demo.reports);
+    let mut text =
+        format!("\nMade up     {} reports of a month; what went wrong in it (UTC):\n", demo.reports);
     for line in demo.incidents() {
         text += &format!("            {line}\n");
     }
     if let Some(link) = link {
-        text += &format!("Come in by  {link}\n            choose a name and a password there; all of it is gone when this ends\n");
+        text += &format!(
+            "Come in by  {link}\n            choose a name and a password there; all of it is gone when this ends\n"
+        );
     }
     text
 }

@@ -1,6 +1,11 @@
 //! A fleet of 100,000 agents that do not exist against one node: on PostgreSQL, and on PostgreSQL behind three NATS servers.
 
-#[allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used, reason = "shared with tests, of which it uses a part")]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "shared with tests, of which it uses a part"
+)]
 #[path = "../../../support/nats.rs"]
 mod nats;
 
@@ -71,6 +76,9 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         agents * (1.0 / 300.0 + 1.0 / 3_600.0),
         GONE.as_secs(),
     ));
+    if cfg!(debug_assertions) {
+        section.note("Measured with the development build (optimized by one level, its own code with checks): a release takes less.");
+    }
     Ok(())
 }
 
@@ -92,7 +100,8 @@ impl Bench {
             let store = PostgresStore::open(&PostgresUrl::read(&url)?).await?;
             let mut keys = Vec::new();
             for good_for in [KeyUse::Send, KeyUse::ReadPersonal] {
-                let (shown, kept) = key::mint(Tenant::FIRST, "bench".into(), good_for, Clock::start().started());
+                let (shown, kept) =
+                    key::mint(Tenant::FIRST, "bench".into(), good_for, Clock::start().started());
                 store.add_key(&kept).await?;
                 keys.push(shown);
             }
@@ -208,7 +217,8 @@ fn replay(section: &mut Section, runtime: &tokio::runtime::Runtime, database: &D
     if (duplicate - 2.0 * accepted).abs() > 0.5 {
         return Err(format!("each was to be kept once and found twice: {told}").into());
     }
-    let verified = output_of(Command::new(process::greenroom()?).args(["serve", "verify", "--store", &bench.url]))?;
+    let verified =
+        output_of(Command::new(process::greenroom()?).args(["serve", "verify", "--store", &bench.url]))?;
     let twice = if verified.contains("nothing is wrong") { 0.0 } else { 1.0 };
     section.add(REPLAY, "PostgreSQL", "", twice).goal(Goal::AtMost(0.0));
     Ok(())
@@ -221,7 +231,17 @@ impl Node {
     fn start(folder: &Path, store: &str, bus: Option<&str>, port: u16) -> Fallible<Self> {
         let mut command = Command::new(process::greenroom()?);
         command
-            .args(["-q", "serve", "--endpoint", "off", "--listen", &format!("127.0.0.1:{port}"), "--store", store, "--data"])
+            .args([
+                "-q",
+                "serve",
+                "--endpoint",
+                "off",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--store",
+                store,
+                "--data",
+            ])
             .arg(folder.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -268,15 +288,22 @@ fn figure(told: &Value, name: &str) -> Fallible<f64> {
 fn spent_s(process: u32) -> Fallible<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| -> Fallible<f64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
+    let ticks =
+        |at: usize| -> Fallible<f64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// Processor time of the whole machine, in seconds.
 fn busy_s() -> Fallible<f64> {
     let stat = std::fs::read_to_string("/proc/stat")?;
-    let fields: Vec<f64> =
-        stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let fields: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|text| text.parse().ok())
+        .collect();
     let at = |place: usize| fields.get(place).copied().unwrap_or(0.0);
     Ok((at(0) + at(1) + at(2) + at(5) + at(6)) / 100.0)
 }
