@@ -31,6 +31,7 @@ pub mod history;
 pub mod net;
 pub mod plan;
 pub mod proto;
+pub mod simulate;
 pub mod system;
 pub mod targets;
 

@@ -19,6 +19,8 @@ use uuid::Uuid;
 use crate::api::{self, Listeners, News};
 use crate::auth::secret::Secret;
 use crate::auth::throttle::Throttle;
+use crate::bus::known::Known;
+use crate::bus::{Away, Bus, InProcess};
 use crate::check::nodes::{self, OtherMedia};
 use crate::check::{self, EmbedOrigin, Grants, Media};
 use crate::clock::Clock;
@@ -140,6 +142,10 @@ pub struct AppState {
     pub grants: Arc<Grants>,
     pub(crate) other_media: OtherMedia,
     pub(crate) writer: Writer,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) away: Away,
+    pub(crate) known: Arc<Known>,
+    pub(crate) is_demo: bool,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) agent_limits: Arc<AgentLimits>,
     pub(crate) challenge_key: Arc<OnceCell<[u8; 32]>>,
@@ -197,6 +203,10 @@ impl AppState {
             embedders: Arc::new([]),
             grants: Arc::new(Grants::start()),
             other_media: OtherMedia::default(),
+            bus: Arc::new(InProcess(writer.clone())),
+            away: Away::default(),
+            known: Arc::default(),
+            is_demo: false,
             writer,
             throttle: Arc::default(),
             agent_limits: Arc::default(),
@@ -232,6 +242,43 @@ impl AppState {
     pub async fn with_kept_grants(self) -> Result<Self, StoreError> {
         let grants = Grants::kept(&*self.store, self.clock.now()).await?;
         Ok(Self { grants: Arc::new(grants), ..self })
+    }
+
+    /// The same with reports that go through a stream, and wait there while the store is away.
+    #[cfg(feature = "nats")]
+    #[must_use]
+    pub fn with_nats(self, nats: &crate::bus::nats::Nats) -> Self {
+        let node = crate::bus::nats::Node {
+            writer: self.writer.clone(),
+            news: self.news.clone(),
+            away: self.away.clone(),
+            stop: self.stop.clone(),
+        };
+        let bus = nats.start(node, &self.tasks);
+        self.tasks.spawn(self.away.clone().watch(Arc::clone(&self.store), self.stop.clone()));
+        Self { bus, ..self }
+    }
+
+    /// Whether its data are made up.
+    pub fn is_demo(&self) -> bool {
+        self.is_demo
+    }
+
+    /// Keeps a report that was made in this process.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    pub async fn keep(
+        &self,
+        record: crate::store::Record,
+    ) -> Result<crate::store::Outcome, crate::ingest::writer::WriteError> {
+        self.bus.hand_over(record).await
+    }
+
+    /// The same whose pages say that their data are made up.
+    #[must_use]
+    pub fn as_demo(self) -> Self {
+        Self { is_demo: true, ..self }
     }
 
     /// The same with an endpoint for the check page, which takes grants by the key of [`AppState::grants`].
@@ -367,6 +414,7 @@ pub fn app(state: AppState) -> Router {
         .fallback(pages::nowhere)
         .layer(middleware::from_fn_with_state(state.clone(), check::cors))
         .layer(middleware::from_fn_with_state(state.clone(), limits::guard))
+        .layer(middleware::from_fn_with_state(state.clone(), pages::notes::above))
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state)
 }
@@ -391,6 +439,10 @@ pub(crate) async fn alive() -> &'static str {
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     match state.store.has_admin().await {
         Ok(_) => "ok\n".into_response(),
+        // Whoever sends has to be let through to where reports wait.
+        Err(_) if state.bus.buffers() && state.bus.is_there() => {
+            "ok: reports wait in the stream; the store is away\n".into_response()
+        }
         Err(error) => Problem::from(error).into_response(),
     }
 }

@@ -16,6 +16,7 @@ use super::respond::RespondArgs;
 #[cfg(feature = "web")]
 use super::serve::ServeArgs;
 use super::settings::{Layer, TokenSource};
+use super::simulate::{self, SimulateArgs};
 use super::values::{self, TrafficItem, Ways};
 
 /// Will this call work, and if not, whose fault is it?
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Check on schedule, as one of many computers that report to a server
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Be a whole fleet that does not exist, to see what a server bears and what it finds
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(SimulateArgs),
     /// Test microphone, speaker, camera and this computer
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(DevicesArgs),

@@ -20,6 +20,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
 mod targets;
 pub mod values;
 
@@ -79,6 +80,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
         Command::Respond(args) => respond::run(args, &cli.global),
         #[cfg(feature = "web")]
         Command::Serve(args) => serve::run(args, &cli.global),
+        Command::Simulate(args) => simulate::run(args, &cli.global),
         Command::Agent(command) => agent::run(command, &cli.global),
         Command::Devices(args) => devices::run(args, &cli.global),
         Command::Report(command) => report::run(command, &cli.global),

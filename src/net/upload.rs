@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::resolve::{self, Family, ResolveError};
 use super::tls;
@@ -282,72 +283,112 @@ pub async fn ask(url: &UploadUrl, question: &Question) -> Result<Reply, UploadEr
 }
 
 async fn ask_all(url: &UploadUrl, question: &Question) -> Result<Reply, UploadError> {
-    let found = resolve::resolve(&url.host, url.port, Family::Any, DEADLINE).await?;
-    let mut last = UploadError::Connection(format!("{url} has no address"));
-    for to in found.ordered() {
-        match ask_at(url, to, question).await {
-            Err(error @ UploadError::Connection(_)) => last = error,
-            ended => return ended,
-        }
-    }
-    Err(last)
+    Link::open_all(url).await?.ask(question).await
 }
 
-async fn ask_at(url: &UploadUrl, to: SocketAddr, question: &Question) -> Result<Reply, UploadError> {
-    match &url.tls {
-        Some(pin) => {
-            let trust = Trust { anchor: pin.map_or(Anchor::System, Anchor::Pin), allow_unverified: false };
-            let name = match &url.host {
-                Host::Address(ip) => ip.to_string(),
-                Host::Name(name) => name.clone(),
-            };
-            let secured = tls::connect(to, &name, &trust, &[b"http/1.1"], DEADLINE).await;
-            let secured = secured.map_err(|error| UploadError::Connection(error.to_string()))?;
-            post(url, secured.stream, question).await
-        }
-        None => {
-            #[expect(clippy::disallowed_methods, reason = "the shell")]
-            let stream = TcpStream::connect(to).await;
-            let stream = stream.map_err(|error| UploadError::Connection(format!("{to}: {error}")))?;
-            post(url, stream, question).await
-        }
+/// A connection to a server, for one question after the other.
+#[derive(Debug)]
+pub struct Link {
+    authority: String,
+    sender: http1::SendRequest<Full<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 
-async fn post<S>(url: &UploadUrl, stream: S, question: &Question) -> Result<Reply, UploadError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let broken = |error: hyper::Error| UploadError::Connection(format!("{url} broke off: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let connection = tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(question.path)
-        .header(HOST, url.authority())
-        .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")));
-    if let Some(bearer) = &question.bearer {
-        request = request.header(AUTHORIZATION, bearer);
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no connection within 20 s.
+    pub async fn open(url: &UploadUrl) -> Result<Self, UploadError> {
+        tokio::time::timeout(DEADLINE, Self::open_all(url)).await.unwrap_or(Err(UploadError::Slow))
     }
-    if let Some(packing) = question.packing {
-        request = request.header(CONTENT_ENCODING, packing);
+
+    async fn open_all(url: &UploadUrl) -> Result<Self, UploadError> {
+        let found = resolve::resolve(&url.host, url.port, Family::Any, DEADLINE).await?;
+        let mut last = UploadError::Connection(format!("{url} has no address"));
+        for to in found.ordered() {
+            match Self::open_at(url, to).await {
+                Err(error @ UploadError::Connection(_)) => last = error,
+                ended => return ended,
+            }
+        }
+        Err(last)
     }
-    for (name, value) in &question.headers {
-        request = request.header(*name, value);
+
+    async fn open_at(url: &UploadUrl, to: SocketAddr) -> Result<Self, UploadError> {
+        match &url.tls {
+            Some(pin) => {
+                let trust =
+                    Trust { anchor: pin.map_or(Anchor::System, Anchor::Pin), allow_unverified: false };
+                let name = match &url.host {
+                    Host::Address(ip) => ip.to_string(),
+                    Host::Name(name) => name.clone(),
+                };
+                let secured = tls::connect(to, &name, &trust, &[b"http/1.1"], DEADLINE).await;
+                let secured = secured.map_err(|error| UploadError::Connection(error.to_string()))?;
+                Self::on(url, secured.stream).await
+            }
+            None => {
+                #[expect(clippy::disallowed_methods, reason = "the shell")]
+                let stream = TcpStream::connect(to).await;
+                let stream = stream.map_err(|error| UploadError::Connection(format!("{to}: {error}")))?;
+                Self::on(url, stream).await
+            }
+        }
     }
-    let request = request
-        .body(Full::new(question.body.clone()))
-        .map_err(|error| UploadError::Connection(error.to_string()))?;
-    let answer = sender.send_request(request).await.map_err(broken)?;
-    let status = answer.status();
-    // RFC 9110 section 10.2.3: seconds, or a date, which nobody here sends.
-    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let body =
-        bytes.map_err(|error| UploadError::Connection(format!("{url} broke off: {error}")))?.to_bytes();
-    connection.abort();
-    Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body })
+
+    async fn on<S>(url: &UploadUrl, stream: S) -> Result<Self, UploadError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let begun = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) =
+            begun.map_err(|error| UploadError::Connection(format!("{url} broke off: {error}")))?;
+        Ok(Self { authority: url.authority(), sender, connection: tokio::spawn(connection) })
+    }
+
+    /// Asks. After an error the connection is of no use any more; an answer that says no is none.
+    ///
+    /// # Errors
+    /// When the connection breaks off. How long it takes is up to whoever asks.
+    pub async fn ask(&mut self, question: &Question) -> Result<Reply, UploadError> {
+        let at = &self.authority;
+        let broken = |error: hyper::Error| UploadError::Connection(format!("{at} broke off: {error}"));
+        self.sender.ready().await.map_err(broken)?;
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(question.path)
+            .header(HOST, at)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("greenroom/", env!("CARGO_PKG_VERSION")));
+        if let Some(bearer) = &question.bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        if let Some(packing) = question.packing {
+            request = request.header(CONTENT_ENCODING, packing);
+        }
+        for (name, value) in &question.headers {
+            request = request.header(*name, value);
+        }
+        let request = request
+            .body(Full::new(question.body.clone()))
+            .map_err(|error| UploadError::Connection(error.to_string()))?;
+        let answer = self.sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        // RFC 9110 section 10.2.3: seconds, or a date, which nobody here sends.
+        let retry_after =
+            answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body =
+            bytes.map_err(|error| UploadError::Connection(format!("{at} broke off: {error}")))?.to_bytes();
+        Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body })
+    }
 }
 
 fn read_answer(status: StatusCode, bytes: &[u8]) -> Result<Kept, UploadError> {

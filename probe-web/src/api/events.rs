@@ -1,7 +1,7 @@
 //! Reports as they come, as server-sent events.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::reader::Reader;
 use super::reports::Header;
@@ -34,23 +34,45 @@ const COME_AGAIN: Duration = Duration::from_secs(3);
 
 /// What came in.
 #[derive(Debug, Clone)]
-pub struct News(broadcast::Sender<Arc<(Tenant, Summary)>>);
+pub struct News {
+    here: broadcast::Sender<Arc<(Tenant, Summary)>>,
+    /// Where other nodes are told.
+    others: Arc<OnceLock<mpsc::Sender<Arc<(Tenant, Summary)>>>>,
+}
 
 impl News {
     /// With no listener yet.
     pub fn new() -> Self {
-        Self(broadcast::Sender::new(BEHIND))
+        Self { here: broadcast::Sender::new(BEHIND), others: Arc::default() }
     }
 
-    /// Whether anybody listens.
+    /// Whether anybody listens, here or at another node.
     pub fn is_heard(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.here.receiver_count() > 0 || self.others.get().is_some()
     }
 
     /// Tells of a report that is durable now.
     pub fn tell(&self, tenant: Tenant, summary: Summary) {
+        let one = Arc::new((tenant, summary));
+        if let Some(others) = self.others.get() {
+            // Where they are not heard in time, they are seen at the next look.
+            let _ = others.try_send(Arc::clone(&one));
+        }
         // Nobody has to listen.
-        let _ = self.0.send(Arc::new((tenant, summary)));
+        let _ = self.here.send(one);
+    }
+
+    /// Another node told of a report.
+    #[cfg(feature = "nats")]
+    pub(crate) fn heard_of(&self, tenant: Tenant, summary: Summary) {
+        let _ = self.here.send(Arc::new((tenant, summary)));
+    }
+
+    /// Has other nodes be told, too.
+    #[cfg(feature = "nats")]
+    pub(crate) fn also_to(&self, others: mpsc::Sender<Arc<(Tenant, Summary)>>) {
+        // There is one bus.
+        let _ = self.others.set(others);
     }
 }
 
@@ -88,7 +110,7 @@ pub(super) async fn listen(State(state): State<AppState>, reader: Reader) -> Res
     let room = room.map_err(|_| Problem::unavailable("too many programs and pages listen already"))?;
     reader.audit(&state, "report.follow", String::new()).await?;
     let ends = state.stop.clone();
-    let heard = heard(state.news.0.subscribe(), reader, room)
+    let heard = heard(state.news.here.subscribe(), reader, room)
         .take_until(async move { ends.cancelled().await })
         .take_until(tokio::time::sleep(STAYS));
     let hello = stream::once(async { Ok(Event::default().retry(COME_AGAIN).comment("listening")) });

@@ -31,6 +31,9 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The message bus did.
+    #[error("the message bus does not take reports: {0}")]
+    Bus(String),
 }
 
 impl From<WriteError> for Problem {
@@ -40,6 +43,10 @@ impl From<WriteError> for Problem {
                 Self::too_often("too many reports are waiting to be written; send it again later")
             }
             WriteError::Store(error) => error.into(),
+            WriteError::Bus(problem) => {
+                tracing::error!(problem, "the message bus failed");
+                Self::unavailable("the message bus does not take reports at this moment; send it again later")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Pages: the frame around each, and what they have in common. Handlers stand in [`crate::routes`].
 
+pub(crate) mod notes;
 pub(crate) mod plot;
 
 use std::sync::LazyLock;

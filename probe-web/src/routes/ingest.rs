@@ -20,7 +20,7 @@ use crate::ingest::body;
 use crate::ingest::read;
 use crate::limits;
 use crate::problem::Problem;
-use crate::store::{Outcome, Record};
+use crate::store::{Agent, Outcome, Record};
 
 /// The status of a report that was there.
 const DUPLICATE: &str = "duplicate";
@@ -81,7 +81,7 @@ async fn keep(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Kept, Problem> {
-    let sender = key::sender(&*state.store, headers, state.clock.now()).await?;
+    let sender = sender(state, headers).await?;
     let agent = match &sender {
         Sender::Agent(agent) => Some((**agent).clone()),
         Sender::Key(_) | Sender::Link(_) => None,
@@ -113,7 +113,11 @@ async fn keep(
         record.provider = from.and_then(|from| state.providers.of(from)).map(str::to_owned);
     }
     let (id, code) = (record.summary.id, record.summary.code.clone());
-    let outcome = state.writer.write(record).await?;
+    // How often a check link was used only the store can say.
+    let outcome = match record.summary.link.is_some() {
+        true => state.writer.write(record).await?,
+        false => state.bus.hand_over(record).await?,
+    };
     let status = match outcome {
         Outcome::Accepted => "accepted",
         Outcome::Duplicate => DUPLICATE,
@@ -125,8 +129,46 @@ async fn keep(
     };
     let url = format!("{}/reports/{id}", state.config.base_url);
     let told = match agent {
-        Some(agent) => Some(agents::told_with_report(state, &agent, headers).await?),
+        Some(agent) => Some(told(state, &agent, headers).await?),
         None => None,
     };
     Ok(Kept { id, code, status, url, told })
+}
+
+/// Who sends. While the store is away and reports can wait, whoever it knew lately.
+async fn sender(state: &AppState, headers: &HeaderMap) -> Result<Sender, Problem> {
+    let now = state.clock.now();
+    if !state.bus.buffers() {
+        return key::sender(&*state.store, headers, now).await;
+    }
+    if state.away.is_set()
+        && let Some(known) = state.known.find(headers, now)
+    {
+        return Ok(known);
+    }
+    let found = key::sender(&*state.store, headers, now).await;
+    match &found {
+        Ok(sender) => state.known.remember(headers, sender, now),
+        Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            state.away.set();
+            return state.known.find(headers, now).map_or(found, Ok);
+        }
+        Err(_) => state.known.forget(headers),
+    }
+    found
+}
+
+/// What an agent is told. While the store is away and reports can wait, the time alone.
+async fn told(state: &AppState, agent: &Agent, headers: &HeaderMap) -> Result<Told, Problem> {
+    let nothing = || Told { server_time: state.clock.now(), config: None, run_now: None };
+    if state.bus.buffers() && state.away.is_set() {
+        return Ok(nothing());
+    }
+    match agents::told_with_report(state, agent, headers).await {
+        Err(_) if state.bus.buffers() => {
+            state.away.set();
+            Ok(nothing())
+        }
+        found => found,
+    }
 }

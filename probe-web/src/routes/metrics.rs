@@ -35,6 +35,7 @@ pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> R
     // What the whole process does is for who runs it.
     if key.tenant == Tenant::FIRST {
         families.extend(process(&state));
+        families.extend(bus(&state).await);
     }
     let told = text(&families);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told).into_response())
@@ -60,6 +61,18 @@ async fn open_incidents(state: &AppState, tenant: Tenant) -> Result<Family, Stor
         open.add(vec![("scope", kind.to_owned())], Number::Whole(u64::try_from(count).unwrap_or(u64::MAX)));
     }
     Ok(open)
+}
+
+/// What waits in the stream, where there is one.
+async fn bus(state: &AppState) -> Option<Family> {
+    let waiting = state.bus.waiting().await?;
+    let mut family = Family::new(
+        "greenroom_bus_waiting_reports",
+        Kind::Gauge,
+        "Reports in the stream that the store does not have yet.",
+    );
+    family.add(Vec::new(), Number::Whole(waiting));
+    Some(family)
 }
 
 /// What this process did.

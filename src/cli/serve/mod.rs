@@ -2,7 +2,10 @@
 
 mod alerts;
 mod backup;
+#[cfg(feature = "nats")]
+mod bus;
 mod count;
+mod demo;
 mod export;
 mod gate;
 mod media;
@@ -27,6 +30,7 @@ use greenroom_web::{AppState, Config};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::demo::{Demo, DemoFolder};
 use super::args::Global;
 use super::exit::{CliError, Exit};
 use super::respond::warn_if_shared;
@@ -64,6 +68,14 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     place: PlaceArgs,
+
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    bus: bus::BusArgs,
+
+    /// Show what it is like: a month of 100 computers that do not exist, on this computer alone, gone when it ends
+    #[arg(long, conflicts_with_all = ["data", "store", "store_file", "base_url", "tls_cert", "plain_http"], help_heading = "What is kept")]
+    demo: bool,
 
     /// Days until reports and what is personal are deleted; sums stay
     #[arg(long, value_name = "COUNT", default_value_t = 30)]
@@ -165,8 +177,11 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
     let identity = args.identity()?;
     let tls = identity.as_ref().map(|identity| args.acceptor(identity)).transpose()?;
     args.allow_address(tls.is_some())?;
-    let data = args.place.data()?;
-    let place = args.place.place(&settings::process_env)?;
+    let demo_folder = args.demo_folder()?;
+    let (data, place) = match &demo_folder {
+        Some(folder) => (folder.path().to_owned(), None),
+        None => (args.place.data()?, args.place.place(&settings::process_env)?),
+    };
     let gate = args.gate.gate(&settings::process_env)?;
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
@@ -178,17 +193,34 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
             .map_err(|error| CliError::Internal(format!("the listener has no address: {error}")))?;
         let config = args.config(at, tls.is_some());
         let store = open_store(place.as_ref(), &data).await?;
+        #[cfg(feature = "nats")]
+        let nats = args.bus.connect(&settings::process_env).await?;
+        let demo = args.fill_demo(&store, &data, global).await?;
         let state = AppState::start_with(config, store, Clock::system(), gate);
+        #[cfg(feature = "nats")]
+        let state = match &nats {
+            Some(nats) => state.with_nats(nats),
+            None => state,
+        };
+        let state = if demo.is_some() { state.as_demo() } else { state };
         let state = state.with_embedders(args.embed_origin.clone());
         let state = state.with_kept_grants().await.map_err(|error| store_error(&data, error))?;
         let (state, media) = args.media.start(state, at, identity.as_ref()).await?;
         state.meet_nodes().await.map_err(|error| store_error(&data, error))?;
         let link = state.bootstrap().await.map_err(|error| store_error(&data, error))?;
         keep_link(&data.join(ADMIN_LINK), link.as_deref())?;
+        #[cfg(feature = "nats")]
+        let bus = nats.map(|nats| nats.replicas());
+        #[cfg(not(feature = "nats"))]
+        let bus = None;
         let native = media.as_ref().and_then(|media| args.media.announcement(&state, media));
-        let said = announcement(&state, place.as_ref(), &data, link.as_deref(), native, global);
-        output::to_stdout(&said)?;
+        let kept = Kept { place: place.as_ref(), data: &data, bus };
+        output::to_stdout(&announcement(&state, &kept, link.as_deref(), native, global))?;
         let stop = CancellationToken::new();
+        if let Some(demo) = demo {
+            output::to_stdout(&told_of_demo(&demo, link.as_deref(), global))?;
+            tokio::spawn(demo.go_on(state.clone(), stop.clone()));
+        }
         let app = greenroom_web::app(state.clone());
         let serving = http_server::serve(listener, tls, app, stop.clone(), GRACE);
         let stopping = async {
@@ -323,6 +355,41 @@ impl ServeArgs {
         Ok(())
     }
 
+    /// The folder of a demonstration, where one is wanted. It never is one that holds something.
+    fn demo_folder(&self) -> Result<Option<DemoFolder>, CliError> {
+        if !self.demo {
+            return Ok(None);
+        }
+        if !self.listen.ip().is_loopback() {
+            return Err(CliError::Usage(
+                "--demo is for this computer alone: leave --listen at 127.0.0.1".to_owned(),
+            ));
+        }
+        #[cfg(feature = "nats")]
+        if self.bus.is_given() {
+            return Err(CliError::Usage("--demo has no --bus".to_owned()));
+        }
+        DemoFolder::make(&crate::net::clock::Clock::start()).map(Some)
+    }
+
+    async fn fill_demo(
+        &self,
+        store: &Arc<dyn Store>,
+        data: &Path,
+        global: &Global,
+    ) -> Result<Option<Demo>, CliError> {
+        if !self.demo {
+            return Ok(None);
+        }
+        if !global.quiet {
+            // Without standard error nobody reads it.
+            let _ =
+                writeln!(io::stderr(), "Making up a month of 100 computers; this takes less than a minute.");
+        }
+        let filled = Demo::fill(store, Clock::system().now()).await;
+        filled.map(Some).map_err(|error| store_error(data, error))
+    }
+
     fn config(&self, at: SocketAddr, has_tls: bool) -> Config {
         let scheme = if has_tls { "https" } else { "http" };
         let base_url = self.base_url.clone().unwrap_or_else(|| format!("{scheme}://{at}"));
@@ -365,15 +432,41 @@ fn keep_link(path: &Path, link: Option<&str>) -> Result<(), CliError> {
     written.map_err(|error| CliError::output(path, error))
 }
 
+/// What a demonstration has, and the way in: there is nothing to be kept from a log.
+fn told_of_demo(demo: &Demo, link: Option<&str>, global: &Global) -> String {
+    if global.quiet {
+        return String::new();
+    }
+    let mut text =
+        format!("\nMade up     {} reports of a month; what went wrong in it (UTC):\n", demo.reports);
+    for line in demo.incidents() {
+        text += &format!("            {line}\n");
+    }
+    if let Some(link) = link {
+        text += &format!(
+            "Come in by  {link}\n            choose a name and a password there; all of it is gone when this ends\n"
+        );
+    }
+    text
+}
+
+/// Where reports are kept.
+struct Kept<'a> {
+    place: Option<&'a PostgresUrl>,
+    data: &'a Path,
+    /// On how many servers of the bus, where there is one.
+    bus: Option<usize>,
+}
+
 /// Says where it is and how to come in. The link is a secret: it is shown to a person, not to a log.
 fn announcement(
     state: &AppState,
-    place: Option<&PostgresUrl>,
-    data: &Path,
+    kept: &Kept<'_>,
     link: Option<&str>,
     native: Option<String>,
     global: &Global,
 ) -> String {
+    let Kept { place, data, bus } = kept;
     let config = &state.config;
     if global.quiet {
         return format!("{}\n", config.base_url);
@@ -389,7 +482,11 @@ fn announcement(
     text += native.as_deref().unwrap_or_default();
     let place = place.map_or_else(|| data.display().to_string(), ToString::to_string);
     text += &format!("Data        {place}; reports are kept for {} days\n", config.keep_days);
-    if let Some(link) = link {
+    if let Some(copies) = bus {
+        let copies = if *copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
+        text += &format!("Bus         NATS JetStream, {copies} of each report until it is in the database\n");
+    }
+    if let Some(link) = link.filter(|_| !state.is_demo()) {
         let file = data.join(ADMIN_LINK);
         text += &match io::stdout().is_terminal() {
             true => format!(

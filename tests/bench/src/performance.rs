@@ -3,6 +3,7 @@
 mod bulk;
 mod devices;
 mod duration;
+mod fleet;
 mod floor;
 mod ingest;
 pub(crate) mod memory;
@@ -26,4 +27,5 @@ pub(crate) const JOBS: &[Job] = &[
     ("quick-check", duration::measure),
     ("devices", devices::measure),
     ("ingest", ingest::measure),
+    ("fleet", fleet::measure),
 ];

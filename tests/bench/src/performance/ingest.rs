@@ -1,8 +1,8 @@
 //! Reports into a store, over HTTP, and out again.
 
-mod database;
-mod http;
-mod made;
+pub(super) mod database;
+pub(super) mod http;
+pub(super) mod made;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -19,7 +19,7 @@ const USER: &str = "nobody";
 const PATIENCE: Micros = Micros::from_secs(30);
 
 /// A running server.
-pub(super) struct Database {
+pub(in crate::performance) struct Database {
     child: Child,
     programs: PathBuf,
     folder: TempDir,
@@ -27,7 +27,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn start() -> Fallible<Self> {
+    pub(in crate::performance) fn start() -> Fallible<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("greenroom-bench-pg-").tempdir()?;
         output_of(Command::new("chown").arg(USER).arg(folder.path()))?;
@@ -62,7 +62,7 @@ impl Database {
     }
 
     /// The address of a database with nothing in it.
-    pub(super) fn empty(&self) -> Fallible<String> {
+    pub(in crate::performance) fn empty(&self) -> Fallible<String> {
         let name = format!("bench_{}", self.made.fetch_add(1, Ordering::Relaxed));
         let folder = self.folder.path();
         output_of(

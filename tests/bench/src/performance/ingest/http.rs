@@ -10,15 +10,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use crate::Fallible;
 
 /// One connection that asks for one thing after the other.
-pub(super) struct Connection(BufReader<TcpStream>);
+pub(in crate::performance) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    pub(super) fn open(port: u16) -> Fallible<Self> {
+    pub(in crate::performance) fn open(port: u16) -> Fallible<Self> {
         Ok(Self(BufReader::new(TcpStream::connect(("127.0.0.1", port))?)))
     }
 
     /// The status and the body of an answer.
-    pub(super) fn get(&mut self, path: &str, key: &str) -> Fallible<(u16, String)> {
+    pub(in crate::performance) fn get(&mut self, path: &str, key: &str) -> Fallible<(u16, String)> {
         self.ask(path, key)?;
         let (status, length) = self.head()?;
         let mut body = vec![0; length.ok_or("an answer without a length")?];
@@ -43,7 +43,7 @@ impl Connection {
 }
 
 /// Opens a connection that listens to what comes in, and leaves it so.
-pub(super) fn hold(port: u16, key: &str) -> Fallible<Connection> {
+pub(in crate::performance) fn hold(port: u16, key: &str) -> Fallible<Connection> {
     let mut connection = Connection::open(port)?;
     connection.ask("/api/v1/events", key)?;
     match connection.head()? {
@@ -60,7 +60,7 @@ fn read_head(head: &str) -> Fallible<(u16, Option<usize>)> {
 }
 
 /// Sends packed reports over so many connections until all are acknowledged as new.
-pub(super) async fn flood(
+pub(in crate::performance) async fn flood(
     port: u16,
     key: &str,
     bodies: Vec<(String, Vec<u8>)>,

@@ -29,7 +29,7 @@ const REPORTS_AN_HOUR: u64 = 12;
 const DAYS: i64 = 30;
 
 /// Makes reports, each with an id and histograms of its own.
-pub(super) struct Maker {
+pub(in crate::performance) struct Maker {
     base: Report,
     random: StdRng,
     now: Timestamp,
@@ -38,7 +38,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    pub(super) fn new() -> Fallible<Self> {
+    pub(in crate::performance) fn new() -> Fallible<Self> {
         let mut base = read(REAL)?;
         base.trace = None;
         // What is told of each cause is most of a bad report, and few are bad.
@@ -47,12 +47,12 @@ impl Maker {
         Ok(Self { base, random: StdRng::seed_from_u64(14), now, made: 0, size: 0 })
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::performance) fn now(&self) -> Timestamp {
         self.now
     }
 
     /// Bytes of the last report.
-    pub(super) fn size(&self) -> usize {
+    pub(in crate::performance) fn size(&self) -> usize {
         self.size
     }
 
@@ -84,7 +84,7 @@ impl Maker {
     }
 
     /// A report as a store takes it.
-    pub(super) fn record(&mut self, sites: usize) -> Fallible<Record> {
+    pub(in crate::performance) fn record(&mut self, sites: usize) -> Fallible<Record> {
         let report = self.report(sites)?;
         let json = serde_json::to_vec(&report)?;
         self.size = json.len();
@@ -93,21 +93,21 @@ impl Maker {
     }
 
     /// The code of a report, and its JSON packed with zstd.
-    pub(super) fn packed(&mut self, sites: usize) -> Fallible<(String, Vec<u8>)> {
+    pub(in crate::performance) fn packed(&mut self, sites: usize) -> Fallible<(String, Vec<u8>)> {
         let report = self.report(sites)?;
         let json = serde_json::to_vec(&report)?;
         Ok((report.code, zstd::bulk::compress(&json, 3)?))
     }
 
     /// Thirty whole days before today.
-    pub(super) fn thirty_days(&self) -> (Timestamp, Timestamp) {
+    pub(in crate::performance) fn thirty_days(&self) -> (Timestamp, Timestamp) {
         let end = Resolution::Day.bucket(self.now);
         let at = |second| Timestamp::from_second(second).unwrap_or(self.now);
         (at(end - DAYS * Resolution::Day.seconds()), at(end - 1))
     }
 
     /// Puts the roll-ups of thirty days of 100,000 agents into a store.
-    pub(super) async fn fleet(&mut self, store: &SqliteStore) -> Fallible<()> {
+    pub(in crate::performance) async fn fleet(&mut self, store: &SqliteStore) -> Fallible<()> {
         let (from, _) = self.thirty_days();
         for day in 0..DAYS {
             let begin = from.as_second() + day * Resolution::Day.seconds();
