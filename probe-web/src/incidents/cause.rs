@@ -39,7 +39,9 @@ pub(crate) fn place(told: &Told) -> (Place, &'static str) {
         .map(|(place, _)| *place);
     match (scope, reported) {
         // Whoever goes to it, from wherever, is affected, and those who go elsewhere are not: each for itself takes it for its path.
-        (Scope::Endpoint(_), None | Some(Place::Path | Place::Relay | Place::Service)) => (Place::Service, "shape"),
+        (Scope::Endpoint(_), None | Some(Place::Path | Place::Relay | Place::Service)) => {
+            (Place::Service, "shape")
+        }
         (_, Some(place)) => (place, "reports"),
         // With one endpoint alone, a site's own network and the path to there look alike.
         (Scope::Site(_), None) if told.or.iter().any(|or| matches!(or, Scope::SiteToEndpoint(..))) => {
@@ -147,15 +149,18 @@ fn of(told: &Told) -> String {
 
 /// Why: where the fault is, and what says so.
 pub fn cause_words(told: &Told) -> String {
-    let wireless = told.place == Place::LocalNetwork && share(told.evidence.wireless, told.evidence.runs) > MOST;
+    let wireless =
+        told.place == Place::LocalNetwork && share(told.evidence.wireless, told.evidence.runs) > MOST;
     let place = if wireless { "the local network (Wi-Fi)" } else { place_words(told.place) };
     match told.by.as_str() {
-        "silence" => "Nothing is heard: the computers are off, cut off, or cannot reach this server.".to_owned(),
-        "reports" => format!("Likely {place}: most reports of those that got worse place the fault there."),
-        _ if told.place == Place::Unknown => {
-            "The reports do not agree on where the fault is.".to_owned()
+        "silence" => {
+            "Nothing is heard: the computers are off, cut off, or cannot reach this server.".to_owned()
         }
-        _ => format!("Likely {place}: that is what those that got worse have in common, and others are as usual."),
+        "reports" => format!("Likely {place}: most reports of those that got worse place the fault there."),
+        _ if told.place == Place::Unknown => "The reports do not agree on where the fault is.".to_owned(),
+        _ => format!(
+            "Likely {place}: that is what those that got worse have in common, and others are as usual."
+        ),
     }
 }
 

@@ -16,9 +16,7 @@ use super::fleet::{Fleet, LEARNED_FROM, learned, time, unsigned};
 use crate::app::AppState;
 use crate::clock::{Clock, new_id};
 use crate::detect::{Change, Figure, Incident as Found, Value};
-use crate::store::{
-    Detector, Evidence, Incident, Knows, Point, Result, Run, Severity, Store, Tenant, Told,
-};
+use crate::store::{Detector, Evidence, Incident, Knows, Point, Result, Run, Severity, Store, Tenant, Told};
 
 /// Length of an interval, in seconds.
 pub const INTERVAL: i64 = 300;
@@ -137,7 +135,15 @@ impl Keeper {
     pub fn new(store: Arc<dyn Store>, clock: Clock, base_url: &str) -> Self {
         let began = clock.now();
         let holder = new_id(began);
-        Self { store, clock, base_url: base_url.to_owned(), holder, began, tenants: BTreeMap::new(), wake: None }
+        Self {
+            store,
+            clock,
+            base_url: base_url.to_owned(),
+            holder,
+            began,
+            tenants: BTreeMap::new(),
+            wake: None,
+        }
     }
 
     /// Takes in what is over by now; whether there is more, or anything changed.

@@ -302,7 +302,11 @@ mod tests {
     #[test]
     fn what_a_site_is_called_is_no_command() {
         let message = told(WebhookKind::Slack, false, Event::Firing(0));
-        assert!(!message.body.contains("<!channel>") && message.body.contains("&lt;!channel&gt;"), "{}", message.body);
+        assert!(
+            !message.body.contains("<!channel>") && message.body.contains("&lt;!channel&gt;"),
+            "{}",
+            message.body
+        );
     }
 
     #[test]
@@ -316,7 +320,8 @@ mod tests {
     #[test]
     fn alertmanager_knows_the_end_of_an_alert_by_its_labels() {
         let one = |event| -> Value {
-            let body: Value = serde_json::from_str(&told(WebhookKind::Alertmanager, false, event).body).unwrap();
+            let body: Value =
+                serde_json::from_str(&told(WebhookKind::Alertmanager, false, event).body).unwrap();
             body[0].clone()
         };
         let (firing, again, over) = (one(Event::Firing(0)), one(Event::Firing(1)), one(Event::Resolved));

@@ -1,4 +1,4 @@
-//! What people set up beside the reports: accounts, keys, links, agents, webhooks. As rows of named tables, for moving them to another
+//! What people set up beside the reports: accounts, keys, links, agents, webhooks, alerts; and incidents. As rows of named tables, for moving them to another
 //! store.
 
 use async_trait::async_trait;
@@ -93,11 +93,30 @@ pub static SETTINGS: &[SettingsTable] = &[
             ("url", Text),
             ("secret", Bytes),
             ("personal", Flag),
+            ("kind", Text),
             ("author", Text),
             ("created_ms", Number),
             ("paused_ms", Number),
         ],
     ),
+    table("alert_rule", &[("id", Text), ("author", Text), ("created_ms", Number), ("rule", Text)]),
+    table("silence", &[("id", Text), ("author", Text), ("created_ms", Number), ("silence", Text)]),
+    table(
+        "incident",
+        &[
+            ("id", Id),
+            ("scope", Text),
+            ("since_ms", Number),
+            ("noticed_ms", Number),
+            ("over_ms", Number),
+            ("agents", Text),
+            ("told", Text),
+        ],
+    ),
+    SettingsTable {
+        of: Some(("incident", "incident")),
+        ..table("alert", &[("rule", Text), ("incident", Id), ("over_ms", Number), ("alert", Text)])
+    },
     table(
         "enroll_token",
         &[
@@ -171,6 +190,9 @@ pub(crate) const NO_SETTINGS: &[(&str, &str)] = &[
     ("bootstrap", "good for a quarter of an hour"),
     ("session", "people sign in again"),
     ("delivery", "what is told of is told where it came in"),
+    ("baseline", "learned from what comes in"),
+    ("detector", "learned from what comes in"),
+    ("turn", "of the nodes that are there now"),
     ("grant_key", "signs what is good for minutes"),
     ("spent_grant", "signs what is good for minutes"),
     ("challenge_key", "signs what is good for minutes"),
