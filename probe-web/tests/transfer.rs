@@ -148,6 +148,7 @@ async fn set_up(store: &dyn Store, other: Tenant) {
         url: "https://desk.example/".into(),
         secret: WebhookSecret(vec![0, 255, 7]),
         personal: true,
+        kind: WebhookKind::Verdicts,
         author: "ann".into(),
         created: after(4),
         paused: None,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::ingest::body::MAX_JSON;
 use crate::rollup::Contribution;
-use crate::store::{AgentRun, Record, Summary, Tenant};
+use crate::store::{AgentRun, Record, RunFigures, Summary, Tenant};
 
 /// The first bytes: what it is, and its version.
 const MARK: &[u8; 4] = b"GRR1";
@@ -51,6 +51,10 @@ struct Head {
     sketches: BTreeMap<String, String>,
     tallies: BTreeMap<String, u64>,
     run: Option<RunHead>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    figures: Option<RunFigures>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,6 +83,8 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, MessageError> {
             boot: run.boot.clone(),
             seq: run.seq,
         }),
+        figures: record.figures.clone(),
+        provider: record.provider.clone(),
     };
     let head = serde_json::to_vec(&head)?;
     let length = u32::try_from(head.len()).map_err(|_| MessageError::CutOff)?;
@@ -114,7 +120,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, MessageError> {
         tallies: head.tallies,
     };
     let run = head.run.map(|run| AgentRun { agent: run.agent, boot: run.boot, seq: run.seq });
-    Ok(Record { tenant: Tenant(head.tenant), summary: head.summary, adds, raw, run })
+    let (figures, provider) = (head.figures, head.provider);
+    Ok(Record { tenant: Tenant(head.tenant), summary: head.summary, adds, raw, run, figures, provider })
 }
 
 #[cfg(test)]
@@ -128,6 +135,8 @@ mod tests {
         let raw = serde_json::to_vec(&report).unwrap();
         let mut record = read::record(Tenant::FIRST, &report, raw, testing::start()).unwrap();
         record.run = Some(AgentRun { agent: Uuid::from_u128(7), boot: "b".into(), seq: 3 });
+        record.figures = Some(crate::incidents::figures(&report));
+        record.provider = Some("AS64500".into());
         record
     }
 
@@ -140,6 +149,7 @@ mod tests {
             (record.tenant, &record.summary, &record.adds)
         );
         assert_eq!((found.raw, found.run), (record.raw, record.run));
+        assert_eq!((found.figures, found.provider), (record.figures, record.provider));
     }
 
     #[test]
