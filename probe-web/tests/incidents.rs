@@ -47,7 +47,8 @@ fn at(interval: i64) -> Timestamp {
 /// A run: its round trip, and its verdict.
 fn run(random: &mut StdRng, agent: &str, interval: i64, rtt: f64, verdict: (State, Option<Place>)) -> Record {
     let mut report: Report = testing::report(1);
-    report.started = at(interval).checked_add(SignedDuration::from_secs(random.random_range(0..200))).unwrap();
+    report.started =
+        at(interval).checked_add(SignedDuration::from_secs(random.random_range(0..200))).unwrap();
     report.id = new_id(report.started);
     report.code = greenroom_reports::assess::short_code(report.id);
     report.kind = Kind::Agent;
@@ -204,6 +205,24 @@ async fn one_outage_is_one_alert_with_its_cause_to_every_kind_of_receiver() {
     assert_eq!(house.form("/alerts/silences", &admin, &quiet).await.status, 303);
     assert_eq!(house.get("/alerts", &reader).await.status, 403);
 
+    // Rules as data, for admins alone.
+    let receiver = store.webhooks(Tenant::FIRST).await.unwrap()[0].id.clone();
+    let put = |cookie: String, body: Value| {
+        let request = axum::http::Request::put("/api/v1/alerts/rules/by-api")
+            .header("cookie", cookie)
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(body.to_string()))
+            .unwrap();
+        house.ask(request)
+    };
+    let rule = json!({ "name": "never", "match": { "site": "Oslo" }, "receivers": [receiver] });
+    assert_eq!(put(reader.clone(), rule.clone()).await.status, 403);
+    assert_eq!(put(String::new(), rule.clone()).await.status, 401);
+    let unknown = put(admin.clone(), json!({ "name": "never", "receivers": ["nobody"] })).await;
+    assert_eq!((unknown.status, &unknown.json()["errors"][0]["pointer"]), (422, &json!("/receivers")));
+    assert_eq!(put(admin.clone(), rule.clone()).await.status, 204);
+    assert_eq!(store.alert_rules(Tenant::FIRST).await.unwrap().len(), 5);
+
     // Berlin gets worse.
     keep(&*store, &mut random, 0, 6, Some("Berlin")).await;
     house.pass(SignedDuration::from_mins(33));
@@ -244,7 +263,9 @@ async fn one_outage_is_one_alert_with_its_cause_to_every_kind_of_receiver() {
     keep(&*store, &mut random, 6, 8, None).await;
     keep(&*store, &mut random, 8, 26, Some("Lyon")).await;
     house.pass(SignedDuration::from_mins(100));
-    let found = until(&house, &key, "its end", |found| found.len() == 2 && found.iter().any(|it| it.over.is_some())).await;
+    let found =
+        until(&house, &key, "its end", |found| found.len() == 2 && found.iter().any(|it| it.over.is_some()))
+            .await;
     assert_eq!(found.len(), 2, "{found:#?}");
     let mut states = Vec::new();
     for _ in 0..3 {
@@ -266,7 +287,10 @@ async fn one_outage_is_one_alert_with_its_cause_to_every_kind_of_receiver() {
     let mut keeper = Keeper::new(store.clone(), Clock::from_fn(move || time), "http://127.0.0.1:8080");
     while keeper.round().await.unwrap() {}
     let after = store.incidents(Tenant::FIRST, false, None, 100).await.unwrap();
-    assert_eq!(before.iter().map(|it| it.id).collect::<Vec<_>>(), after.iter().map(|it| it.id).collect::<Vec<_>>());
+    assert_eq!(
+        before.iter().map(|it| it.id).collect::<Vec<_>>(),
+        after.iter().map(|it| it.id).collect::<Vec<_>>()
+    );
     assert!(got.try_recv().is_err() && mail.try_recv().is_err());
     for webhook in store.webhooks(Tenant::FIRST).await.unwrap() {
         let told = store.deliveries(Tenant::FIRST, &webhook.id, 100).await.unwrap();
@@ -313,8 +337,13 @@ async fn rules_and_silences_are_a_tenant_s_own() {
     store.put_silence(&kept).await.unwrap();
     assert_eq!(store.alert_rules(Tenant::FIRST).await.unwrap(), [kept.clone()]);
     assert_eq!(store.silences(Tenant::FIRST).await.unwrap(), [kept]);
-    assert!(store.alert_rules(other).await.unwrap().is_empty() && store.silences(other).await.unwrap().is_empty());
-    assert!(!store.remove_alert_rule(other, "r1").await.unwrap() && !store.remove_silence(other, "r1").await.unwrap());
+    assert!(
+        store.alert_rules(other).await.unwrap().is_empty() && store.silences(other).await.unwrap().is_empty()
+    );
+    assert!(
+        !store.remove_alert_rule(other, "r1").await.unwrap()
+            && !store.remove_silence(other, "r1").await.unwrap()
+    );
     let alert = Alert {
         tenant: Tenant::FIRST,
         rule: "r1".to_owned(),

@@ -226,7 +226,10 @@ struct Rules {
         (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn rules(State(state): State<AppState>, reader: Reader) -> Result<Json<impl Serialize>, Problem> {
+pub(super) async fn rules(
+    State(state): State<AppState>,
+    reader: Reader,
+) -> Result<Json<impl Serialize>, Problem> {
     let rule = |kept: Kept<serde_json::Value>| {
         let Kept { id, author, created, says, .. } = kept;
         serde_json::from_value(says).ok().map(|rule| KeptRule { id, author, created, rule })

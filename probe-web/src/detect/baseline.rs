@@ -84,7 +84,8 @@ impl Baseline {
         let left = knots.map(|knot| knot as f32);
         let most = normal.inverse_cdf(1.0 - 1.0 / count);
         let learned = Self { figure, usual, left, top, scale, most, weight: 1.0 };
-        let scores: Vec<f64> = history.iter().map(|(hour, value)| learned.placed_in(*hour, *value).score).collect();
+        let scores: Vec<f64> =
+            history.iter().map(|(hour, value)| learned.placed_in(*hour, *value).score).collect();
         Some(Self { weight: weight(&scores), ..learned })
     }
 

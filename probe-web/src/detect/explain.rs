@@ -34,15 +34,8 @@ pub enum Scope {
 
 impl Scope {
     /// The names of all kinds, from the narrowest to the widest.
-    pub const KINDS: [&'static str; 7] = [
-        "agent",
-        "site_to_endpoint",
-        "site",
-        "provider_to_endpoint",
-        "provider",
-        "endpoint",
-        "everybody",
-    ];
+    pub const KINDS: [&'static str; 7] =
+        ["agent", "site_to_endpoint", "site", "provider_to_endpoint", "provider", "endpoint", "everybody"];
 
     /// The name of its kind.
     pub const fn kind(&self) -> &'static str {

@@ -103,7 +103,13 @@ pub struct Incident {
 }
 
 impl Incident {
-    fn take_in(&mut self, figure: Figure, since: u64, worse: BTreeSet<SeriesId>, members: BTreeSet<SeriesId>) {
+    fn take_in(
+        &mut self,
+        figure: Figure,
+        since: u64,
+        worse: BTreeSet<SeriesId>,
+        members: BTreeSet<SeriesId>,
+    ) {
         if !self.figures.contains(&figure) {
             self.figures.push(figure);
         }
@@ -369,7 +375,11 @@ impl Watch {
         let allowed =
             |rank: usize| f64::from(u32::try_from(rank).unwrap_or(u32::MAX)) * self.settings.false_alarm;
         let passed = (1..=all.len()).rev().find(|rank| all[rank - 1].0 <= allowed(*rank)).unwrap_or(0);
-        let one = |(_, rising_for, id): &(f64, u16, SeriesId)| Alarm { rising_for: *rising_for, id: *id, alone: true };
+        let one = |(_, rising_for, id): &(f64, u16, SeriesId)| Alarm {
+            rising_for: *rising_for,
+            id: *id,
+            alone: true,
+        };
         let mut alarmed: Vec<Alarm> = all.iter().take(passed).map(one).collect();
         for ((_, scope), group) in
             self.groups.range((figure, FIRST)..).take_while(|((of, _), _)| *of == figure)

@@ -52,7 +52,8 @@ impl Providers {
             if index == next {
                 found.names.push(name);
             }
-            let (address, bits) = prefix.split_once('/').ok_or_else(|| wrong("the first field is no prefix"))?;
+            let (address, bits) =
+                prefix.split_once('/').ok_or_else(|| wrong("the first field is no prefix"))?;
             let address: IpAddr = address.parse().map_err(|_| wrong("the prefix has no address"))?;
             let bits: u8 = bits.parse().map_err(|_| wrong("the prefix has no length"))?;
             match address {
@@ -72,11 +73,15 @@ impl Providers {
     pub fn of(&self, address: IpAddr) -> Option<&str> {
         let index = match address.to_canonical() {
             IpAddr::V4(address) => {
-                let found = |(bits, of): (&u8, &BTreeMap<u32, usize>)| of.get(&masked4(address.to_bits(), *bits)).copied();
+                let found = |(bits, of): (&u8, &BTreeMap<u32, usize>)| {
+                    of.get(&masked4(address.to_bits(), *bits)).copied()
+                };
                 self.v4.iter().rev().find_map(found)
             }
             IpAddr::V6(address) => {
-                let found = |(bits, of): (&u8, &BTreeMap<u128, usize>)| of.get(&masked6(address.to_bits(), *bits)).copied();
+                let found = |(bits, of): (&u8, &BTreeMap<u128, usize>)| {
+                    of.get(&masked6(address.to_bits(), *bits)).copied()
+                };
                 self.v6.iter().rev().find_map(found)
             }
         }?;
@@ -85,7 +90,8 @@ impl Providers {
 
     /// How many prefixes there are.
     pub fn len(&self) -> usize {
-        self.v4.values().map(BTreeMap::len).sum::<usize>() + self.v6.values().map(BTreeMap::len).sum::<usize>()
+        self.v4.values().map(BTreeMap::len).sum::<usize>()
+            + self.v6.values().map(BTreeMap::len).sum::<usize>()
     }
 
     /// Whether there are none.

@@ -5,7 +5,7 @@ use greenroom_reports::schema::Place;
 use jiff::tz::TimeZone;
 
 use crate::detect::{Figure, Scope};
-use crate::store::{Evidence, Incident, Severity, Told};
+use crate::store::{Incident, Severity, Told};
 
 /// The least share of reports with a fault that has to place it alike.
 const MOST: f64 = 0.5;
@@ -39,7 +39,9 @@ pub(crate) fn place(told: &Told) -> (Place, &'static str) {
         .map(|(place, _)| *place);
     match (scope, reported) {
         // Whoever goes to it, from wherever, is affected, and those who go elsewhere are not: each for itself takes it for its path.
-        (Scope::Endpoint(_), None | Some(Place::Path | Place::Relay | Place::Service)) => (Place::Service, "shape"),
+        (Scope::Endpoint(_), None | Some(Place::Path | Place::Relay | Place::Service)) => {
+            (Place::Service, "shape")
+        }
         (_, Some(place)) => (place, "reports"),
         // With one endpoint alone, a site's own network and the path to there look alike.
         (Scope::Site(_), None) if told.or.iter().any(|or| matches!(or, Scope::SiteToEndpoint(..))) => {
@@ -53,12 +55,15 @@ pub(crate) fn place(told: &Told) -> (Place, &'static str) {
     }
 }
 
-/// How bad it is.
-pub(crate) fn severity(figures: &[Figure], evidence: &Evidence) -> Severity {
+/// How bad it is. A single computer that is silent may just be switched off.
+pub(crate) fn severity(told: &Told) -> Severity {
+    let evidence = &told.evidence;
+    let is_silent = told.figures.first() == Some(&Figure::Silence);
     let (blocked, trouble) =
         (share(evidence.blocked, evidence.runs), share(evidence.blocked + evidence.degraded, evidence.runs));
     match () {
-        () if figures.first() == Some(&Figure::Silence) || blocked >= 0.5 => Severity::Critical,
+        () if is_silent && matches!(told.scope, Scope::Agent(_)) => Severity::Info,
+        () if is_silent || blocked >= 0.5 => Severity::Critical,
         () if trouble >= 0.3 => Severity::Warning,
         () => Severity::Info,
     }
@@ -147,21 +152,25 @@ fn of(told: &Told) -> String {
 
 /// Why: where the fault is, and what says so.
 pub fn cause_words(told: &Told) -> String {
-    let wireless = told.place == Place::LocalNetwork && share(told.evidence.wireless, told.evidence.runs) > MOST;
+    let wireless =
+        told.place == Place::LocalNetwork && share(told.evidence.wireless, told.evidence.runs) > MOST;
     let place = if wireless { "the local network (Wi-Fi)" } else { place_words(told.place) };
     match told.by.as_str() {
-        "silence" => "Nothing is heard: the computers are off, cut off, or cannot reach this server.".to_owned(),
-        "reports" => format!("Likely {place}: most reports of those that got worse place the fault there."),
-        _ if told.place == Place::Unknown => {
-            "The reports do not agree on where the fault is.".to_owned()
+        "silence" => {
+            "Nothing is heard: the computers are off, cut off, or cannot reach this server.".to_owned()
         }
-        _ => format!("Likely {place}: that is what those that got worse have in common, and others are as usual."),
+        "reports" => format!("Likely {place}: most reports of those that got worse place the fault there."),
+        _ if told.place == Place::Unknown => "The reports do not agree on where the fault is.".to_owned(),
+        _ => format!(
+            "Likely {place}: that is what those that got worse have in common, and others are as usual."
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Evidence;
 
     fn places(of: &[(Place, u64)]) -> Evidence {
         Evidence { runs: 20, degraded: 12, places: of.iter().copied().collect(), ..Evidence::default() }
@@ -207,6 +216,7 @@ mod tests {
             or: or.to_vec(),
             figures: figures.to_vec(),
             part_of: None,
+            reopened: 0,
             severity: Severity::Info,
             place: Place::Unknown,
             by: "shape".into(),
@@ -223,10 +233,12 @@ mod tests {
     #[test]
     fn it_is_as_bad_as_the_verdicts_say() {
         let of = |runs, degraded, blocked| Evidence { runs, degraded, blocked, ..Evidence::default() };
-        let rtt = [Figure::RttP50];
-        assert_eq!(severity(&rtt, &of(10, 2, 0)), Severity::Info);
-        assert_eq!(severity(&rtt, &of(10, 2, 1)), Severity::Warning);
-        assert_eq!(severity(&rtt, &of(10, 2, 5)), Severity::Critical);
-        assert_eq!(severity(&[Figure::Silence], &of(0, 0, 0)), Severity::Critical);
+        let site = Scope::Site("Berlin".into());
+        let severity = |scope: &Scope, figure, evidence| severity(&told(scope, &[], &[figure], &evidence));
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 0)), Severity::Info);
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 1)), Severity::Warning);
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 5)), Severity::Critical);
+        assert_eq!(severity(&site, Figure::Silence, of(0, 0, 0)), Severity::Critical);
+        assert_eq!(severity(&Scope::Agent("a".into()), Figure::Silence, of(0, 0, 0)), Severity::Info);
     }
 }

@@ -160,7 +160,8 @@ impl Fleet {
 
     /// The series of a group.
     fn members(&self, scope: &Scope) -> BTreeSet<SeriesId> {
-        let is_of = |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| Scope::all_of(it).contains(scope));
+        let is_of =
+            |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| Scope::all_of(it).contains(scope));
         self.names.keys().filter(is_of).copied().collect()
     }
 
@@ -320,7 +321,8 @@ mod tests {
         }
         let values = fleet.values(5, &[run("a", 5), late, run("b", 5)], true);
         assert_eq!(values.len(), 4);
-        let values: Vec<f64> = values.iter().filter(|it| it.figure == Figure::RttP50).map(|it| it.value).collect();
+        let values: Vec<f64> =
+            values.iter().filter(|it| it.figure == Figure::RttP50).map(|it| it.value).collect();
         assert_eq!(values, [30.0, 20.0]);
     }
 }

@@ -73,8 +73,8 @@ impl Alerted<'_> {
 
     fn id(&self, to: &Webhook, event: Event) -> Uuid {
         let text = format!(
-            "greenroom alert message\n{} {} {} {} {event:?}",
-            to.tenant.0, to.id, self.rule, self.incident.id
+            "greenroom alert message\n{} {} {} {} {} {event:?}",
+            to.tenant.0, to.id, self.rule, self.incident.id, self.incident.told.reopened
         );
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
         let mut bytes = [0; 16];
@@ -252,6 +252,7 @@ mod tests {
                 or: Vec::new(),
                 figures: vec![Figure::RttP50],
                 part_of: None,
+                reopened: 0,
                 severity: Severity::Warning,
                 place: Place::LocalNetwork,
                 by: "reports".into(),
@@ -302,7 +303,11 @@ mod tests {
     #[test]
     fn what_a_site_is_called_is_no_command() {
         let message = told(WebhookKind::Slack, false, Event::Firing(0));
-        assert!(!message.body.contains("<!channel>") && message.body.contains("&lt;!channel&gt;"), "{}", message.body);
+        assert!(
+            !message.body.contains("<!channel>") && message.body.contains("&lt;!channel&gt;"),
+            "{}",
+            message.body
+        );
     }
 
     #[test]
@@ -316,7 +321,8 @@ mod tests {
     #[test]
     fn alertmanager_knows_the_end_of_an_alert_by_its_labels() {
         let one = |event| -> Value {
-            let body: Value = serde_json::from_str(&told(WebhookKind::Alertmanager, false, event).body).unwrap();
+            let body: Value =
+                serde_json::from_str(&told(WebhookKind::Alertmanager, false, event).body).unwrap();
             body[0].clone()
         };
         let (firing, again, over) = (one(Event::Firing(0)), one(Event::Firing(1)), one(Event::Resolved));

@@ -54,10 +54,9 @@ fn figures_of(target: &Target, overall: State, is_main: bool) -> BTreeMap<Figure
         }
     };
     put(Figure::RttP50, target.rtt_ms.measured().map(|rtt| rtt.p50));
-    for (way, pdv, loss) in [
-        (&target.up, Figure::PdvUpP95, Figure::LossUp),
-        (&target.down, Figure::PdvDownP95, Figure::LossDown),
-    ] {
+    for (way, pdv, loss) in
+        [(&target.up, Figure::PdvUpP95, Figure::LossUp), (&target.down, Figure::PdvDownP95, Figure::LossDown)]
+    {
         put(pdv, way.pdv_ms.measured().and_then(|found| found.p95));
         put(loss, way.loss_ratio.measured().map(|found| found.value));
     }

@@ -55,11 +55,19 @@ impl Match {
 
     fn check(&self) -> Result<(), Wrong> {
         if let Some(kind) = self.scopes.iter().find(|kind| !Scope::KINDS.contains(&kind.as_str())) {
-            return Err(Wrong("match/scopes", format!("knows no {kind:?}; there are {}", Scope::KINDS.join(", "))));
+            return Err(Wrong(
+                "match/scopes",
+                format!("knows no {kind:?}; there are {}", Scope::KINDS.join(", ")),
+            ));
         }
-        for (field, value) in [("match/site", &self.site), ("match/endpoint", &self.endpoint), ("match/use", &self.usage)] {
+        for (field, value) in
+            [("match/site", &self.site), ("match/endpoint", &self.endpoint), ("match/use", &self.usage)]
+        {
             if value.as_ref().is_some_and(|value| value.is_empty() || !is_plain(value, NAME)) {
-                return Err(Wrong(field, format!("has 1 to {NAME} characters, none of them control characters")));
+                return Err(Wrong(
+                    field,
+                    format!("has 1 to {NAME} characters, none of them control characters"),
+                ));
             }
         }
         Ok(())
@@ -206,7 +214,9 @@ impl Silence {
         }
         self.fits.check()?;
         match (&self.weekly, self.until) {
-            (None, None) => return Err(Wrong("until", "is missing: a silence ends, or is of every week".to_owned())),
+            (None, None) => {
+                return Err(Wrong("until", "is missing: a silence ends, or is of every week".to_owned()));
+            }
             (_, Some(until)) if self.from.is_some_and(|from| from >= until) => {
                 return Err(Wrong("until", "is later than from".to_owned()));
             }

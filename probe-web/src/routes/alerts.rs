@@ -77,8 +77,13 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
     let full = state.store.alert_rules(tenant).await?.len() >= MOST;
     let rule = match form.read().and_then(|rule| rule.check(&ids).map(|()| rule)) {
         Ok(rule) if !full => rule,
-        Ok(_) => return refused(&state, &visitor, &format!("There are {MOST} rules already. Remove one first.")).await,
-        Err(Wrong(field, why)) => return refused(&state, &visitor, &format!("The rule's {field} {why}.")).await,
+        Ok(_) => {
+            return refused(&state, &visitor, &format!("There are {MOST} rules already. Remove one first."))
+                .await;
+        }
+        Err(Wrong(field, why)) => {
+            return refused(&state, &visitor, &format!("The rule's {field} {why}.")).await;
+        }
     };
     let kept = Kept {
         tenant,
@@ -118,14 +123,23 @@ pub(crate) async fn change(
 }
 
 /// Makes a silence or a maintenance window.
-pub(crate) async fn silence(State(state): State<AppState>, visitor: Visitor, Form(form): Form<Quiet>) -> Paged {
+pub(crate) async fn silence(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Form(form): Form<Quiet>,
+) -> Paged {
     visitor.must(Role::manages)?;
     let (tenant, now) = (visitor.tenant(), state.clock.now());
     let full = state.store.silences(tenant).await?.len() >= MOST;
     let silence = match form.read(now).and_then(|silence| silence.check().map(|()| silence)) {
         Ok(silence) if !full => silence,
-        Ok(_) => return refused(&state, &visitor, &format!("There are {MOST} silences already. End one first.")).await,
-        Err(Wrong(field, why)) => return refused(&state, &visitor, &format!("The silence's {field} {why}.")).await,
+        Ok(_) => {
+            return refused(&state, &visitor, &format!("There are {MOST} silences already. End one first."))
+                .await;
+        }
+        Err(Wrong(field, why)) => {
+            return refused(&state, &visitor, &format!("The silence's {field} {why}.")).await;
+        }
     };
     let kept = Kept {
         tenant,
@@ -140,7 +154,11 @@ pub(crate) async fn silence(State(state): State<AppState>, visitor: Visitor, For
 }
 
 /// Ends a silence.
-pub(crate) async fn end_silence(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>) -> Paged {
+pub(crate) async fn end_silence(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Paged {
     visitor.must(Role::manages)?;
     if !state.store.remove_silence(visitor.tenant(), &id).await? {
         return Ok(pages::not_found());
@@ -180,7 +198,8 @@ impl Wanted {
                 usage: some(&self.usage),
             },
             for_minutes: number("for_minutes", &self.for_minutes)?.unwrap_or(0),
-            resolve_after_minutes: number("resolve_after_minutes", &self.resolve_after_minutes)?.unwrap_or(15),
+            resolve_after_minutes: number("resolve_after_minutes", &self.resolve_after_minutes)?
+                .unwrap_or(15),
             repeat_minutes: number("repeat_minutes", &self.repeat_minutes)?,
             receivers: some(&self.receiver).into_iter().collect(),
             paused: false,
@@ -210,7 +229,8 @@ impl Quiet {
         if hour > 23 || minute > 59 {
             return Err(wrong());
         }
-        let window = Window { days: vec![day], from_minute: hour * 60 + minute, minutes: hours.saturating_mul(60) };
+        let window =
+            Window { days: vec![day], from_minute: hour * 60 + minute, minutes: hours.saturating_mul(60) };
         Ok(Silence { why, fits, from: None, until: None, weekly: Some(window) })
     }
 }

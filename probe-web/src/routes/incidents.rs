@@ -37,7 +37,8 @@ pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor, Query(
     let open = state.store.incidents(tenant, true, None, AT_ONCE).await?;
     let all = state.store.incidents(tenant, false, from.before, AT_ONCE).await?;
     let past: Vec<&Incident> = all.iter().filter(|incident| incident.over.is_some()).collect();
-    let watched = !all.is_empty() || state.store.detector(tenant).await?.is_some_and(|it| it.knows.watches > 0);
+    let watched =
+        !all.is_empty() || state.store.detector(tenant).await?.is_some_and(|it| it.knows.watches > 0);
     let full = u32::try_from(all.len()).is_ok_and(|n| n == AT_ONCE);
     let body = html! {
         h1 { "Incidents" }
@@ -101,7 +102,11 @@ fn severity(incident: &Incident) -> Markup {
 }
 
 /// The name of an incident's one agent, for who may see it.
-async fn agent(state: &AppState, visitor: &Visitor, incident: &Incident) -> Result<Option<String>, StoreError> {
+async fn agent(
+    state: &AppState,
+    visitor: &Visitor,
+    incident: &Incident,
+) -> Result<Option<String>, StoreError> {
     match &incident.told.scope {
         Scope::Agent(agent) if visitor.role.sees_personal() => name(state, visitor, agent).await.map(Some),
         _ => Ok(None),
@@ -265,7 +270,10 @@ fn reports(incident: &Incident, at: i64) -> String {
     let told = &incident.told;
     let one = |all: &'_ [String]| if let [one] = all { one.clone() } else { String::new() };
     let (site, endpoint) = (one(&told.sites), one(&told.endpoints));
-    query("/reports", &[("from", &time(at)), ("to", &time(at + 300)), ("site", &site), ("endpoint", &endpoint)])
+    query(
+        "/reports",
+        &[("from", &time(at)), ("to", &time(at + 300)), ("site", &site), ("endpoint", &endpoint)],
+    )
 }
 
 fn evidence(incident: &Incident) -> Markup {

@@ -54,12 +54,13 @@ pub(crate) async fn add(State(state): State<AppState>, visitor: Visitor, Form(fo
         () if state.store.webhooks(visitor.tenant()).await?.len() >= MOST => Some(format!(
             "There are {MOST} webhooks already, which is as many as there may be. Remove one first."
         )),
-        () if kind == WebhookKind::Mail && !state.sends_mail => {
-            Some("This server has no mail server to send by. Whoever runs it names one: greenroom serve --smtp.".to_owned())
-        }
-        () if kind == WebhookKind::Mail => {
-            address(url).err().map(|error| format!("The address cannot be used: {error}; write mailto:ann@example.org."))
-        }
+        () if kind == WebhookKind::Mail && !state.sends_mail => Some(
+            "This server has no mail server to send by. Whoever runs it names one: greenroom serve --smtp."
+                .to_owned(),
+        ),
+        () if kind == WebhookKind::Mail => address(url)
+            .err()
+            .map(|error| format!("The address cannot be used: {error}; write mailto:ann@example.org.")),
         () => check_url(url, state.allow_private_webhooks)
             .err()
             .map(|error| format!("The address cannot be used: {error}.")),

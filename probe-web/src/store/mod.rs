@@ -29,8 +29,8 @@ pub use agents::{Agent, AgentRun, AgentStore, Boot, EnrollToken, Enrollment, Fle
 pub use grants::GrantStore;
 pub use identities::IdentityStore;
 pub use incidents::{
-    Affected, Alert, Detector, Evidence, Incident, IncidentStore, Kept, Knows, Point, Run, RunFigures, Severity,
-    StoredBaseline, TargetFigures, Told,
+    Affected, Alert, Detector, Evidence, Incident, IncidentStore, Kept, Knows, Point, Run, RunFigures,
+    Severity, StoredBaseline, TargetFigures, Told,
 };
 pub use links::{CheckLink, LinkStore, ShareLink, Standing};
 pub use person::{Forgotten, PersonStore, Redacted};

@@ -69,7 +69,8 @@ impl Mailer {
         }
         let uri: axum::http::uri::Authority = authority.parse().map_err(|_| wrong())?;
         let host = uri.host().trim_start_matches('[').trim_end_matches(']');
-        let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_here =
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let builder = match scheme {
             "smtps" => AsyncSmtpTransport::<Tokio1Executor>::relay(host).map_err(|_| wrong())?,
             "smtp" if is_here => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
@@ -90,7 +91,12 @@ impl Mailer {
     }
 
     /// Sends a message to `mailto:…`. What the server said.
-    pub(crate) async fn send(&self, to: &str, message: &Delivery, at: Timestamp) -> Result<String, MailError> {
+    pub(crate) async fn send(
+        &self,
+        to: &str,
+        message: &Delivery,
+        at: Timestamp,
+    ) -> Result<String, MailError> {
         let letter: Letter =
             serde_json::from_str(&message.body).map_err(|error| MailError::Message(error.to_string()))?;
         let to = address(to)?;
@@ -135,10 +141,18 @@ mod tests {
     #[test]
     fn a_mail_server_is_named_in_full_and_without_secrets() {
         let new = |server: &str| Mailer::new(server, "Greenroom <greenroom@example.org>", None);
-        for good in ["smtps://mail.example", "smtp://mail.example:587", "smtp://127.0.0.1:2525", "smtp://[::1]:25"] {
+        for good in
+            ["smtps://mail.example", "smtp://mail.example:587", "smtp://127.0.0.1:2525", "smtp://[::1]:25"]
+        {
             assert!(new(good).is_ok(), "{good}");
         }
-        for bad in ["mail.example", "http://mail.example", "smtp://ann:secret@mail.example", "smtps://", "smtp://x/y"] {
+        for bad in [
+            "mail.example",
+            "http://mail.example",
+            "smtp://ann:secret@mail.example",
+            "smtps://",
+            "smtp://x/y",
+        ] {
             assert!(matches!(new(bad), Err(MailError::Server(_))), "{bad}");
         }
         assert!(matches!(Mailer::new("smtps://mail.example", "nobody", None), Err(MailError::Address(_))));

@@ -54,7 +54,8 @@ impl AlertArgs {
             (None, None) => None,
             (Some(_), None) => {
                 return Err(CliError::Usage(
-                    "--smtp-user needs a password: --smtp-password-file, or GREENROOM_SMTP_PASSWORD".to_owned(),
+                    "--smtp-user needs a password: --smtp-password-file, or GREENROOM_SMTP_PASSWORD"
+                        .to_owned(),
                 ));
             }
             (None, Some(_)) => {

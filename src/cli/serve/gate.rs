@@ -216,7 +216,11 @@ fn private_too(flag: &str, problem: &str, what: &str) -> String {
 }
 
 /// What a flag says, else the environment.
-pub(super) fn given(flag: Option<&String>, env: settings::Env<'_>, name: &str) -> Result<Option<String>, CliError> {
+pub(super) fn given(
+    flag: Option<&String>,
+    env: settings::Env<'_>,
+    name: &str,
+) -> Result<Option<String>, CliError> {
     if let Some(value) = flag {
         return Ok(Some(value.clone()));
     }

@@ -14,7 +14,9 @@ use crate::rollup::{SumKey, Sums};
 use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::reports::insert_note;
-use crate::store::sql::{Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, stored_sketch};
+use crate::store::sql::{
+    Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, stored_sketch,
+};
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, name_of};
 
 /// How hard to compress: what is left to gain is in base64 alone.

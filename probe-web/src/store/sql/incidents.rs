@@ -32,7 +32,9 @@ impl<B: Backend> IncidentStore for B {
         query.push(" WHERE tenant = ", tenant);
         query.push(" AND started_ms >= ", from);
         query.push(" AND started_ms < ", to);
-        query.push_text(" AND agent IS NOT NULL AND figures IS NOT NULL AND counted = 'yes' ORDER BY started_ms, id");
+        query.push_text(
+            " AND agent IS NOT NULL AND figures IS NOT NULL AND counted = 'yes' ORDER BY started_ms, id",
+        );
         self.find(query).await?.iter().map(run).collect()
     }
 
@@ -71,7 +73,8 @@ impl<B: Backend> IncidentStore for B {
     }
 
     async fn keep_baselines(&self, tenant: Tenant, agent: &str, all: &[StoredBaseline]) -> Result<()> {
-        let gone = Query::new("DELETE FROM baseline WHERE tenant = $1 AND agent = $2").bind(tenant).bind(agent);
+        let gone =
+            Query::new("DELETE FROM baseline WHERE tenant = $1 AND agent = $2").bind(tenant).bind(agent);
         let insert = |one: &StoredBaseline| {
             Query::new(
                 "INSERT INTO baseline (tenant, agent, endpoint, figure, learned_ms, every, bytes)
@@ -107,7 +110,9 @@ impl<B: Backend> IncidentStore for B {
             None => Query::new(
                 "INSERT INTO detector (tenant, taken, knows) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             ),
-            Some(_) => Query::new("UPDATE detector SET taken = $2, knows = $3 WHERE tenant = $1 AND taken = $4"),
+            Some(_) => {
+                Query::new("UPDATE detector SET taken = $2, knows = $3 WHERE tenant = $1 AND taken = $4")
+            }
         };
         let first = first.bind(tenant).bind(to.taken).bind(knows);
         let first = match from {
@@ -307,4 +312,3 @@ pub(crate) fn forget(midnight: Timestamp) -> Vec<Query> {
     .map(|text| Query::new(text).bind(midnight))
     .collect()
 }
-

@@ -25,7 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, RunFigures, StoreError, Summary, Tenant,
+    AgentRun, Counted, Moved, Note, Outcome, Record, Redacted, Result, RunFigures, StoreError, Summary,
+    Tenant,
 };
 use crate::rollup::{Contribution, Sums};
 
@@ -238,24 +239,24 @@ impl From<Record> for Entry {
     fn from(record: Record) -> Self {
         let adds = (record.summary.counted == Counted::Yes).then_some(record.adds);
         let Record { tenant, summary, raw, run, figures, provider, .. } = record;
-        Self { tenant, summary, raw: Some(raw), adds, uses_link: true, run, figures, provider, notes: Vec::new() }
+        Self {
+            tenant,
+            summary,
+            raw: Some(raw),
+            adds,
+            uses_link: true,
+            run,
+            figures,
+            provider,
+            notes: Vec::new(),
+        }
     }
 }
 
 impl From<Moved> for Entry {
     fn from(moved: Moved) -> Self {
         let Moved { tenant, summary, raw, adds, notes } = moved;
-        Self {
-            tenant,
-            summary,
-            raw,
-            adds,
-            uses_link: false,
-            run: None,
-            figures: None,
-            provider: None,
-            notes,
-        }
+        Self { tenant, summary, raw, adds, uses_link: false, run: None, figures: None, provider: None, notes }
     }
 }
 

@@ -39,7 +39,9 @@ impl<B: Backend> WebhookStore for B {
     }
 
     async fn webhooks_in_use(&self) -> Result<Vec<Webhook>> {
-        let query = Query::new("SELECT * FROM webhook WHERE paused_ms IS NULL AND kind = 'verdicts' ORDER BY tenant, id");
+        let query = Query::new(
+            "SELECT * FROM webhook WHERE paused_ms IS NULL AND kind = 'verdicts' ORDER BY tenant, id",
+        );
         self.find(query).await?.iter().map(rows::webhook).collect()
     }
 

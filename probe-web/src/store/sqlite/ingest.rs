@@ -15,7 +15,8 @@ use crate::store::sql::agents::count_run;
 use crate::store::sql::links::take_use;
 use crate::store::sql::reports::insert_note;
 use crate::store::sql::{
-    Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, rows as read, stored_sketch,
+    Backend as _, Entry, Numbered, Query, blocking, broken, figures_text, list_text, rows as read,
+    stored_sketch,
 };
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, day_of, name_of};
 
