@@ -205,6 +205,24 @@ async fn one_outage_is_one_alert_with_its_cause_to_every_kind_of_receiver() {
     assert_eq!(house.form("/alerts/silences", &admin, &quiet).await.status, 303);
     assert_eq!(house.get("/alerts", &reader).await.status, 403);
 
+    // Rules as data, for admins alone.
+    let receiver = store.webhooks(Tenant::FIRST).await.unwrap()[0].id.clone();
+    let put = |cookie: String, body: Value| {
+        let request = axum::http::Request::put("/api/v1/alerts/rules/by-api")
+            .header("cookie", cookie)
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(body.to_string()))
+            .unwrap();
+        house.ask(request)
+    };
+    let rule = json!({ "name": "never", "match": { "site": "Oslo" }, "receivers": [receiver] });
+    assert_eq!(put(reader.clone(), rule.clone()).await.status, 403);
+    assert_eq!(put(String::new(), rule.clone()).await.status, 401);
+    let unknown = put(admin.clone(), json!({ "name": "never", "receivers": ["nobody"] })).await;
+    assert_eq!((unknown.status, &unknown.json()["errors"][0]["pointer"]), (422, &json!("/receivers")));
+    assert_eq!(put(admin.clone(), rule.clone()).await.status, 204);
+    assert_eq!(store.alert_rules(Tenant::FIRST).await.unwrap().len(), 5);
+
     // Berlin gets worse.
     keep(&*store, &mut random, 0, 6, Some("Berlin")).await;
     house.pass(SignedDuration::from_mins(33));

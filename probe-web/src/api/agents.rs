@@ -461,7 +461,8 @@ async fn note(
 }
 
 /// A body of an agent, if it is this.
-async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+/// What a body says.
+pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let packing = body::packing(headers)?;
     let text = body::unpack(packing, &body::whole(body).await?)?;
     let mut parser = serde_json::Deserializer::from_slice(&text);

@@ -3,6 +3,7 @@
 //! Answers that may be asked again have an ETag (RFC 9110 section 8.8.3), refusals are `application/problem+json` (RFC 9457).
 
 pub(crate) mod agents;
+mod alerts;
 mod document;
 mod events;
 mod fleet;
@@ -39,6 +40,8 @@ fn described() -> OpenApiRouter<AppState> {
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
         .routes(routes!(incidents::rules))
+        .routes(routes!(alerts::put_rule, alerts::remove_rule))
+        .routes(routes!(alerts::put_silence, alerts::remove_silence))
         .routes(routes!(agents::list))
         .routes(routes!(agents::completeness))
         .routes(routes!(agents::enroll))

@@ -44,10 +44,13 @@ pub(super) async fn look(
     }
     // Those that are over, and of which this was not told yet.
     for alert in &told {
-        if !incidents.contains_key(&alert.incident)
-            && let Some(incident) = store.incident(tenant, alert.incident).await?
-        {
-            incidents.insert(incident.id, incident);
+        if incidents.contains_key(&alert.incident) {
+            continue;
+        }
+        match store.incident(tenant, alert.incident).await? {
+            Some(incident) => drop(incidents.insert(incident.id, incident)),
+            // It was of one computer and is deleted with its reports.
+            None => store.put_alert(&Alert { over: Some(now), ..alert.clone() }).await?,
         }
     }
     let silences = store.silences(tenant).await?;

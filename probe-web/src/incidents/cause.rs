@@ -5,7 +5,7 @@ use greenroom_reports::schema::Place;
 use jiff::tz::TimeZone;
 
 use crate::detect::{Figure, Scope};
-use crate::store::{Evidence, Incident, Severity, Told};
+use crate::store::{Incident, Severity, Told};
 
 /// The least share of reports with a fault that has to place it alike.
 const MOST: f64 = 0.5;
@@ -55,12 +55,15 @@ pub(crate) fn place(told: &Told) -> (Place, &'static str) {
     }
 }
 
-/// How bad it is.
-pub(crate) fn severity(figures: &[Figure], evidence: &Evidence) -> Severity {
+/// How bad it is. A single computer that is silent may just be switched off.
+pub(crate) fn severity(told: &Told) -> Severity {
+    let evidence = &told.evidence;
+    let is_silent = told.figures.first() == Some(&Figure::Silence);
     let (blocked, trouble) =
         (share(evidence.blocked, evidence.runs), share(evidence.blocked + evidence.degraded, evidence.runs));
     match () {
-        () if figures.first() == Some(&Figure::Silence) || blocked >= 0.5 => Severity::Critical,
+        () if is_silent && matches!(told.scope, Scope::Agent(_)) => Severity::Info,
+        () if is_silent || blocked >= 0.5 => Severity::Critical,
         () if trouble >= 0.3 => Severity::Warning,
         () => Severity::Info,
     }
@@ -167,6 +170,7 @@ pub fn cause_words(told: &Told) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Evidence;
 
     fn places(of: &[(Place, u64)]) -> Evidence {
         Evidence { runs: 20, degraded: 12, places: of.iter().copied().collect(), ..Evidence::default() }
@@ -212,6 +216,7 @@ mod tests {
             or: or.to_vec(),
             figures: figures.to_vec(),
             part_of: None,
+            reopened: 0,
             severity: Severity::Info,
             place: Place::Unknown,
             by: "shape".into(),
@@ -228,10 +233,12 @@ mod tests {
     #[test]
     fn it_is_as_bad_as_the_verdicts_say() {
         let of = |runs, degraded, blocked| Evidence { runs, degraded, blocked, ..Evidence::default() };
-        let rtt = [Figure::RttP50];
-        assert_eq!(severity(&rtt, &of(10, 2, 0)), Severity::Info);
-        assert_eq!(severity(&rtt, &of(10, 2, 1)), Severity::Warning);
-        assert_eq!(severity(&rtt, &of(10, 2, 5)), Severity::Critical);
-        assert_eq!(severity(&[Figure::Silence], &of(0, 0, 0)), Severity::Critical);
+        let site = Scope::Site("Berlin".into());
+        let severity = |scope: &Scope, figure, evidence| severity(&told(scope, &[], &[figure], &evidence));
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 0)), Severity::Info);
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 1)), Severity::Warning);
+        assert_eq!(severity(&site, Figure::RttP50, of(10, 2, 5)), Severity::Critical);
+        assert_eq!(severity(&site, Figure::Silence, of(0, 0, 0)), Severity::Critical);
+        assert_eq!(severity(&Scope::Agent("a".into()), Figure::Silence, of(0, 0, 0)), Severity::Info);
     }
 }

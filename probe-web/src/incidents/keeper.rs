@@ -43,6 +43,10 @@ const AT_ONCE: usize = 64;
 /// The longest time that is made up for, in intervals: a week. What was before is history that is learned from.
 const MADE_UP: i64 = 7 * 288;
 
+/// Intervals within which what comes back is the same incident: an hour; and of how many that is looked for.
+const COMES_BACK: i64 = 12;
+const LATEST: u32 = 200;
+
 /// How many intervals are taken in without being kept, where nothing comes of them.
 const KEPT_EVERY: i64 = 32;
 
@@ -309,6 +313,15 @@ impl Watched {
     ) -> Result<Vec<Uuid>> {
         Ok(match change {
             Change::Began(found) => {
+                if let Some(mut incident) = self.ended(store, tenant, &found, next).await? {
+                    incident.over = None;
+                    incident.told.reopened += 1;
+                    incident.told.number = found.number;
+                    describe(&self.fleet, &found, &mut incident);
+                    let id = incident.id;
+                    self.open.push(incident);
+                    return Ok(vec![id]);
+                }
                 let mut incident = self.began(tenant, &found, next, now);
                 let from = time(found.since);
                 let earlier = store.runs(tenant, from, at(next)).await?;
@@ -343,6 +356,28 @@ impl Watched {
         })
     }
 
+    /// The incident of the same scope that ended a while ago: what comes back is the same one.
+    async fn ended(
+        &self,
+        store: &dyn Store,
+        tenant: Tenant,
+        found: &Found,
+        next: i64,
+    ) -> Result<Option<Incident>> {
+        let (scope, _) = cause::named(&found.scope, &found.or);
+        let since = at(next - COMES_BACK);
+        let is_open = |incident: &Incident| self.open.iter().any(|open| open.id == incident.id);
+        let latest = store.incidents(tenant, false, None, LATEST).await?;
+        Ok(latest.into_iter().find(|incident| {
+            let told = &incident.told;
+            let ended = incident.over.is_some_and(|over| over >= since) && told.part_of.is_none();
+            ended
+                && told.scope == scope
+                && told.figures.first() == found.figures.first()
+                && !is_open(incident)
+        }))
+    }
+
     fn end(&mut self, number: u64, over: Timestamp, part_of: Option<Uuid>) -> Option<Uuid> {
         let incident = self.open.iter_mut().find(|it| it.told.number == number)?;
         incident.over = Some(over);
@@ -364,6 +399,7 @@ impl Watched {
                 or: Vec::new(),
                 figures: Vec::new(),
                 part_of: None,
+                reopened: 0,
                 severity: Severity::Info,
                 place: greenroom_reports::schema::Place::Unknown,
                 by: "shape".to_owned(),
@@ -392,7 +428,7 @@ impl Watched {
             add_point(&self.fleet, found, values, next, &mut incident.told);
             let (place, by) = cause::place(&incident.told);
             (incident.told.place, incident.told.by) = (place, by.to_owned());
-            incident.told.severity = cause::severity(&incident.told.figures, &incident.told.evidence);
+            incident.told.severity = cause::severity(&incident.told);
             changed.insert(incident.id);
         }
     }

@@ -73,8 +73,8 @@ impl Alerted<'_> {
 
     fn id(&self, to: &Webhook, event: Event) -> Uuid {
         let text = format!(
-            "greenroom alert message\n{} {} {} {} {event:?}",
-            to.tenant.0, to.id, self.rule, self.incident.id
+            "greenroom alert message\n{} {} {} {} {} {event:?}",
+            to.tenant.0, to.id, self.rule, self.incident.id, self.incident.told.reopened
         );
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
         let mut bytes = [0; 16];
@@ -252,6 +252,7 @@ mod tests {
                 or: Vec::new(),
                 figures: vec![Figure::RttP50],
                 part_of: None,
+                reopened: 0,
                 severity: Severity::Warning,
                 place: Place::LocalNetwork,
                 by: "reports".into(),

@@ -206,6 +206,9 @@ pub struct Told {
     pub figures: Vec<Figure>,
     /// The incident that it turned out to be part of.
     pub part_of: Option<Uuid>,
+    /// How often it came back soon after it was over.
+    #[serde(default)]
+    pub reopened: u64,
     /// How bad it is.
     pub severity: Severity,
     /// Where the fault is, of all reports together.

@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (22, "grant", include_str!("migrations/22_grant.sql")),
     (23, "tenant", include_str!("migrations/23_tenant.sql")),
     (30, "agents", include_str!("migrations/30_agents.sql")),
+    (40, "incidents", include_str!("migrations/40_incidents.sql")),
 ];
 
 /// Name of the database's file in the folder.
