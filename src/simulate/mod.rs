@@ -37,6 +37,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How often it looks what is due.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Most reports between two looks at the clock and at what failed.
+const BURST: usize = 64;
+
 /// How often it tells.
 const TELL_EVERY: Micros = Micros::from_secs(10);
 
@@ -169,7 +172,11 @@ pub async fn run(
             let retry_after = i64::try_from(retry_after.as_millis()).unwrap_or(i64::MAX);
             agenda.again(send, retry_after, now_ms, chance.share());
         }
-        while let Some(send) = agenda.next(fleet, now_ms) {
+        let mut burst = 0;
+        while burst < BURST
+            && let Some(send) = agenda.next(fleet, now_ms)
+        {
+            burst += 1;
             let json = writer.write(fleet, &send.run);
             let body = Bytes::from(packer.compress(&json)?);
             note(&tally, &send, &body, now_ms);
@@ -192,7 +199,10 @@ pub async fn run(
         if stop.is_cancelled() || (is_over && is_sent) || is_late {
             break;
         }
-        tokio::time::sleep(TICK).await;
+        // Where more is due than was sent, it goes on at once.
+        if burst < BURST {
+            tokio::time::sleep(TICK).await;
+        }
     }
     drop(parcels);
     // What is on its way is answered, or counts as left.

@@ -341,14 +341,20 @@ async fn pull(
     };
     let consumer: PullConsumer = nats.stream.get_or_create_consumer(&name, config).await?;
     while !node.away.is_set() {
-        let mut batch = consumer.batch().max_messages(FETCH).expires(FETCH_LASTS).messages().await?;
-        loop {
+        // Room first: what is delivered and not read soon is given up by the client, and comes again only after a while.
+        let mut turns = vec![Arc::clone(room).acquire_owned().await?];
+        while turns.len() < FETCH
+            && let Ok(turn) = Arc::clone(room).try_acquire_owned()
+        {
+            turns.push(turn);
+        }
+        let mut batch = consumer.batch().max_messages(turns.len()).expires(FETCH_LASTS).messages().await?;
+        while let Some(turn) = turns.pop() {
             let next = tokio::select! {
                 () = node.stop.cancelled() => return Ok(()),
                 next = batch.next() => next,
             };
             let Some(next) = next else { break };
-            let turn = Arc::clone(room).acquire_owned().await?;
             tokio::spawn(keep(Arc::clone(node), next?, turn));
         }
     }

@@ -26,7 +26,7 @@ const SEED: u64 = 7;
 const AGENTS: u32 = 100;
 
 /// From run to run, in seconds.
-const EVERY_S: u32 = 3_600;
+const EVERY_S: u32 = 7_200;
 
 /// How long it was there, and how long it goes on.
 const DAYS: i64 = 30;

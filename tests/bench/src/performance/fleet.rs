@@ -58,7 +58,7 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         let who = if with_nats { "PostgreSQL and three NATS servers" } else { "PostgreSQL" };
         let mut bench = Bench::begin(&runtime, &database, bus.as_deref())?;
         bench.load(section, &runtime, &format!("{who}, a report each 5 min"), agents, &[])?;
-        let backlog = ["--backlog-minutes", "12"];
+        let backlog = ["--backlog-minutes", "2"];
         bench.load(section, &runtime, &format!("{who}, three times as many"), agents, &backlog)?;
         if !with_nats {
             bench.restart(section, who, agents)?;
@@ -68,7 +68,7 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
     section.group_by_what();
     section.note(&format!(
         "`greenroom simulate` with {agents} agents, each with a run every 5 minutes and another each hour ({:.0} reports/s), against one \
-         `greenroom serve`; three times as many: what the fleet made in the 12 minutes before comes beside it. Generator, node, PostgreSQL \
+         `greenroom serve`; three times as many: what the fleet made in the 2 minutes before comes beside it. Generator, node, PostgreSQL \
          (fsync on, shared_buffers 512 MB) and the NATS servers (three copies, `sync_interval: always`) share the machine's two cores. All \
          agents send with one key: a real agent's bearer costs the node one look-up by id in place of the key's, and each quarter of an hour a \
          challenge and a signature. Each report is some 24 kB of JSON, 6 kB packed. A minute each; found: this program's own \
