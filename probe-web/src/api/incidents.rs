@@ -35,7 +35,7 @@ pub(super) struct Asked {
 
 /// Something that got worse for those who have something in common.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Shown {
+pub(super) struct ShownIncident {
     id: Uuid,
     /// What they have in common: `agent`, `site_to_endpoint`, `site`, `provider_to_endpoint`, `provider`, `endpoint`, `everybody`.
     scope: &'static str,
@@ -91,7 +91,7 @@ struct ShownEvidence {
     uses: BTreeMap<String, u64>,
 }
 
-impl Shown {
+impl ShownIncident {
     fn of(incident: &Incident, reader: &Reader) -> Self {
         let told = &incident.told;
         let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -133,8 +133,8 @@ impl Shown {
 
 /// Incidents found.
 #[derive(Debug, Serialize, ToSchema)]
-struct Found {
-    incidents: Vec<Shown>,
+struct Incidents {
+    incidents: Vec<ShownIncident>,
     /// `before` of the next question, where there may be more.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Timestamp>,
@@ -145,7 +145,7 @@ struct Found {
     get, path = "/api/v1/incidents", tag = "incidents", params(Asked),
     security(("read_key" = []), ("session" = [])),
     responses(
-        (status = 200, description = "Those found", body = Found),
+        (status = 200, description = "Those found", body = Incidents),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
@@ -164,7 +164,7 @@ pub(super) async fn list(
     reader.audit(&state, "incident.list", String::new()).await?;
     let full = u32::try_from(found.len()).is_ok_and(|n| n == limit);
     let next = found.last().filter(|_| full).map(|incident| incident.noticed);
-    Ok(Json(Found { incidents: found.iter().map(|one| Shown::of(one, &reader)).collect(), next }))
+    Ok(Json(Incidents { incidents: found.iter().map(|one| ShownIncident::of(one, &reader)).collect(), next }))
 }
 
 /// One incident.
@@ -172,7 +172,7 @@ pub(super) async fn list(
     get, path = "/api/v1/incidents/{id}", tag = "incidents", params(("id" = Uuid, Path, description = "Which")),
     security(("read_key" = []), ("session" = [])),
     responses(
-        (status = 200, description = "It", body = Shown),
+        (status = 200, description = "It", body = ShownIncident),
         (status = 400, description = "That is no id", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
@@ -188,7 +188,7 @@ pub(super) async fn one(
     let incident = state.store.incident(reader.tenant, id).await?;
     let incident = incident.ok_or_else(|| Problem::not_found("there is no such incident"))?;
     reader.audit(&state, "incident.view", id.to_string()).await?;
-    Ok(Json(Shown::of(&incident, &reader)))
+    Ok(Json(ShownIncident::of(&incident, &reader)))
 }
 
 /// A rule or a silence as it is kept.

@@ -208,3 +208,31 @@ fn nothing_is_hardly_ever_taken_for_a_change() {
     println!("{} in 4,000 days of an agent: {false_alarms:?}", false_alarms.len());
     assert!(false_alarms.len() <= 4, "{false_alarms:#?}");
 }
+
+/// More of the same, for the figures in docs/FLEET.md.
+#[test]
+#[ignore = "takes minutes; prints figures and checks none"]
+fn figures() {
+    let (mut great, mut small) = (0, 0);
+    for seed in 100..104 {
+        great += found(seed, 100, 3, 5.0, |series| Scope::Agent(series.agent.clone())).0;
+        small += found(seed + 10, 100, 12, 2.0, |series| Scope::Agent(series.agent.clone())).0;
+    }
+    println!("great {great} of 400, small {small} of 400");
+    let scopes: [fn(&Series) -> Scope; 4] = [
+        |series| Scope::Site(series.site.clone().expect("a site")),
+        |series| Scope::Provider(series.provider.clone().expect("a provider")),
+        |series| Scope::Endpoint(series.endpoint.clone()),
+        |series| {
+            Scope::ProviderToEndpoint(series.provider.clone().expect("a provider"), series.endpoint.clone())
+        },
+    ];
+    for (seed, scope_of) in (120..).zip(scopes) {
+        println!("shared {} of 100", found(seed, 100, 3, 2.0, scope_of).0);
+    }
+    for seed in 130..136 {
+        let mut fleet = Fleet::new(seed, 200);
+        let changes = fleet.run(20 * DAY, &|_| 0.0);
+        println!("false {} in 4,000 days of an agent", began(&changes).len());
+    }
+}

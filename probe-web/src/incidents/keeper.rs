@@ -56,6 +56,9 @@ const AGAIN: i64 = 288;
 /// How long after a start silence is not listened for: agents may not have reached a server that was down.
 const SETTLING: SignedDuration = SignedDuration::from_mins(15);
 
+/// Intervals of a course before it began.
+const SHOWN_BEFORE: i64 = 12;
+
 /// Points of a course. A longer one loses every second of its older half.
 const POINTS: usize = 400;
 
@@ -324,9 +327,11 @@ impl Watched {
                 }
                 let mut incident = self.began(tenant, &found, next, now);
                 let from = time(found.since);
-                let earlier = store.runs(tenant, from, at(next)).await?;
+                let before = at(interval(from) - SHOWN_BEFORE);
+                let earlier = store.runs(tenant, before, at(next)).await?;
                 let affected: BTreeSet<_> = incident.affected.iter().map(|one| one.agent.clone()).collect();
-                for run in earlier.iter().filter(|run| affected.contains(&run.agent)) {
+                let since = earlier.iter().filter(|run| run.started >= from);
+                for run in since.filter(|run| affected.contains(&run.agent)) {
                     add_evidence(&mut incident.told, run);
                 }
                 add_course(&self.fleet, &found, &earlier, &mut incident.told);

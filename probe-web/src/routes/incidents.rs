@@ -14,7 +14,7 @@ use crate::detect::{Figure, Scope};
 use crate::incidents::{cause_words, figure_words, headline, place_words, scope_words, shown};
 use crate::pages::plot::{self, Line, Slot};
 use crate::pages::{self, Live, Paged, Place, query, text, time};
-use crate::store::{Alert, Incident, Severity, StoreError};
+use crate::store::{Alert, Incident, Kept, Severity, StoreError};
 
 /// Incidents of a page.
 const AT_ONCE: u32 = 100;
@@ -42,7 +42,7 @@ pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor, Query(
     let full = u32::try_from(all.len()).is_ok_and(|n| n == AT_ONCE);
     let body = html! {
         h1 { "Incidents" }
-        p { "What agents measure is compared with what is usual for each at that hour of the week. Those that got worse together are one incident. Who is told of it stands on the page " a href="/alerts" { "Alerts" } "." }
+        p { "What agents measure is compared with what is usual for each at that hour of the week. Those that got worse together are one incident." @if visitor.role.manages() { " Who is told of it stands on the page " a href="/alerts" { "Alerts" } "." } }
         @if from.before.is_none() {
             h2 { "Now" }
             @if !open.is_empty() {
@@ -147,6 +147,7 @@ pub(crate) async fn one(State(state): State<AppState>, visitor: Visitor, Path(id
     let personal = visitor.role.sees_personal();
     let one = agent(&state, &visitor, &incident).await?;
     let alerts = state.store.alerts_of(tenant, id).await?;
+    let rules = state.store.alert_rules(tenant).await?;
     let mut agents = Vec::new();
     if personal {
         for affected in incident.affected.iter().take(AGENTS) {
@@ -168,7 +169,7 @@ pub(crate) async fn one(State(state): State<AppState>, visitor: Visitor, Path(id
         @if !told.reports.is_empty() {
             h2 { "Reports" }
             p class="quiet" { "Some of those that show it, the first and the last." }
-            ul class="columns" { @for report in &told.reports { li { a href={ "/reports/" (report) } { code { (greenroom_reports::assess::short_code(*report)) } } } } }
+            p { @for report in &told.reports { a href={ "/reports/" (report) } { code { (greenroom_reports::assess::short_code(*report)) } } " " } }
         }
         @if !agents.is_empty() {
             h2 { "Computers" }
@@ -181,7 +182,7 @@ pub(crate) async fn one(State(state): State<AppState>, visitor: Visitor, Path(id
             }
             @if incident.affected.len() > AGENTS { p { "And " (incident.affected.len() - AGENTS) " more." } }
         }
-        (told_of(&alerts))
+        (told_of(&visitor, &alerts, &rules))
         p { a href="/incidents" { "All incidents" } }
     };
     Ok(pages::page(&visitor, Place::Incidents, "Incident", &body))
@@ -312,15 +313,16 @@ fn evidence(incident: &Incident) -> Markup {
     }
 }
 
-fn told_of(alerts: &[Alert]) -> Markup {
+fn told_of(visitor: &Visitor, alerts: &[Alert], rules: &[Kept<serde_json::Value>]) -> Markup {
+    let name = |id: &str| rules.iter().find(|rule| rule.id == id).and_then(|rule| rule.says["name"].as_str());
     html! {
         h2 { "Alerts" }
         @if alerts.is_empty() {
-            p { "Nobody was told: no rule fits, it has not lasted long enough, or a silence holds. " a href="/alerts" { "Rules" } }
+            p { "Nobody was told: no rule fits, it has not lasted long enough, or a silence holds." @if visitor.role.manages() { " " a href="/alerts" { "Rules" } } }
         } @else {
             @for alert in alerts {
                 p {
-                    "Told " (alert.sent.len()) @if alert.sent.len() == 1 { " receiver" } @else { " receivers" } " first at " (time(alert.fired))
+                    "By the rule " b { (text(name(&alert.rule))) } ": told " (alert.sent.len()) @if alert.sent.len() == 1 { " receiver" } @else { " receivers" } " first at " (time(alert.fired))
                     @match alert.over { Some(at) => { ", closed at " (time(at)) "." }, None => "; its end will be told, too." }
                 }
             }
