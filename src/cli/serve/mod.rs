@@ -383,8 +383,7 @@ impl ServeArgs {
         }
         if !global.quiet {
             // Without standard error nobody reads it.
-            let _ =
-                writeln!(io::stderr(), "Making up a month of 100 computers; this takes about a minute.");
+            let _ = writeln!(io::stderr(), "Making up a month of 100 computers; this takes about a minute.");
         }
         let filled = Demo::fill(store, Clock::system().now()).await;
         filled.map(Some).map_err(|error| store_error(data, error))
