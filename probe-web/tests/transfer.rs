@@ -164,7 +164,7 @@ async fn set_up(store: &dyn Store, other: Tenant) {
         approve: false,
         author: "ann".into(),
         created: after(0),
-        expires: after(DAY),
+        expires: after(DAY * 7),
         most: 3,
         used: 0,
         revoked: None,
