@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Keep reports and show them to whom you let in
     #[cfg(feature = "web")]
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Check on schedule, as one of many computers that report to a server
     #[command(subcommand)]
     Agent(AgentCommand),

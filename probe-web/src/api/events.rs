@@ -32,12 +32,15 @@ const ALIVE_EVERY: Duration = Duration::from_secs(20);
 /// How soon a listener that was cut off comes again.
 const COME_AGAIN: Duration = Duration::from_secs(3);
 
+/// A report that came in, and whose it is.
+type Item = Arc<(Tenant, Summary)>;
+
 /// What came in.
 #[derive(Debug, Clone)]
 pub struct News {
-    here: broadcast::Sender<Arc<(Tenant, Summary)>>,
+    here: broadcast::Sender<Item>,
     /// Where other nodes are told.
-    others: Arc<OnceLock<mpsc::Sender<Arc<(Tenant, Summary)>>>>,
+    others: Arc<OnceLock<mpsc::Sender<Item>>>,
 }
 
 impl News {

@@ -270,8 +270,8 @@ impl Bus for Through {
         }
         drop(record);
         let message = PublishMessage::build().payload(packed.into()).message_id(&id);
-        let sent = self.nats.context.send_publish(subject, message).await.map_err(refused)?;
-        let acknowledged = sent.await.map_err(refused)?;
+        let sent = self.nats.context.send_publish(subject, message).await.map_err(|error| refused(&error))?;
+        let acknowledged = sent.await.map_err(|error| refused(&error))?;
         Ok(if acknowledged.duplicate { Outcome::Duplicate } else { Outcome::Accepted })
     }
 
@@ -288,7 +288,7 @@ impl Bus for Through {
     }
 }
 
-fn refused(error: jetstream::context::PublishError) -> WriteError {
+fn refused(error: &jetstream::context::PublishError) -> WriteError {
     match error.kind() {
         PublishErrorKind::MaxAckPending => WriteError::Busy,
         _ => WriteError::Bus(error.to_string()),

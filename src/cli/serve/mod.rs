@@ -215,7 +215,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         let bus = None;
         let native = media.as_ref().and_then(|media| args.media.announcement(&state, media));
         let kept = Kept { place: place.as_ref(), data: &data, bus };
-        output::to_stdout(&announcement(&state, &kept, link.as_deref(), native, global))?;
+        output::to_stdout(&announcement(&state, &kept, link.as_deref(), native.as_deref(), global))?;
         let stop = CancellationToken::new();
         if let Some(demo) = demo {
             output::to_stdout(&told_of_demo(&demo, link.as_deref(), global))?;
@@ -462,7 +462,7 @@ fn announcement(
     state: &AppState,
     kept: &Kept<'_>,
     link: Option<&str>,
-    native: Option<String>,
+    native: Option<&str>,
     global: &Global,
 ) -> String {
     let Kept { place, data, bus } = kept;
@@ -478,7 +478,7 @@ fn announcement(
         }
         None => "            looks at devices only: there is no media endpoint\n".to_owned(),
     };
-    text += native.as_deref().unwrap_or_default();
+    text += native.unwrap_or_default();
     let place = place.map_or_else(|| data.display().to_string(), ToString::to_string);
     text += &format!("Data        {place}; reports are kept for {} days\n", config.keep_days);
     if let Some(copies) = bus {
