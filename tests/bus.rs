@@ -48,6 +48,15 @@ fn get(at: SocketAddr, path: &str, headers: &str) -> (u16, String) {
     (status, text)
 }
 
+/// Waits until the database has everything that was acknowledged, and looks it over.
+fn check_once_kept(runtime: &tokio::runtime::Runtime, place: &Place<'_>, reports: &Reports) {
+    runtime.block_on(async {
+        let store = place.open().await;
+        reports.wait_until_kept(&*store).await;
+        reports.check(&*store).await;
+    });
+}
+
 #[test]
 fn one_server_keeps_reports_until_the_database_has_them() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -58,11 +67,7 @@ fn one_server_keeps_reports_until_the_database_has_them() {
     let key = runtime.block_on(place.key());
     let server = Serve::with(&place, &["--bus", &servers.url()]);
     under_load(&reports, server.at, &key, || reports.wait_for(100));
-    runtime.block_on(async {
-        let store = place.open().await;
-        reports.wait_until_kept(&*store).await;
-        reports.check(&*store).await;
-    });
+    check_once_kept(&runtime, &place, &reports);
 }
 
 #[test]
@@ -83,11 +88,7 @@ fn one_of_three_servers_may_be_killed_at_any_time() {
         }
         reports.wait_for(10);
     });
-    runtime.block_on(async {
-        let store = place.open().await;
-        reports.wait_until_kept(&*store).await;
-        reports.check(&*store).await;
-    });
+    check_once_kept(&runtime, &place, &reports);
 }
 
 #[test]
@@ -110,11 +111,7 @@ fn a_node_may_be_killed_at_any_time_and_another_takes_over() {
     // What the dead had taken and not acknowledged is delivered again.
     let server = Serve::with(&place, &["--bus", &servers.url()]);
     under_load(&reports, server.at, &key, || reports.wait_for(10));
-    runtime.block_on(async {
-        let store = place.open().await;
-        reports.wait_until_kept(&*store).await;
-        reports.check(&*store).await;
-    });
+    check_once_kept(&runtime, &place, &reports);
 }
 
 #[test]
@@ -141,11 +138,7 @@ fn while_the_database_is_away_reports_are_taken_and_wait() {
         reports.wait_for(10);
     });
     // A store that was not away for a moment refuses nothing.
-    runtime.block_on(async {
-        let store = place.open().await;
-        reports.wait_until_kept(&*store).await;
-        reports.check(&*store).await;
-    });
+    check_once_kept(&runtime, &place, &reports);
 }
 
 #[test]
