@@ -2,7 +2,6 @@
 //!
 //! What was acknowledged is there, and counted once. Each kill comes after a number of answers and a while that a seed says, in the middle of whatever is going on then; the seed is printed.
 #![cfg(all(unix, feature = "web"))]
-#![expect(clippy::disallowed_methods, reason = "a test sends over sockets and threads of its own")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 #[path = "support/load.rs"]
