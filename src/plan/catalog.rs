@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::address::Host;
 
 /// The files that come with the program.
-const SHIPPED: [&str; 9] = [
+const SHIPPED: [&str; 8] = [
     include_str!("../../catalog/chime.toml"),
     include_str!("../../catalog/livekit.toml"),
     include_str!("../../catalog/meet.toml"),
@@ -17,7 +17,6 @@ const SHIPPED: [&str; 9] = [
     include_str!("../../catalog/teams.toml"),
     include_str!("../../catalog/twilio.toml"),
     include_str!("../../catalog/webex.toml"),
-    include_str!("../../catalog/whatsapp.toml"),
     include_str!("../../catalog/zoom.toml"),
 ];
 

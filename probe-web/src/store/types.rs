@@ -75,6 +75,10 @@ pub struct Moved {
     pub raw: Option<Vec<u8>>,
     /// What it adds to the roll-ups by itself; `None` where it adds nothing, or its share comes in a sum of several.
     pub adds: Option<Contribution>,
+    /// What change detection reads of it, where an agent made it.
+    pub figures: Option<RunFigures>,
+    /// Who provides its connection.
+    pub provider: Option<String>,
     /// Its notes, oldest first.
     pub notes: Vec<Note>,
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Moved, Outcome, Result, Summary, Tenant};
+use super::{Moved, Outcome, Result, RunFigures, Summary, Tenant};
 use crate::rollup::Sums;
 
 /// A report's header, and whether its JSON is kept.
@@ -14,6 +14,10 @@ pub struct Header {
     pub summary: Summary,
     /// Whether its JSON as it was sent is kept.
     pub has_raw: bool,
+    /// What change detection reads of it, where an agent made it.
+    pub figures: Option<RunFigures>,
+    /// Who provides its connection.
+    pub provider: Option<String>,
 }
 
 /// A tenant as others know it: numbers are a store's own.

@@ -113,15 +113,15 @@ impl<W: Write + Send> Export<'_, W> {
     async fn report(
         &mut self,
         tenant: Tenant,
-        summary: &Summary,
+        header: &Header,
         raw: Option<String>,
     ) -> Result<(), TransferError> {
         match raw {
             Some(_) => self.done.reports += 1,
             None => self.done.headers_alone += 1,
         }
-        let notes = self.store.notes(tenant, summary.id).await?;
-        let line = ReportLine::new(summary, raw, notes).map_err(io::Error::from)?;
+        let notes = self.store.notes(tenant, header.summary.id).await?;
+        let line = ReportLine::new(header, raw, notes).map_err(io::Error::from)?;
         self.line(&Line::Report(Box::new(line)))
     }
 
@@ -154,7 +154,7 @@ impl<W: Write + Send> Export<'_, W> {
                     }
                 };
                 written.insert(summary.id);
-                self.report(tenant, summary, raw).await?;
+                self.report(tenant, header, raw).await?;
             }
             (self.told)(self.done.reports + self.done.headers_alone);
         }
@@ -303,7 +303,7 @@ impl<W: Write + Send> Export<'_, W> {
                 false => None,
             };
             let raw = raw.and_then(|json| String::from_utf8(json).ok());
-            self.report(tenant, &header.summary, raw).await?;
+            self.report(tenant, &header, raw).await?;
         }
         (self.told)(self.done.reports + self.done.headers_alone);
         Ok(())

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::rollup::Sums;
-use crate::store::{BucketKey, Note, Resolution, SettingsRow, Summary, Tenant};
+use crate::store::{BucketKey, Header, Note, Resolution, RunFigures, SettingsRow, Summary, Tenant};
 
 /// The name of the format, as it stands in the first line.
 pub const FORMAT: &str = "greenroom.export/1";
@@ -66,17 +66,24 @@ pub(super) struct ReportLine {
     /// The JSON as it was sent, as text; not there where it was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) raw: Option<String>,
+    /// What change detection reads of it, where an agent made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) figures: Option<RunFigures>,
+    /// Who provides its connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) provider: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) notes: Vec<Note>,
 }
 
 impl ReportLine {
-    pub(super) fn new(summary: &Summary, raw: Option<String>, notes: Vec<Note>) -> serde_json::Result<Self> {
-        let mut header = serde_json::to_value(summary)?;
+    pub(super) fn new(header: &Header, raw: Option<String>, notes: Vec<Note>) -> serde_json::Result<Self> {
+        let Header { summary, figures, provider, .. } = header.clone();
+        let mut header = serde_json::to_value(&summary)?;
         if let Some(fields) = header.as_object_mut() {
             fields.remove("duration_ms");
         }
-        Ok(Self { header, duration_ms: summary.duration_ms.to_string(), raw, notes })
+        Ok(Self { header, duration_ms: summary.duration_ms.to_string(), raw, figures, provider, notes })
     }
 
     /// The header; `None` where it is none.

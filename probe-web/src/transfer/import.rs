@@ -193,7 +193,8 @@ impl Import<'_> {
         let summary = line.summary().ok_or_else(|| odd("a header cannot be read"))?;
         let tenant = self.tenant.ok_or_else(|| odd("a report is of no tenant"))?;
         let raw = line.raw.as_ref().map(|text| text.as_bytes().to_vec());
-        Ok(Moved { tenant, summary, raw, adds: None, notes: line.notes.clone() })
+        let (figures, provider, notes) = (line.figures.clone(), line.provider.clone(), line.notes.clone());
+        Ok(Moved { tenant, summary, raw, adds: None, figures, provider, notes })
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {

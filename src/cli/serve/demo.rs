@@ -250,5 +250,6 @@ async fn read_all(batch: Vec<Made>) -> Result<Vec<Record>, StoreError> {
 /// A report of which the header and what it adds to sums are kept alone.
 fn moved(record: Record) -> Moved {
     let adds = (record.summary.counted == Counted::Yes).then_some(record.adds);
-    Moved { tenant: record.tenant, summary: record.summary, raw: None, adds, notes: Vec::new() }
+    let Record { tenant, summary, figures, provider, .. } = record;
+    Moved { tenant, summary, raw: None, adds, figures, provider, notes: Vec::new() }
 }

@@ -256,8 +256,8 @@ impl From<Record> for Entry {
 
 impl From<Moved> for Entry {
     fn from(moved: Moved) -> Self {
-        let Moved { tenant, summary, raw, adds, notes } = moved;
-        Self { tenant, summary, raw, adds, uses_link: false, run: None, figures: None, provider: None, notes }
+        let Moved { tenant, summary, raw, adds, figures, provider, notes } = moved;
+        Self { tenant, summary, raw, adds, uses_link: false, run: None, figures, provider, notes }
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::rows::damaged;
 use super::{Backend, Entry, Query, Row, rows};
 use crate::rollup::Sums;
 use crate::store::{Header, Moved, NamedTenant, Outcome, Resolution, Result, Tenant, Upkeep};
@@ -50,7 +51,18 @@ impl<B: Backend> Upkeep for B {
             self.has_raw()
         ));
         let found = self.find(query.bind(tenant).bind(from).bind(to).bind(after).bind(limit)).await?;
-        let header = |row: &Row| Ok(Header { summary: rows::summary(row)?, has_raw: row.flag("is_held")? });
+        let header = |row: &Row| {
+            let figures = row.text_or_none("figures")?;
+            Ok(Header {
+                summary: rows::summary(row)?,
+                has_raw: row.flag("is_held")?,
+                figures: figures
+                    .map(|text| serde_json::from_str(&text))
+                    .transpose()
+                    .map_err(|_| damaged("figures"))?,
+                provider: row.text_or_none("provider")?,
+            })
+        };
         found.iter().map(header).collect()
     }
 
