@@ -318,15 +318,15 @@ impl Fleet {
         dice.share() < 0.03 * busy(at)
     }
 
-    /// One of each kind, spread over the time; of the two that concern a provider, one is near the end, where somebody looks first.
+    /// One of each kind, spread over the time: most of those that many agents share are near the end, where somebody looks first.
     fn make_incidents(&self) -> Vec<Incident> {
         let whole = self.spec.until.duration_since(self.spec.from);
         let hours = |n: i64| SignedDuration::from_hours(n);
         // Where in the whole it begins, and how long it is at most.
         let plan = [
             (0.15_f64, hours(6), What::SiteOffline),
-            (0.25, hours(30), What::SiteWifi),
-            (0.40, hours(5), What::EndpointSlow),
+            (0.80, hours(30), What::SiteWifi),
+            (0.90, hours(5), What::EndpointSlow),
             (0.50, hours(4), What::IspDetour),
             (0.60, hours(24 * 60), What::AgentShift),
             (0.70, hours(12), What::ClockAhead),
