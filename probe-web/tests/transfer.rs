@@ -39,6 +39,7 @@ fn nth(tenant: Tenant, n: u64) -> Record {
     report.labels.insert("person".into(), format!("Ada\u{a0}{}", n % 3));
     report.labels.insert("ticket".into(), format!("T-{}", n % 2));
     report.labels.insert("site".into(), if n.is_multiple_of(3) { "Lyon" } else { "Oslo \"Nord\"" }.into());
+    report.agent.id = (n % 2 == 1).then(|| format!("agent-{}", n % 3));
     // A number of which some readers lose the last digit.
     report.duration_ms = 5_012.000_000_000_1 + f64::from(u32::try_from(n).unwrap()) / 7.0;
     let raw = serde_json::to_vec_pretty(&report).unwrap();
@@ -266,6 +267,7 @@ async fn from_sqlite_to_postgres_and_back_all_is_the_same() {
     let file = file_of(&lite).await;
     let lines = content(&file);
     assert!(lines.iter().any(|line| line.starts_with("{\"sums\"")), "the test has sums to move");
+    assert!(lines.iter().any(|line| line.contains("\"figures\"")), "agents made some of them");
     let mut from: &dyn Store = &lite;
     for to in [&big as &dyn Store, &last] {
         let file = file_of(from).await;
@@ -290,6 +292,8 @@ async fn from_sqlite_to_postgres_and_back_all_is_the_same() {
                 "as it was sent"
             );
         }
+        let runs = async |store: &dyn Store| store.runs(Tenant::FIRST, Timestamp::MIN, now()).await.unwrap();
+        assert_eq!(runs(to).await, runs(&lite).await, "incidents are found by these");
         let notes = to.notes(Tenant::FIRST, testing::id(4)).await.unwrap();
         assert_eq!(notes, lite.notes(Tenant::FIRST, testing::id(4)).await.unwrap());
         let found = verify(to, now()).await.unwrap();

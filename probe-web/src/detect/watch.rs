@@ -23,6 +23,9 @@ const FAR_OUT: f64 = 3.5;
 const TOGETHER: f64 = 4.2;
 const APART: f64 = 6.0;
 
+/// So many in a row that are each rarer than one of 160 need not be close to each other: a burst on top of a new level is no doubt of it.
+const VERY_RARE: f32 = 2.5;
+
 /// Incidents that overlap are one where they began within so many intervals of each other: an hour. Who was in trouble before is so still.
 const RELATED: u64 = 12;
 
@@ -182,7 +185,7 @@ impl Watched {
         last().count() == IN_A_ROW
             && last().all(|one| one.rare)
             && least >= FAR_OUT
-            && most - least <= TOGETHER
+            && (most - least <= TOGETHER || last().all(|one| one.score >= VERY_RARE))
     }
 }
 
