@@ -191,7 +191,8 @@ mod tests {
     fn whoever_got_worse_is_explained_by_what_they_have_in_common() {
         let own = String::from;
         let is = |one: &Option<String>, other: &str| one.as_deref() == Some(other);
-        let cases: [(&dyn Fn(&Series) -> bool, Scope); 7] = [
+        type Case<'a> = (&'a dyn Fn(&Series) -> bool, Scope);
+        let cases: [Case<'_>; 7] = [
             (&|it| it.agent == "a4", Scope::Agent(own("a4"))),
             (&|it| is(&it.site, "south"), Scope::Site(own("south"))),
             (&|it| is(&it.provider, "fiber"), Scope::Provider(own("fiber"))),
