@@ -335,7 +335,7 @@ async fn rules_and_silences_are_a_tenant_s_own() {
     };
     store.put_alert_rule(&kept).await.unwrap();
     store.put_silence(&kept).await.unwrap();
-    assert_eq!(store.alert_rules(Tenant::FIRST).await.unwrap(), [kept.clone()]);
+    assert_eq!(store.alert_rules(Tenant::FIRST).await.unwrap(), std::slice::from_ref(&kept));
     assert_eq!(store.silences(Tenant::FIRST).await.unwrap(), [kept]);
     assert!(
         store.alert_rules(other).await.unwrap().is_empty() && store.silences(other).await.unwrap().is_empty()
