@@ -91,6 +91,28 @@ fn one_of_three_servers_may_be_killed_at_any_time() {
     check_once_kept(&runtime, &place, &reports);
 }
 
+/// As behind a network that is down: nobody hears that it is gone.
+#[test]
+fn one_of_three_servers_may_fall_silent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, servers) = (postgres::shared(), Servers::start(3));
+    let url = cluster.database();
+    let place = Place::Database(&url, folder.path());
+    let (mut random, runtime, reports) = (seeded(), runtime(), reports());
+    let key = runtime.block_on(place.key());
+    let server = Serve::with(&place, &["--bus", &servers.url()]);
+    under_load(&reports, server.at, &key, || {
+        for silent in 0..3 {
+            reports.wait_for(random.random_range(1..30));
+            servers.silence(silent);
+            reports.wait_for(random.random_range(1..30));
+            servers.wake(silent);
+        }
+        reports.wait_for(10);
+    });
+    check_once_kept(&runtime, &place, &reports);
+}
+
 #[test]
 fn a_node_may_be_killed_at_any_time_and_another_takes_over() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,8 @@ mod support;
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 #[path = "../probe-web/src/testing.rs"]
 mod testing;
+#[path = "support/wire.rs"]
+mod wire;
 
 use std::path::Path;
 use std::process::Command;
@@ -91,6 +93,33 @@ fn the_database_may_be_killed_at_any_time_and_the_server_goes_on() {
                 let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs");
                 assert!(killed.success(), "a connection of the server: {pid}");
             }
+        }
+        reports.wait_for(10);
+    });
+    drop(server);
+    runtime.block_on(async { reports.check(&*place.open().await).await });
+}
+
+/// A firewall in between that forgets its connections: neither side hears of it, and nothing is answered that was not kept.
+#[test]
+fn the_wire_to_the_database_may_be_cut_and_the_server_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = postgres::Cluster::start();
+    let url = cluster.database();
+    let wire = wire::Wire::to(&cluster.socket());
+    let over_the_wire = format!("postgres://postgres@{}/{}", wire.at, postgres::name(&url));
+    let (place, seen) =
+        (Place::Database(&url, folder.path()), Place::Database(&over_the_wire, folder.path()));
+    let (mut random, runtime, reports) = (seeded(), runtime(), Reports::new());
+    let key = runtime.block_on(place.key());
+    let server = Serve::on(&seen);
+    under_load(&reports, server.at, &key, || {
+        for _ in 0..2 {
+            reports.wait_for(random.random_range(1..40));
+            let refused = *reports.refused.lock().expect("no panic");
+            wire.cut();
+            reports.wait_for_refusal(refused);
+            wire.mend();
         }
         reports.wait_for(10);
     });

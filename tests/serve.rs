@@ -506,3 +506,35 @@ fn every_answer_is_one_that_the_openapi_document_describes() {
     }
     server.stop();
 }
+
+/// What went wrong in the month that is made up, of what lies in the week that is looked over at a start, is found.
+#[test]
+fn a_demonstration_shows_incidents() {
+    let mut child = greenroom(["serve", "--demo", "--listen", "127.0.0.1:0", "--endpoint", "off"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut told = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    while !told.contains("choose a name") {
+        assert_ne!(stdout.read_line(&mut told).expect("UTF-8"), 0, "it ended early: {told}");
+    }
+    let url = told.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("an address");
+    let link = told.split_once("Come in by").expect("a way in").1.split_whitespace().next().expect("a link");
+    let at = url.split('/').next().expect("an address").parse().expect("an address");
+    let serve = Serve { child, at, data: PathBuf::new() };
+    let path = link.strip_prefix(&serve.url()).expect("a link to this server").to_owned();
+    let answer = serve.ask("POST", &path, "", "name=ada&password=correct+horse+battery");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a session");
+    let cookie = cookie.split(';').next().expect("a value").to_owned();
+    // The runner's time limit ends what never comes.
+    let made_up = ["a provider loses", "an endpoint answers"];
+    assert!(made_up.iter().all(|what| told.contains(what)), "{told}");
+    loop {
+        let page = serve.ask("GET", "/incidents", &cookie, "");
+        if page.matches("href=\"/incidents/").count() >= made_up.len() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+}

@@ -77,6 +77,23 @@ impl Servers {
         }
     }
 
+    /// Lets one fall silent: its connections stay, and nothing comes from it.
+    pub(crate) fn silence(&self, index: usize) {
+        self.signal(index, "-STOP");
+    }
+
+    /// Lets one go on that was silent.
+    pub(crate) fn wake(&self, index: usize) {
+        self.signal(index, "-CONT");
+    }
+
+    fn signal(&self, index: usize, signal: &str) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = running[index].as_ref().expect("it runs").id();
+        let sent = Command::new("kill").args([signal, &id.to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "kill {signal} {id}");
+    }
+
     /// What `--bus` is given.
     pub(crate) fn url(&self) -> String {
         let urls: Vec<String> = self.ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();

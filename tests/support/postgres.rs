@@ -150,6 +150,11 @@ impl Cluster {
         format!("postgres:///{name}?user=postgres&host={}", self.folder.path().display())
     }
 
+    /// The socket that it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     /// Runs a statement in a database, and gives what it tells.
     pub(crate) fn ask(&self, url: &str, statement: &str) -> String {
         let asked = self.command("psql").args(["-X", "-A", "-t", "-d", url, "-c", statement]).output();
@@ -183,6 +188,11 @@ impl Drop for Cluster {
         let _ = Command::new("kill").arg("-QUIT").arg(child.id().to_string()).status();
         let _ = child.wait();
     }
+}
+
+/// The name of a database, from its address.
+pub(crate) fn name(url: &str) -> &str {
+    url.trim_start_matches("postgres:///").split('?').next().unwrap_or_default()
 }
 
 /// Where the newest server's programs are: Debian keeps them apart by version.
