@@ -320,6 +320,44 @@ fn an_agent_that_is_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
     fleet.assert_complete();
 }
 
+/// A clock that is a day ahead, then hours behind, then right: runs go on as before, and none is lost or there twice.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_clock_of_an_agent_may_step() {
+    let library = fs::read_dir("/usr/lib").expect("a folder").flatten();
+    let library = library
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
+        .find(|library| library.exists())
+        .expect("libfaketime is needed: ./dev test installs it");
+    let fleet = Fleet::new(10);
+    let clock = fleet.folder.path().join("clock");
+    let step = |to: &str| fs::write(&clock, to).expect("writable");
+    step("+0");
+    let mut agent = Agent(
+        greenroom(["agent", "run", "--state"])
+            .arg(fleet.state())
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME_TIMESTAMP_FILE", &clock)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs"),
+    );
+    for to in ["+0", "+1d", "-3h", "+0"] {
+        step(to);
+        let before = fleet.reports().len();
+        wait_for(&format!("two more by a clock of {to}"), || fleet.reports().len() >= before + 2);
+    }
+    assert_eq!(agent.signal(Signal::SIGTERM), Some(0));
+    let reports = fleet.reports();
+    let ids: BTreeSet<&String> = reports.iter().map(|(_, _, id)| id).collect();
+    assert_eq!(ids.len(), reports.len(), "none is there twice");
+    let mut numbers: Vec<u64> = reports.iter().map(|(_, number, _)| *number).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=reports.len() as u64), "no gap: {numbers:?}");
+}
+
 /// Lets an agent send what is still on the disk, and make a run of its own.
 fn wait_for_the_rest(fleet: &Fleet) {
     let mut agent = Agent::start(&fleet.state());
