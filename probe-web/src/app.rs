@@ -1,5 +1,6 @@
 //! The application: what its routes share, and all of them in one router.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,9 +126,21 @@ impl Default for AgentLimits {
     }
 }
 
-/// What the routes share.
+/// What the routes share. A clone is the same one: each request takes several.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What is in an [`AppState`].
+#[derive(Clone)]
+pub struct Shared {
     /// Settings.
     pub config: Arc<Config>,
     /// What is kept.
@@ -194,7 +207,7 @@ impl AppState {
             mail: gate.mail.clone(),
         };
         tasks.spawn(courier.run(stop.clone()));
-        let state = Self {
+        let state = Self(Arc::new(Shared {
             config: Arc::new(config),
             store,
             counters: Arc::new(Counters::new(clock.now())),
@@ -225,7 +238,7 @@ impl AppState {
             oidc: gate.oidc.map(Arc::new),
             stop,
             tasks,
-        };
+        }));
         state.tasks.spawn(retire_regularly(state.clone()));
         state.tasks.spawn(incidents::run(state.clone(), state.stop.clone()));
         #[cfg(feature = "otlp")]
@@ -241,7 +254,7 @@ impl AppState {
     /// When the store fails.
     pub async fn with_kept_grants(self) -> Result<Self, StoreError> {
         let grants = Grants::kept(&*self.store, self.clock.now()).await?;
-        Ok(Self { grants: Arc::new(grants), ..self })
+        Ok(self.with(|shared| shared.grants = Arc::new(grants)))
     }
 
     /// The same with reports that go through a stream, and wait there while the store is away.
@@ -256,7 +269,13 @@ impl AppState {
         };
         let bus = nats.start(node, &self.tasks);
         self.tasks.spawn(self.away.clone().watch(Arc::clone(&self.store), self.stop.clone()));
-        Self { bus, ..self }
+        self.with(|shared| shared.bus = bus)
+    }
+
+    /// The same but for this change. What was started before goes on with the old one.
+    fn with(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// Whether its data are made up.
@@ -278,19 +297,19 @@ impl AppState {
     /// The same whose pages say that their data are made up.
     #[must_use]
     pub fn as_demo(self) -> Self {
-        Self { is_demo: true, ..self }
+        self.with(|shared| shared.is_demo = true)
     }
 
     /// The same with an endpoint for the check page, which takes grants by the key of [`AppState::grants`].
     #[must_use]
     pub fn with_media(self, media: Media) -> Self {
-        Self { media: Some(Arc::new(media)), ..self }
+        self.with(|shared| shared.media = Some(Arc::new(media)))
     }
 
     /// The same for pages of other sites, too. Without any, nobody else's page may use the check.
     #[must_use]
     pub fn with_embedders(self, embedders: Vec<EmbedOrigin>) -> Self {
-        Self { embedders: embedders.into(), ..self }
+        self.with(|shared| shared.embedders = embedders.into())
     }
 
     /// Has this node hear of others on the same store, and them of it: after [`AppState::with_media`].

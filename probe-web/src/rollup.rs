@@ -126,20 +126,49 @@ impl Sums {
     /// Adds a report.
     pub fn add(&mut self, tenant: Tenant, adds: &Contribution) {
         for resolution in Resolution::ALL {
-            let key = BucketKey {
-                bucket: resolution.bucket(adds.at),
-                site: adds.site.clone(),
-                endpoint: adds.endpoint.clone(),
+            self.add_to(resolution, tenant, adds);
+        }
+    }
+
+    /// Adds a report to its bucket of five minutes alone. [`Sums::rolled_up`] makes of it what [`Sums::add`] would have made.
+    pub fn add_finest(&mut self, tenant: Tenant, adds: &Contribution) {
+        self.add_to(Resolution::FiveMinutes, tenant, adds);
+    }
+
+    fn add_to(&mut self, resolution: Resolution, tenant: Tenant, adds: &Contribution) {
+        let key = BucketKey {
+            bucket: resolution.bucket(adds.at),
+            site: adds.site.clone(),
+            endpoint: adds.endpoint.clone(),
+        };
+        for (name, sketch) in &adds.sketches {
+            let sum = self.sketches.entry((tenant, resolution, key.clone(), name.clone()));
+            sum.or_default().merge(sketch);
+        }
+        for (name, count) in &adds.tallies {
+            let sum = self.tallies.entry((tenant, resolution, key.clone(), name.clone())).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+
+    /// Sums of five minutes with those of the hours and days that they are of.
+    #[must_use]
+    pub fn rolled_up(self) -> Self {
+        let mut all = Self::default();
+        for resolution in Resolution::ALL {
+            let coarser = |(tenant, _, key, name): &SumKey| {
+                let key = BucketKey { bucket: resolution.bucket_of(key.bucket), ..key.clone() };
+                (*tenant, resolution, key, name.clone())
             };
-            for (name, sketch) in &adds.sketches {
-                let sum = self.sketches.entry((tenant, resolution, key.clone(), name.clone()));
-                sum.or_default().merge(sketch);
+            for (key, sketch) in &self.sketches {
+                all.sketches.entry(coarser(key)).or_default().merge(sketch);
             }
-            for (name, count) in &adds.tallies {
-                let sum = self.tallies.entry((tenant, resolution, key.clone(), name.clone())).or_default();
+            for (key, count) in &self.tallies {
+                let sum = all.tallies.entry(coarser(key)).or_default();
                 *sum = sum.saturating_add(*count);
             }
         }
+        all
     }
 
     /// Adds all of other sums.

@@ -121,21 +121,35 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
 
 /// How deep objects and arrays are nested. Of what is no JSON, any number.
 fn depth(json: &[u8]) -> usize {
-    let (mut now, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
+    let (mut now, mut most) = (0_usize, 0);
+    let mut rest = json;
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
+            // Most of a report is in strings.
+            b'"' => rest = behind_string(rest),
+            b'{' | b'[' => {
                 now += 1;
                 most = most.max(now);
             }
-            b'}' | b']' if !in_string => now = now.saturating_sub(1),
+            b'}' | b']' => now = now.saturating_sub(1),
             _ => {}
         }
     }
     most
+}
+
+/// What follows a string that has begun.
+fn behind_string(mut text: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', text) {
+        let is_end = text.get(at) == Some(&b'"');
+        // What is escaped is no end.
+        text = text.get(at + if is_end { 1 } else { 2 }..).unwrap_or_default();
+        if is_end {
+            return text;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]

@@ -187,6 +187,7 @@ pub(crate) const NO_SETTINGS: &[(&str, &str)] = &[
     ("note", "moved as reports, with their notes and sums"),
     ("rollup", "moved as reports, with their notes and sums"),
     ("tally", "moved as reports, with their notes and sums"),
+    ("pending", "part of the sums, which are moved with reports"),
     ("bootstrap", "good for a quarter of an hour"),
     ("session", "people sign in again"),
     ("delivery", "what is told of is told where it came in"),

@@ -249,7 +249,12 @@ impl Resolution {
 
     /// The beginning of the bucket that holds a point in time, in seconds since 1970.
     pub fn bucket(self, at: Timestamp) -> i64 {
-        at.as_second().div_euclid(self.seconds()) * self.seconds()
+        self.bucket_of(at.as_second())
+    }
+
+    /// The same of a point in time in seconds since 1970.
+    pub fn bucket_of(self, at: i64) -> i64 {
+        at.div_euclid(self.seconds()) * self.seconds()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::store::sql::{
 use crate::store::{Outcome, Resolution, Result, StoreError, Tenant, name_of};
 
 /// How hard to compress: what is left to gain is in base64 alone.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 1;
 
 /// A report with its JSON as one zstd frame.
 type Packed = (Entry, Option<Vec<u8>>);

@@ -292,6 +292,11 @@ pub(crate) trait Backend: Send + Sync {
     /// A statement that checks the database's file and tells its findings, or `ok`, in a column `integrity_check`.
     fn integrity_check(&self) -> Option<&'static str>;
 
+    /// Brings the roll-ups up to date with what was committed, where they are not: before they are read.
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Puts what is left of reports in their place: see [`super::PersonStore::put_redacted`].
     async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()>;
 

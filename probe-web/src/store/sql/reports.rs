@@ -114,6 +114,7 @@ impl<B: Backend> ReportStore for B {
         tenant: Tenant,
         query: &RollupQuery,
     ) -> Result<BTreeMap<(BucketKey, String), u64>> {
+        self.settle().await?;
         let found = self.find(buckets(TALLIES, tenant, query, None)).await?;
         found.iter().map(|row| Ok((rows::bucket_key(row)?, row.count("n")?))).collect()
     }
@@ -124,6 +125,7 @@ impl<B: Backend> ReportStore for B {
         query: &RollupQuery,
         name: &str,
     ) -> Result<Vec<(BucketKey, Vec<u8>)>> {
+        self.settle().await?;
         let found = self.find(buckets(HISTOGRAMS, tenant, query, Some(name))).await?;
         let read = |row: &Row| Ok((rows::bucket_key(row)?.0, row.bytes("histogram")?));
         found.iter().map(read).collect()

@@ -78,12 +78,17 @@ impl Backend for SqliteStore {
         Some("PRAGMA integrity_check")
     }
 
+    async fn settle(&self) -> Result<()> {
+        self.add_up_pending().await
+    }
+
     async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()> {
         self.redact_all(tenant, reports).await
     }
 
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         // Whole days, so that a file goes when all that names it has gone.
+        self.add_up_pending().await?;
         let (midnight, day) = midnight(before)?;
         let headers = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         let no_raw = "raw_day = NULL, raw_offset = NULL, raw_length = NULL";

@@ -43,9 +43,10 @@ impl SqliteStore {
             return Ok(outcomes);
         }
         let fresh = batch.into_iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Accepted);
+        let is_whole = whole.is_some();
         let (fresh, sums, packed) = blocking({
             let fresh: Vec<Ready> = fresh.map(|(ready, _)| ready).collect();
-            move || add_up(fresh, whole.unwrap_or_default())
+            move || add_up(fresh, whole)
         })
         .await?;
         let positions = self.write_raw(packed).await?;
@@ -59,9 +60,14 @@ impl SqliteStore {
                 run(&mut tx, insert_note(number, entry.tenant, entry.summary.id, note)).await?;
             }
         }
-        add_sketches(&mut tx, sums.sketches).await?;
-        add_tallies(&mut tx, sums.tallies).await?;
+        if is_whole {
+            add_sketches(&mut tx, sums.sketches).await?;
+            add_tallies(&mut tx, sums.tallies).await?;
+        } else {
+            self.put_aside(&mut tx, sums).await?;
+        }
         tx.commit().await.map_err(broken)?;
+        self.add_up_much(&mut writer).await;
         Ok(outcomes)
     }
 
@@ -87,12 +93,17 @@ impl SqliteStore {
 
 type Positions = BTreeMap<(Tenant, Uuid), Position>;
 
-/// Reports apart from their bytes, and what they add to given sums.
-fn add_up(fresh: Vec<Ready>, mut sums: Sums) -> (Vec<Entry>, Sums, Vec<Bytes>) {
+/// Reports apart from their bytes, and what they add: to given sums, or to those of five minutes.
+fn add_up(fresh: Vec<Ready>, whole: Option<Sums>) -> (Vec<Entry>, Sums, Vec<Bytes>) {
+    let is_whole = whole.is_some();
+    let mut sums = whole.unwrap_or_default();
     let (mut entries, mut packs) = (Vec::with_capacity(fresh.len()), Vec::with_capacity(fresh.len()));
     for (mut entry, packed) in fresh {
         if let Some(adds) = entry.adds.take() {
-            sums.add(entry.tenant, &adds);
+            match is_whole {
+                true => sums.add(entry.tenant, &adds),
+                false => sums.add_finest(entry.tenant, &adds),
+            }
         }
         if let Some(packed) = packed {
             packs.push((entry.tenant, entry.summary.id, entry.summary.received, packed));
@@ -210,7 +221,10 @@ fn bind_key(query: Query, (tenant, resolution, bucket, name): &SumKey) -> Query 
 }
 
 /// Adds to the stored histograms: they are read, merged and written again, each once per batch.
-async fn add_sketches(tx: &mut Transaction<'_, Sqlite>, mut sums: BTreeMap<SumKey, Sketch>) -> Result<()> {
+pub(super) async fn add_sketches(
+    tx: &mut Transaction<'_, Sqlite>,
+    mut sums: BTreeMap<SumKey, Sketch>,
+) -> Result<()> {
     let keys: Vec<SumKey> = sums.keys().cloned().collect();
     for some in steps(&keys) {
         let mut query = Query::new(format!(
@@ -248,7 +262,7 @@ async fn add_sketches(tx: &mut Transaction<'_, Sqlite>, mut sums: BTreeMap<SumKe
     Ok(())
 }
 
-async fn add_tallies(tx: &mut Transaction<'_, Sqlite>, sums: BTreeMap<SumKey, u64>) -> Result<()> {
+pub(super) async fn add_tallies(tx: &mut Transaction<'_, Sqlite>, sums: BTreeMap<SumKey, u64>) -> Result<()> {
     let sums: Vec<_> = sums.into_iter().collect();
     for some in steps(&sums) {
         let mut query = Query::new(format!(

@@ -1,7 +1,5 @@
 //! Many rows by one statement. A statement costs a way to the connection's thread and back, whatever it does.
 
-use std::fmt::Write as _;
-
 /// How many rows a statement takes: few sizes, so that each is prepared once.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
 
@@ -15,19 +13,10 @@ pub(super) fn steps<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `($1, $2), ($3, $4)`: so many rows of so many values.
+/// `(?, ?), (?, ?)`: so many rows of so many values. Without numbers: SQLite goes through the names of all before it for each that has one.
 pub(super) fn placeholders(rows: usize, columns: usize) -> String {
-    let mut text = String::with_capacity(rows * columns * 7);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            let separator = if column == 1 { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{separator}${}", row * columns + column);
-        }
-        text.push(')');
-    }
-    text
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
 }
 
 #[cfg(test)]
@@ -45,8 +34,8 @@ mod tests {
     }
 
     #[test]
-    fn values_are_numbered_through() {
-        assert_eq!(placeholders(2, 2), "($1, $2), ($3, $4)");
-        assert_eq!(placeholders(1, 1), "($1)");
+    fn each_value_has_its_place() {
+        assert_eq!(placeholders(2, 2), "(?, ?), (?, ?)");
+        assert_eq!(placeholders(1, 1), "(?)");
     }
 }

@@ -7,11 +7,13 @@ mod backend;
 mod backup;
 mod ingest;
 mod many;
+mod pending;
 mod raw;
 mod redact;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use sqlx::SqlSafeStr as _;
@@ -44,6 +46,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (23, "tenant", include_str!("migrations/23_tenant.sql")),
     (30, "agents", include_str!("migrations/30_agents.sql")),
     (40, "incidents", include_str!("migrations/40_incidents.sql")),
+    (41, "pending", include_str!("migrations/41_pending.sql")),
 ];
 
 /// Name of the database's file in the folder.
@@ -59,6 +62,8 @@ pub struct SqliteStore {
     readers: SqlitePool,
     files: DayFiles,
     folder: PathBuf,
+    /// How many rows wait to be added to the roll-ups; never fewer than there are.
+    pending: AtomicUsize,
     /// Held while the store is open.
     _lock: File,
 }
@@ -92,6 +97,8 @@ impl SqliteStore {
             }
             error => cannot("cannot bring greenroom.db up to date", &error),
         })?;
+        let pending =
+            pending::count(&mut writer).await.map_err(|error| cannot("cannot read greenroom.db", &error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
@@ -104,6 +111,7 @@ impl SqliteStore {
             readers,
             files,
             folder: folder.to_owned(),
+            pending: AtomicUsize::new(pending),
             _lock: lock,
         })
     }

@@ -21,7 +21,7 @@ pub(super) const HEADER: usize = 4 + 4 + 4 + 8 + 16;
 const MAX_UNPACKED: usize = 64 << 20;
 
 /// How hard to compress: what is left to gain is in base64 alone.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 1;
 
 /// Where a record lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
