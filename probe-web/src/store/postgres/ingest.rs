@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::backend::{run, storable};
 use super::partitions::day;
+use super::pending::Pending;
 use super::{PostgresStore, within};
 use crate::rollup::{SumKey, Sums};
 use crate::store::sql::agents::count_run;
@@ -33,7 +34,9 @@ impl PostgresStore {
             let days: BTreeSet<_> = batch.iter().map(|(entry, _)| day(entry.summary.received)).collect();
             self.partitions.make(&mut connection, &days).await?;
             let number = self.next_number(Numbered::Note);
-            keep(&mut connection, &batch, whole, number).await
+            let outcomes = keep(&mut connection, &self.pending, &batch, whole, number).await?;
+            self.pending.add_up_much(&mut connection).await;
+            Ok(outcomes)
         })
         .await
     }
@@ -41,6 +44,7 @@ impl PostgresStore {
 
 async fn keep(
     connection: &mut PgConnection,
+    pending: &Pending,
     batch: &[Packed],
     whole: Option<Sums>,
     note_number: &str,
@@ -64,17 +68,24 @@ async fn keep(
     count_runs(&mut tx, &kept).await?;
     insert_headers(&mut tx, &kept).await?;
     insert_raw(&mut tx, &kept).await?;
+    let is_whole = whole.is_some();
     let mut sums = whole.unwrap_or_default();
     for (entry, _) in kept {
-        if let Some(adds) = &entry.adds {
-            sums.add(entry.tenant, adds);
+        match &entry.adds {
+            Some(adds) if is_whole => sums.add(entry.tenant, adds),
+            Some(adds) => sums.add_finest(entry.tenant, adds),
+            None => {}
         }
         for note in &entry.notes {
             run(&mut tx, insert_note(note_number, entry.tenant, entry.summary.id, note)).await?;
         }
     }
-    add_sketches(&mut tx, sums.sketches).await?;
-    add_tallies(&mut tx, sums.tallies).await?;
+    if is_whole {
+        add_sketches(&mut tx, sums.sketches).await?;
+        add_tallies(&mut tx, sums.tallies).await?;
+    } else {
+        pending.put_aside(&mut tx, sums).await?;
+    }
     tx.commit().await.map_err(broken)?;
     Ok(outcomes)
 }
@@ -221,13 +232,13 @@ async fn insert_raw(connection: &mut PgConnection, kept: &[&Packed]) -> Result<(
 
 /// The parts of keys, column by column.
 #[derive(Default)]
-struct Keys {
-    tenants: Vec<i64>,
-    resolutions: Vec<i64>,
-    buckets: Vec<i64>,
-    sites: Vec<String>,
-    endpoints: Vec<String>,
-    names: Vec<String>,
+pub(super) struct Keys {
+    pub(super) tenants: Vec<i64>,
+    pub(super) resolutions: Vec<i64>,
+    pub(super) buckets: Vec<i64>,
+    pub(super) sites: Vec<String>,
+    pub(super) endpoints: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl<'a> FromIterator<&'a SumKey> for Keys {
@@ -260,7 +271,10 @@ macro_rules! bind_keys {
 
 /// Adds to the stored histograms. Those that are new are inserted; the others are locked in the order of their keys, merged and
 /// written. Where one was deleted in between, it is new after all.
-async fn add_sketches(connection: &mut PgConnection, mut sums: BTreeMap<SumKey, Sketch>) -> Result<()> {
+pub(super) async fn add_sketches(
+    connection: &mut PgConnection,
+    mut sums: BTreeMap<SumKey, Sketch>,
+) -> Result<()> {
     while !sums.is_empty() {
         for key in insert_sketches(connection, &sums).await? {
             sums.remove(&key);
@@ -333,7 +347,7 @@ async fn update_sketches(connection: &mut PgConnection, sums: &BTreeMap<SumKey, 
         .map_err(broken)
 }
 
-async fn add_tallies(connection: &mut PgConnection, sums: BTreeMap<SumKey, u64>) -> Result<()> {
+pub(super) async fn add_tallies(connection: &mut PgConnection, sums: BTreeMap<SumKey, u64>) -> Result<()> {
     if sums.is_empty() {
         return Ok(());
     }

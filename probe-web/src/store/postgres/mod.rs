@@ -9,6 +9,7 @@ mod backend;
 mod ingest;
 mod options;
 mod partitions;
+mod pending;
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, SqlSafeStr as _};
 
 use self::partitions::Partitions;
+use self::pending::Pending;
 use super::sql::broken;
 use super::{Result, StoreError};
 
@@ -44,12 +46,14 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (23, "tenant", include_str!("migrations/23_tenant.sql")),
     (30, "agents", include_str!("migrations/30_agents.sql")),
     (40, "incidents", include_str!("migrations/40_incidents.sql")),
+    (41, "pending", include_str!("migrations/41_pending.sql")),
 ];
 
 /// A store in a database.
 pub struct PostgresStore {
     pool: PgPool,
     partitions: Partitions,
+    pending: Pending,
 }
 
 impl PostgresStore {
@@ -84,7 +88,7 @@ impl PostgresStore {
             .connect_with(url.options.clone())
             .await
             .map_err(|error| cannot(&error))?;
-        Ok(Self { pool, partitions: Partitions::default() })
+        Ok(Self { pool, partitions: Partitions::default(), pending: Pending::default() })
     }
 
     /// Closes its connections.
