@@ -251,10 +251,7 @@ fn in_a_network_of_its_own(cases: &str, first: &str) {
     );
     let python = python();
     let mut command = Command::new("unshare");
-    command
-        .args(["--net", "--", "sh", "-c", &inside, "sh"])
-        .arg(python.get_program())
-        .args([SCRIPT, cases]);
+    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([SCRIPT, cases]);
     command
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_MADE", made())

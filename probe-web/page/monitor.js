@@ -13,7 +13,7 @@ const STATS_MS = 5_000;
 /**
  * Watches a connection until `end()`, `stop()` or its own close.
  * @param {RTCPeerConnection} pc
- * @param {import('./greenroom-check.js').MonitorOptions} [options]
+ * @param {import('./monitor.js').MonitorOptions} [options]
  */
 export const monitor = (pc, options = {}) => new Monitor(pc, options);
 

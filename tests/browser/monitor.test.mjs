@@ -550,3 +550,36 @@ test('a reason is said with its figures', () => {
   assert.equal(say(english, { code: 'rtt_high', worst: 312.4, unit: 'ms' })[0], 'Answers take up to 312 ms, so people talk over each other.');
   assert.deepEqual(say(english, { code: 'another' }), ['another', null]);
 });
+
+test('a report is sent by a session of its own, or by the check link, and never unasked', async () => {
+  const asked = [];
+  const answers = { session: [200, { run: 'a grant' }], reports: [202, { status: 'accepted' }] };
+  const { fetch } = globalThis;
+  globalThis.fetch = async (url, { headers = {}, body }) => {
+    const name = url.href.split('/').pop();
+    asked.push([name, headers.Authorization, body && JSON.parse(body).kind]);
+    const [status, answer] = answers[name];
+    return { ok: status < 300, status, json: async () => answer };
+  };
+  try {
+    const ended = async (options, how) => {
+      const watch = monitor(new Connection(), { every_ms: 3_600_000, ...options });
+      return watch.end(how);
+    };
+    const both = { send: true, notice: true };
+    for (const how of [undefined, { send: true }, { notice: true }]) assert.equal((await ended({}, how)).kept, null);
+    assert.deepEqual(asked, []);
+    const { kept, not_sent } = await ended({}, both);
+    assert.deepEqual([kept.status, not_sent], ['accepted', null]);
+    assert.deepEqual(asked.splice(0), [['session', undefined, undefined], ['reports', 'Bearer a grant', 'monitor']]);
+    await ended({ link: 'gc_x' }, both);
+    assert.deepEqual(asked.splice(0), [['reports', 'Bearer gc_x', 'monitor']]);
+    answers.reports = [429, {}];
+    assert.equal((await ended({}, both)).not_sent, 'busy');
+    answers.session = [403, { type: 'urn:greenroom:problem:foreign-site' }];
+    const { report: made, not_sent: why } = await ended({}, both);
+    assert.deepEqual([why, made.kind], ['foreign', 'monitor'], 'what could not be sent is there still');
+  } finally {
+    globalThis.fetch = fetch;
+  }
+});
