@@ -224,8 +224,8 @@ fn a_running_call_without_trouble_and_with_that_of_devices() {
 }
 
 #[test]
-fn a_running_call_whose_computer_or_application_is_at_fault() {
-    cases(NOWHERE, "capped_call,busy_page,hidden_call");
+fn a_running_call_whose_page_is_busy_or_hidden() {
+    cases(NOWHERE, "busy_page,hidden_call");
 }
 
 /// By rules of a network of its own.

@@ -232,7 +232,9 @@ function microphone(moved, at) {
   if (!told) return null;
   const some = of(moved, 'media-source', 'audio');
   const squares = told.sound ? told.sound.squares : most(some.map(({ by }) => share(by('totalAudioEnergy'), by('totalSamplesDuration'))));
-  const level_dbfs = dbfs(squares);
+  // A source that hands out nothing at all is as silent as one of zeros.
+  const nothing = squares === null && some.some(({ by }) => by('totalSamplesDuration') === 0);
+  const level_dbfs = dbfs(nothing ? 0 : squares);
   const was = at.state.silent.id === told.id ? at.state.silent : { id: told.id, ms: 0, heard: false };
   const silent = level_dbfs !== null && level_dbfs < DEAD_DBFS && !told.muted;
   at.next.silent = { id: told.id, ms: silent ? was.ms + at.span_ms : level_dbfs === null ? was.ms : 0, heard: was.heard || level_dbfs >= DEAD_DBFS && level_dbfs !== null };

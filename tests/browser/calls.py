@@ -128,19 +128,6 @@ def cases(Check, expect, wait_for):
         expect(end(check)["report"]["verdict"]["causes"] != [], "the reason that went on until the end")
         check.close()
 
-    def capped_call(browsers):
-        """A rate that the application itself caps is not the network's."""
-        check = call(browsers, picture="blurred")
-        check.page.evaluate("""async () => {
-          const sender = call.here.getSenders().find(({ track }) => track.kind === 'video');
-          const parameters = sender.getParameters();
-          parameters.encodings[0].maxBitrate = 30_000;
-          await sender.setParameters(parameters);
-        }""")
-        until(check, "bitrate_capped", 40)
-        expect("bandwidth_limited" not in begun(check), told(check))
-        check.close()
-
     def busy_page(browsers):
         """A main thread that is held up: said to be so, and nothing of it is the network's."""
         check = call(browsers)
@@ -207,4 +194,4 @@ def cases(Check, expect, wait_for):
         check.close()
         nft("flush chain inet calls c")
 
-    return {case.__name__: case for case in (clean_call, silent_call, loud_call, replaced_tracks, capped_call, busy_page, hidden_call, lossy_call, narrow_call)}
+    return {case.__name__: case for case in (clean_call, silent_call, loud_call, replaced_tracks, busy_page, hidden_call, lossy_call, narrow_call)}

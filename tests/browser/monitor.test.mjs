@@ -338,6 +338,9 @@ test('a microphone: silent from the beginning, silent after it was heard, muted,
   other.seen.microphone = { id: 'other', muted: null };
   other.rows.sound = { ...other.rows.sound, trackIdentifier: 'other', totalAudioEnergy: 0, totalSamplesDuration: 0 };
   assert.deepEqual(other.run(6).begun, ['mic_muted_in_hardware'], 'another one was never heard');
+  const stopped = new Call();
+  for (const name of ['totalAudioEnergy', 'totalSamplesDuration']) Object.defineProperty(stopped.rows.sound, name, { get: () => 0, set() {}, enumerable: true });
+  assert.deepEqual(stopped.run(5).begun, ['mic_muted_in_hardware'], 'it hands out nothing');
   const loud = new Call();
   loud.rows.sound.audioLevel = 1;
   assert.deepEqual(loud.run(6).begun, ['mic_clipping']);
