@@ -228,12 +228,6 @@ fn a_running_call_whose_page_is_busy_or_hidden() {
     cases(NOWHERE, "busy_page,hidden_call");
 }
 
-/// By rules of a network of its own.
-#[test]
-fn a_running_call_on_a_link_that_loses_and_on_a_narrow_one() {
-    in_a_network_of_its_own("lossy_call,narrow_call", "");
-}
-
 /// UDP to the endpoint is dropped.
 #[test]
 fn by_tcp_where_udp_is_dropped() {

@@ -214,7 +214,7 @@ function shown(moved, at) {
   const roomy = target !== null && available > target * 1.3;
   const capped = target !== null && at.now.cap_bps > 0 && target >= at.now.cap_bps * 0.8;
   return {
-    ...base, fps, source_fps: from, height: known(tall.row.frameHeight), target_bps: target, slow_fps: tall.age_ms >= WARM_MS && fps !== null && from >= 2 * fps && fps < LIVE_FPS ? fps : null,
+    ...base, fps, source_fps: from, height: known(tall.row.frameHeight), target_bps: target, slow_fps: tall.age_ms >= WARM_MS && fps > 0 && from >= 2 * fps && fps < LIVE_FPS ? fps : null,
     cpu_ratio: tall.age_ms < WARM_MS ? null : cpu, bandwidth_ratio: ramps || bandwidth === null ? null : roomy || capped ? 0 : bandwidth, capped_ratio: tall.age_ms < WARM_MS || bandwidth === null ? null : capped ? bandwidth : 0,
     encode_ms: times(share(tall.by('totalEncodeTime'), tall.by('framesEncoded')), 1_000),
   };

@@ -1,7 +1,6 @@
 """Running calls, watched by monitor.js: two connections in one page, with fake devices. Cases of check_page.py."""
 
 import json
-import subprocess
 import sys
 
 # Two connections, each of which sends microphone and camera to the other and plays what comes; a monitor on the first.
@@ -159,39 +158,4 @@ def cases(Check, expect, wait_for):
         expect(end(check)["report"]["verdict"]["overall"] == "inconclusive", told(check))
         check.close()
 
-    def nft(*rules):
-        for rule in rules:
-            subprocess.run(["nft", rule], check=True)
-
-    def lossy_call(browsers):
-        """Every twelfth packet is dropped on the way, both ways; then the way is narrow. In a network of its own, by nft."""
-        loopback = ["--allow-loopback-in-peer-connection"]
-        nft("add table inet calls", "add chain inet calls c { type filter hook input priority 0; }")
-        check = call(browsers, flags=loopback)
-        seconds(check, 4)
-        expect(begun(check) == [], told(check))
-        nft("add rule inet calls c meta l4proto udp numgen random mod 100 < 8 drop")
-        for code in ("loss_down", "loss_up"):
-            until(check, code, 40)
-        seconds(check, 10)
-        print(told(check), file=sys.stderr)
-        report = end(check)["report"]
-        causes = {cause["code"]: cause for cause in report["verdict"]["causes"]}
-        for code in ("loss_down", "loss_up"):
-            expect(0.02 < causes[code]["measured"] < 0.2 and causes[code]["place"] == "path", causes[code])
-        ratio = report["targets"][0]["down"]["loss_ratio"]
-        expect(0.02 < ratio["value"] < 0.12, ratio)
-        check.close()
-        nft("flush chain inet calls c")
-
-    def narrow_call(browsers):
-        """A way that carries less than the picture needs."""
-        nft("add table inet calls", "add chain inet calls c { type filter hook input priority 0; }")
-        check = call(browsers, flags=["--allow-loopback-in-peer-connection"], sound="speech", picture="moving")
-        nft("add rule inet calls c meta l4proto udp limit rate over 12 kbytes/second burst 3 kbytes drop")
-        until(check, "bandwidth_limited", 60)
-        print(told(check), file=sys.stderr)
-        check.close()
-        nft("flush chain inet calls c")
-
-    return {case.__name__: case for case in (clean_call, silent_call, loud_call, replaced_tracks, busy_page, hidden_call, lossy_call, narrow_call)}
+    return {case.__name__: case for case in (clean_call, silent_call, loud_call, replaced_tracks, busy_page, hidden_call)}

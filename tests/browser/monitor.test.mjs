@@ -284,6 +284,9 @@ test('few pictures of a stream that had more, and of a camera that gives more', 
   const slow = new Call().run(5);
   slow.rate.fps_out = 6;
   assert.deepEqual(slow.run(6).begun, ['frame_rate_low_up']);
+  const early = new Call();
+  early.rate.fps_out = 0;
+  assert.deepEqual(early.run(10).begun, [], 'not connected yet, or switched off: nothing is sent, which is not slow');
   const camera = new Call();
   Object.assign(camera.rate, { fps_out: 10, fps_source: 10 });
   assert.deepEqual(camera.run(10).begun, [], 'it gives no more');
