@@ -218,26 +218,40 @@ fn on_another_site() {
     serve.run("embedded,not_named", &embedder.origin);
 }
 
-/// Server and browser in a network of their own, in which UDP to the endpoint is dropped.
+#[test]
+fn a_running_call_without_trouble_and_with_that_of_devices() {
+    cases(NOWHERE, "clean_call,silent_call,loud_call,replaced_tracks");
+}
+
+#[test]
+fn a_running_call_whose_page_is_busy_or_hidden() {
+    cases(NOWHERE, "busy_page,hidden_call");
+}
+
+/// UDP to the endpoint is dropped.
 #[test]
 fn by_tcp_where_udp_is_dropped() {
+    let rule = "nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c udp dport 7443 drop';";
+    in_a_network_of_its_own("over_tcp", rule);
+}
+
+/// Server and browser in a network of their own, after these commands in it.
+fn in_a_network_of_its_own(cases: &str, first: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let inside = "set -e; ip link set lo up; \
-                  nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c udp dport 7443 drop'; \
-                  env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
-                  trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\"";
+    let inside = format!(
+        "set -e; ip link set lo up; {first} \
+         env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
+         trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\""
+    );
     let python = python();
     let mut command = Command::new("unshare");
-    command
-        .args(["--net", "--", "sh", "-c", inside, "sh"])
-        .arg(python.get_program())
-        .args([SCRIPT, "over_tcp"]);
+    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([SCRIPT, cases]);
     command
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_MADE", made())
         .env("GREENROOM_BASE", "http://127.0.0.1:8080")
         .env("GREENROOM_FOLDER", folder.path());
-    finish(command, "over_tcp");
+    finish(command, cases);
 }
 
 /// A sound server of its own, whose speaker is wired to its microphone.

@@ -2,6 +2,7 @@
 
 import { list, openAll, stop } from './devices.js';
 import { bars, handoff, linesOf } from './handoff.js';
+import { keepReport } from './memory.js';
 import { measure } from './network.js';
 import { CheckError, Server } from './server.js';
 import { unless, within } from './time.js';
@@ -231,6 +232,7 @@ export class Check {
     const { chosen } = this.#options;
     this.#sent = true;
     const report = await this.#server.send(this.#body(false));
+    keepReport(report);
     const result = handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
     return { ...result, report, network: this.#session.network, embedders: this.#session.embedders, machine: this.#found.machine };
   }

@@ -37,6 +37,8 @@ export interface Handoff {
   /** Ids for `getUserMedia` and `setSinkId`. They are those of the page's own origin. */
   devices: { camera: string | null; microphone: string | null; speaker: string | null };
   start: { audio: boolean; video: { width: number; height: number; fps: number; bitrate_bps: number } | null };
+  /** The report's id: what a call's report is linked by. */
+  id: string;
   /** What the person says on the phone. */
   code: string;
 }

@@ -19,6 +19,7 @@ export function handoff(report, { wanted, chosen, camera, machine, limits }) {
     strength: strength(report, limits),
     devices: { camera: chosen.camera ?? null, microphone: chosen.microphone ?? null, speaker: chosen.speaker ?? null },
     start: { audio: audio !== 'blocked', video: video(wanted, { overall, camera, machine, least: limits.encode_times_real_time }) },
+    id: report.id,
     code: report.code,
   };
 }

@@ -4,6 +4,8 @@ const KEY = 'greenroom-check';
 /** So many are kept, for so long. */
 const MOST = 8;
 const LASTS_MS = 30 * 24 * 3_600_000;
+/** The last check in this tab: what a call after it is linked to. */
+const LAST = 'greenroom-check-last';
 
 /** A name for the devices that are there; `null` where the browser does not name them yet. */
 export async function devicesNow() {
@@ -48,5 +50,24 @@ export function remember({ devices, network, good, chosen, want }) {
     localStorage.setItem(KEY, JSON.stringify(kept.slice(0, MOST)));
   } catch {
     // Then it is not remembered.
+  }
+}
+
+/** Keeps which report the last check in this tab made, good or bad. */
+export function keepReport({ id, code }) {
+  try {
+    sessionStorage.setItem(LAST, JSON.stringify({ id, code }));
+  } catch {
+    // Then a call is not linked to it by itself.
+  }
+}
+
+/** The report of the last check in this tab; nulls where there was none. */
+export function lastReport() {
+  try {
+    const { id = null, code = null } = JSON.parse(sessionStorage.getItem(LAST)) ?? {};
+    return { id, code };
+  } catch {
+    return { id: null, code: null };
   }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
-use greenroom_reports::schema::{Report, Source, State};
+use greenroom_reports::schema::{Kind, Report, Source, State};
 use greenroom_web::check::{EmbedOrigin, Media};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
@@ -144,13 +144,19 @@ async fn pages_of_other_sites_get_what_the_operator_named_them_for() {
         let (status, headers, _) = ask("GET", path, own, &[]).await;
         assert_eq!((status, headers.get("access-control-allow-origin")), (200, None), "{path}");
     }
-    let (status, headers, _) = ask("OPTIONS", "/api/v1/runs", named, &preflight).await;
-    assert_eq!(status, 204);
-    assert_eq!(headers["access-control-allow-headers"], "authorization, content-type");
+    for path in ["/api/v1/runs", "/api/v1/reports"] {
+        let (status, headers, _) = ask("OPTIONS", path, named, &preflight).await;
+        assert_eq!(status, 204, "{path}");
+        assert_eq!(headers["access-control-allow-headers"], "authorization, content-type", "{path}");
+    }
     for foreign in [other, "null", "https://app.example.evil.example", "http://app.example"] {
-        for (method, path) in
-            [("GET", "/api/v1/session"), ("OPTIONS", "/api/v1/runs"), ("POST", "/api/v1/runs")]
-        {
+        for (method, path) in [
+            ("GET", "/api/v1/session"),
+            ("OPTIONS", "/api/v1/runs"),
+            ("POST", "/api/v1/runs"),
+            ("OPTIONS", "/api/v1/reports"),
+            ("POST", "/api/v1/reports"),
+        ] {
             let (status, headers, body) = ask(method, path, foreign, &preflight).await;
             assert_eq!(
                 (status, headers.get("access-control-allow-origin")),
@@ -232,6 +238,63 @@ async fn a_grant_lets_one_result_in() {
     assert_eq!(house.send(&run).await.0, 201);
     assert_eq!(house.send(&run).await.0, 401);
     assert_eq!(house.changed(|run| run["run"] = json!("forged")).await.0, 401);
+}
+
+/// The report of a call as `monitor.js` makes it: tests/browser/monitor.test.mjs wrote it.
+const CALL: &str = include_str!("data/call.json");
+
+impl House {
+    async fn send_call(&self, bearer: &str, call: &Value) -> (u16, Value) {
+        let request = Request::post("/api/v1/reports").header(header::CONTENT_TYPE, "application/json");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        let (status, _, text) = self.ask(request.body(Body::from(call.to_string())).unwrap()).await;
+        (status, serde_json::from_str(&text).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn the_report_of_a_call_is_let_in_by_a_session_once() {
+    let house = House::new(false).await;
+    let call: Value = serde_json::from_str(CALL).unwrap();
+    let grant = house.session().await["run"].as_str().unwrap().to_owned();
+    let (status, answer) = house.send_call(&grant, &call).await;
+    assert_eq!((status, &answer["code"]), (202, &call["code"]), "{answer}");
+    let id = call["id"].as_str().unwrap().parse().unwrap();
+    let kept = house.store.raw(Tenant::FIRST, id).await.unwrap().unwrap();
+    let kept: Report = serde_json::from_slice(&kept).unwrap();
+    assert_eq!((kept.kind, kept.parent.is_some()), (Kind::Monitor, true));
+    // Neither another report nor a check's result by the same session.
+    assert_eq!(house.send_call(&grant, &call).await.0, 401);
+    assert_eq!(house.send(&run(&grant)).await.0, 401);
+    let other = house.session().await["run"].as_str().unwrap().to_owned();
+    assert_eq!(house.send_call(&other, &call).await.1["status"], "duplicate");
+    assert_eq!(house.send_call("forged", &call).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_session_lets_in_no_report_but_of_a_call() {
+    let house = House::new(false).await;
+    let grant = house.session().await["run"].as_str().unwrap().to_owned();
+    let target = |url: &str| {
+        let mut call: Value = serde_json::from_str(CALL).unwrap();
+        call["targets"][0]["url"] = json!(url);
+        call["targets"].clone()
+    };
+    for (field, value, pointer) in [
+        ("kind", json!("check"), "/kind"),
+        ("tool", json!({ "name": "x", "version": "1", "source": "cli" }), "/tool/source"),
+        ("labels", json!({ "site": "Bern" }), "/labels"),
+        ("agent", json!({ "id": "a", "boot": null, "seq": null }), "/agent"),
+        ("targets", target("greenroom://fleet.example"), "/targets"),
+        ("sketches", json!({ "rtt": "" }), "/trace"),
+    ] {
+        let mut call: Value = serde_json::from_str(CALL).unwrap();
+        call[field] = value;
+        let (status, answer) = house.send_call(&grant, &call).await;
+        assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!(pointer)), "{answer}");
+    }
+    // What was refused has not used the session up.
+    assert_eq!(house.send_call(&grant, &serde_json::from_str(CALL).unwrap()).await.0, 202);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ import time
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
+import calls
 import media
 
 CHROMIUM = os.environ.get("GREENROOM_CHROMIUM", "/usr/bin/chromium")
@@ -651,6 +652,7 @@ CASES = {
         without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         heard_by_the_microphone, screens,
     )},
+    **calls.cases(Check, expect, wait_for),
 }
 
 

@@ -19,6 +19,8 @@ const LONGEST: usize = 300;
 
 /// What a page of another site may ask for, besides the files below `/check/`.
 const SHARED: [&str; 2] = ["/api/v1/session", "/api/v1/runs"];
+/// Where the report of a call goes. It may be sent there; what else is asked for there is not for other sites.
+const REPORTS: &str = "/api/v1/reports";
 const FILES: &str = "/check/";
 
 /// An origin as browsers send it: `https://app.example`, without a path.
@@ -113,7 +115,7 @@ fn is_own(state: &AppState, headers: &HeaderMap, origin: &str) -> bool {
 pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_file = path.starts_with(FILES);
-    if !is_file && !SHARED.contains(&path) {
+    if !is_file && !SHARED.contains(&path) && !sends_report(&request) {
         return next.run(request).await;
     }
     let origin = request.headers().get(ORIGIN).cloned();
@@ -150,6 +152,14 @@ pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: 
         }
     }
     response
+}
+
+/// Whether a page hands a report in, or its browser asks whether it may. Programs that send one name no origin.
+fn sends_report(request: &Request) -> bool {
+    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD);
+    let posts = request.method() == Method::POST;
+    let asks = request.method() == Method::OPTIONS && asked.is_some_and(|method| method == "POST");
+    request.uri().path() == REPORTS && (posts || asks)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! are called and worth is said here, by `greenroom-reports`, as it is for every other report.
 
 mod assets;
+pub(crate) mod call;
 mod connection;
 mod devices;
 mod embed;
@@ -41,6 +42,7 @@ use crate::store::Tenant;
 pub(crate) use embed::cors;
 pub use embed::{EmbedOrigin, OriginError};
 pub use fallback::{Duplex, Fallback};
+pub(crate) use grant::ForResult;
 pub use grant::Grants;
 
 /// How long a page may take from its beginning to its result: a person reads, thinks and plugs things in meanwhile.

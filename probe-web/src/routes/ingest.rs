@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::api::{ReportBody, agents};
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
+use crate::check::{ForResult, call};
 use crate::ingest::body;
 use crate::ingest::read;
 use crate::limits;
@@ -43,6 +44,7 @@ pub(crate) struct Kept {
 /// Keeps a report. 202 once it is durable, also when it was before.
 ///
 /// It may be sent any number of times: it is kept and counted once, by its id. Packed with gzip, zstd or not at all.
+/// The report of a call that a page watched (kind `monitor`) is let in by the `run` of a session as well, once, and names nobody then.
 #[utoipa::path(
     post, path = "/api/v1/reports", tag = "reports", security(("send_key" = []), ("agent_bearer" = [])),
     params(("Content-Encoding" = Option<String>, Header, description = "`gzip` or `zstd`; not there when it is not packed")),
@@ -81,6 +83,9 @@ async fn keep(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Kept, Problem> {
+    if let Some(grant) = call::grant(&state.grants, headers, state.clock.now()) {
+        return of_a_call(state, grant, headers, body).await;
+    }
     let sender = sender(state, headers).await?;
     let agent = match &sender {
         Sender::Agent(agent) => Some((**agent).clone()),
@@ -112,6 +117,16 @@ async fn keep(
         let from = peer.map(|peer| limits::client(peer.ip(), headers, &state.trusted_proxies));
         record.provider = from.and_then(|from| state.providers.of(from)).map(str::to_owned);
     }
+    let kept = hand_over(state, record).await?;
+    let told = match agent {
+        Some(agent) => Some(told(state, &agent, headers).await?),
+        None => None,
+    };
+    Ok(Kept { told, ..kept })
+}
+
+/// Makes a record durable.
+async fn hand_over(state: &AppState, record: Record) -> Result<Kept, Problem> {
     let (id, code) = (record.summary.id, record.summary.code.clone());
     // How often a check link was used only the store can say.
     let outcome = match record.summary.link.is_some() {
@@ -128,11 +143,34 @@ async fn keep(
         }
     };
     let url = format!("{}/reports/{id}", state.config.base_url);
-    let told = match agent {
-        Some(agent) => Some(told(state, &agent, headers).await?),
-        None => None,
+    Ok(Kept { id, code, status, url, told: None })
+}
+
+/// Keeps the report of a call that a page watched, by the grant of its session: one.
+async fn of_a_call(
+    state: &AppState,
+    grant: ForResult,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Kept, Problem> {
+    let packing = body::packing(headers)?;
+    let packed = body::whole(body).await?;
+    let received = state.clock.now();
+    let record = {
+        let _turn =
+            state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
+        let read = tokio::task::spawn_blocking(move || {
+            let json = body::unpack(packing, &packed)?;
+            let report = read::report(&json)?;
+            call::look(&report)?;
+            read::record(grant.tenant, &report, json, received)
+        });
+        read.await.map_err(|_| Problem::invalid("the report cannot be read", Vec::new()))??
     };
-    Ok(Kept { id, code, status, url, told })
+    if !state.store.spend_grant(&grant.nonce, grant.until).await? {
+        return Err(Problem::unauthorized("this session let a report in before; begin another one"));
+    }
+    hand_over(state, record).await
 }
 
 /// Who sends. While the store is away and reports can wait, whoever it knew lately.
