@@ -45,6 +45,11 @@ export class Server {
     }
   }
 
+  /** Where an offer of a WebRTC connection for media goes. */
+  get webRtc() {
+    return new URL('check/rtc', this.base).href;
+  }
+
   /** Where a WebSocket for media begins. */
   get webSocket() {
     const url = new URL('check/media', this.base);

@@ -35,6 +35,7 @@ const FILES: &[Source] = &[
     ("microphone.js", SCRIPT, include_str!("../../page/microphone.js")),
     ("network-worker.js", SCRIPT, include_str!("../../page/network-worker.js")),
     ("network.js", SCRIPT, include_str!("../../page/network.js")),
+    ("peer.js", SCRIPT, include_str!("../../page/peer.js")),
     ("page.js", SCRIPT, include_str!("../../page/page.js")),
     ("screen.js", SCRIPT, include_str!("../../page/screen.js")),
     ("server.js", SCRIPT, include_str!("../../page/server.js")),
@@ -264,12 +265,14 @@ mod tests {
         let all: usize = FILES_SERVED.iter().map(|file| file.packed.len()).sum();
         let languages: Vec<usize> = WORDS_SERVED.iter().map(|file| file.packed.len()).collect();
         let most = languages.iter().max().unwrap();
+        let peer = size(&["peer.js"]);
         println!(
-            "core {core}, devices {devices}, page {} to {}",
+            "core {core}, WebRTC {peer}, devices {devices}, page {} to {}",
             all + languages.iter().min().unwrap(),
             all + most
         );
         assert!(core <= 15_000, "{core}");
+        assert!(peer <= 2_000, "{peer}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");
     }
