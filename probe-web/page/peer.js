@@ -114,10 +114,10 @@ export class ByWebRtc {
   /** @param {{ channels?: RTCDataChannel[], ports?: MessagePort[] }} handed by the page */
   static async open({ channels, ports }) {
     const [control, packets] = channels ?? ports.map((port) => new Kept(port));
-    const opened = [control, packets].map((channel) => new Promise((resolve, reject) => {
+    // One that is closed before is told of by the page, which knows why.
+    const opened = [control, packets].map((channel) => new Promise((resolve) => {
       if (channel.readyState === 'open') resolve();
       channel.onopen = resolve;
-      channel.onclose = reject;
     }));
     await within(Promise.all(opened), OPEN_MS);
     return new ByWebRtc(control, packets, !channels);
