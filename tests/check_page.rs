@@ -220,12 +220,24 @@ fn on_another_site() {
 
 #[test]
 fn by_webrtc_where_the_browser_has_no_webtransport() {
-    cases(HERE, "over_webrtc");
+    cases(HERE, "over_webrtc,webrtc_refused");
 }
 
 #[test]
 fn by_tcp_where_udp_is_dropped() {
     where_dropped("udp dport 7443-7445 drop", "over_tcp");
+}
+
+#[test]
+fn by_webrtc_where_quic_is_dropped() {
+    where_dropped("udp dport 7443 drop", "webrtc_where_quic_is_dropped");
+}
+
+/// Of the packets that are as large as probes every tenth, on the way up alone. What SCTP sent again would be no loss.
+#[test]
+fn losses_over_webrtc_are_told_as_they_were() {
+    let rules = "udp dport 7443 drop; add rule inet t c udp dport 7445 meta length > 250 numgen inc mod 10 9 counter drop";
+    where_dropped(rules, "webrtc_with_losses");
 }
 
 /// Server and browser in a network of their own, in which these packets are dropped.
