@@ -228,30 +228,46 @@ fn a_running_call_whose_page_is_busy_or_hidden() {
     cases(NOWHERE, "busy_page,hidden_call");
 }
 
-/// UDP to the endpoint is dropped.
 #[test]
-fn by_tcp_where_udp_is_dropped() {
-    let rule = "nft 'add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c udp dport 7443 drop';";
-    in_a_network_of_its_own("over_tcp", rule);
+fn by_webrtc_where_the_browser_has_no_webtransport() {
+    cases(HERE, "over_webrtc,webrtc_refused");
 }
 
-/// Server and browser in a network of their own, after these commands in it.
-fn in_a_network_of_its_own(cases: &str, first: &str) {
+#[test]
+fn by_tcp_where_udp_is_dropped() {
+    where_dropped("udp dport 7443-7445 drop", "over_tcp");
+}
+
+#[test]
+fn by_webrtc_where_quic_is_dropped() {
+    where_dropped("udp dport 7443 drop", "webrtc_where_quic_is_dropped");
+}
+
+/// Of the packets that are as large as probes every tenth, on the way up alone. What SCTP sent again would be no loss.
+#[test]
+fn losses_over_webrtc_are_told_as_they_were() {
+    let rules = "udp dport 7443 drop; add rule inet t c udp dport 7445 meta length > 250 numgen inc mod 10 9 counter drop";
+    where_dropped(rules, "webrtc_with_losses");
+}
+
+/// Server and browser in a network of their own, in which these packets are dropped.
+fn where_dropped(rules: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let inside = format!(
-        "set -e; ip link set lo up; {first} \
-         env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
-         trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\""
-    );
+    // Browsers send media from no loopback address of their own: there is another one.
+    let inside = "set -e; ip link set lo up; ip link add d0 type veth peer name d1; ip addr add 192.0.2.1/24 dev d0; ip link set d0 up; ip link set d1 up; ip route add default dev d0; \
+                  nft \"add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c $RULES\"; \
+                  env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
+                  trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\"";
     let python = python();
     let mut command = Command::new("unshare");
-    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([SCRIPT, cases]);
+    command.args(["--net", "--", "sh", "-c", inside, "sh"]).arg(python.get_program()).args([SCRIPT, case]);
     command
+        .env("RULES", rules)
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_MADE", made())
         .env("GREENROOM_BASE", "http://127.0.0.1:8080")
         .env("GREENROOM_FOLDER", folder.path());
-    finish(command, cases);
+    finish(command, case);
 }
 
 /// A sound server of its own, whose speaker is wired to its microphone.

@@ -1,4 +1,5 @@
-// What carries control frames and packets: WebTransport, or, where UDP gets nowhere, a WebSocket. Both look the same to what measures.
+// What carries control frames and packets: WebTransport, or, where UDP gets nowhere, a WebSocket; peer.js has WebRTC. All look the same to
+// what measures.
 
 import { within } from './time.js';
 
@@ -14,6 +15,8 @@ const CONTROL = 1;
 
 /** By QUIC: packets are datagrams. */
 export class ByWebTransport {
+  way = 'webtransport';
+
   static async open({ url, certificate_sha256 }) {
     const value = Uint8Array.from(certificate_sha256.match(/../g), (pair) => parseInt(pair, 16));
     const transport = new WebTransport(url, { serverCertificateHashes: [{ algorithm: 'sha-256', value }] });
@@ -74,6 +77,8 @@ export class ByWebTransport {
 
 /** By TCP: a message is one octet that says what it is, then its content. */
 export class ByWebSocket {
+  way = 'websocket';
+
   static async open(url) {
     const socket = new WebSocket(url);
     socket.binaryType = 'arraybuffer';
@@ -136,7 +141,7 @@ export class ByWebSocket {
 }
 
 /** What has come and was not yet taken; `null` is its end. */
-class Queue {
+export class Queue {
   #waiting = [];
   #taker = null;
   #over = false;
@@ -170,7 +175,7 @@ async function* chunks(readable) {
 }
 
 /** Cuts what comes into frames: length, type, content. */
-async function* frames(source) {
+export async function* frames(source) {
   let rest = new Uint8Array(0);
   for await (const value of source) {
     const joined = new Uint8Array(rest.length + value.length);

@@ -119,6 +119,7 @@ export class Check {
     const { limits } = this.#session;
     this.#tell({ step: 'network', state: 'running', code: 'testing' });
     const result = await measure(media, {
+      webRtc: this.#server.webRtc,
       webSocket: this.#server.webSocket,
       packets: (this.#options.quick ? QUICK : WHOLE).packets,
       signal: this.#stopping.signal,
@@ -127,8 +128,9 @@ export class Check {
       },
     });
     this.#found.network = result;
-    const over = { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead] ?? 'tested';
-    const state = { measured: result.instead ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
+    const overTcp = result.way === 'websocket';
+    const over = overTcp ? { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead] : 'tested';
+    const state = { measured: overTcp ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
     this.#tell({ step: 'network', state, code: result.state === 'measured' ? over : result.reason });
   }
 

@@ -1,9 +1,11 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
-import { ByWebSocket, ByWebTransport, frame } from './carriers.js';
+import { ByWebSocket, ByWebTransport, Queue, frame } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
+/** What WebTransport has before WebRTC is tried beside it: it needs less of the page. A first packet that is lost takes a second of it. */
+const HEAD_START_MS = 2_000;
 const INTERVAL_MS = 20;
 /** Packets over TCP, which hides losses: three seconds show its delays. */
 const OVER_TCP = 150;
@@ -25,35 +27,65 @@ const FINISHED = 7;
 const HALF_TRACE = 16;
 
 const zero = performance.now();
-/** Microseconds since the worker began. */
-const now = () => Math.round((performance.now() - zero) * 1000);
+/** Microseconds since the worker began: now, or at a time of the page's. */
+const now = (unix_ms) => Math.round(((unix_ms === undefined ? performance.now() : unix_ms - performance.timeOrigin) - zero) * 1000);
+/** What the page says of the WebRTC connection that it was asked for. */
+const told = new Queue();
 
 self.onmessage = async ({ data }) => {
-  self.postMessage({ done: await measure(data) });
+  if (data.url) self.postMessage({ done: await measure(data) });
+  else told.put(data);
 };
 // What is sent to a worker that has not read its script to the end may be lost.
 self.postMessage({ ready: true });
 
-async function measure({ url, certificate_sha256, grant, web_socket, packets }) {
-  const failed = (reason) => ({ state: 'failed', reason, after_ms: now() / 1000 });
-  let carrier = null;
-  let instead = null;
-  if (typeof WebTransport === 'function') carrier = await ByWebTransport.open({ url, certificate_sha256 }).catch(() => null);
-  else instead = 'unsupported';
-  if (!carrier && web_socket) {
-    instead ??= 'unreachable';
-    const unreached = now();
-    carrier = await ByWebSocket.open(web_socket).catch(() => null);
-    if (!carrier && instead === 'unreachable') return { ...failed('unreachable'), after_ms: unreached / 1000 };
-  }
-  if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable');
+async function measure(media) {
+  const { grant, web_socket, packets } = media;
+  const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
+  let { carrier, instead, after } = await overUdp(media);
+  if (!carrier && web_socket) carrier = await ByWebSocket.open(web_socket).catch(() => null);
+  if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable', after);
+  const { way, on_page = false } = carrier;
   try {
-    return { ...await session(carrier, grant, instead ? Math.min(packets, OVER_TCP) : packets), instead };
+    return { ...await session(carrier, grant, way === 'websocket' ? Math.min(packets, OVER_TCP) : packets), way, on_page, instead };
   } catch (error) {
     return failed(error instanceof Refused ? 'refused' : 'broke');
   } finally {
     carrier.close();
   }
+}
+
+class Unsupported extends Error {}
+
+/** The first way over UDP that opens; why not WebTransport, and when that was given up. */
+async function overUdp(media) {
+  const has = typeof WebTransport === 'function';
+  const quic = has ? ByWebTransport.open(media) : Promise.reject(new Unsupported());
+  let after;
+  const late = quic.then(() => false, () => { after = now(); return true; });
+  const peer = Promise.race([late, pause(HEAD_START_MS).then(() => true)]).then((wanted) => {
+    if (wanted && media.web_rtc) return openPeer();
+    throw new Unsupported();
+  });
+  const ways = [quic, peer];
+  try {
+    const carrier = await Promise.any(ways);
+    // The other one may open all the same.
+    for (const way of ways) way.then((one) => { if (one !== carrier) one.close(); }, () => {});
+    return { carrier, instead: carrier.way === 'webtransport' ? null : has ? 'unreachable' : 'unsupported' };
+  } catch ({ errors }) {
+    return { carrier: null, instead: errors.every((error) => error instanceof Unsupported) ? 'unsupported' : 'unreachable', after };
+  }
+}
+
+/** Asks the page for a connection: workers have none of their own. */
+async function openPeer() {
+  const { ByWebRtc } = await import('./peer.js');
+  self.postMessage({ peer: true });
+  const refused = ({ refused }) => { if (refused) throw new Unsupported(); };
+  const handed = await within(told.take(), ANSWER_MS);
+  refused(handed);
+  return Promise.race([ByWebRtc.open(handed), told.take().then(refused)]);
 }
 
 class Refused extends Error {}
@@ -143,8 +175,8 @@ class Run {
   async listen() {
     while (!this.over) {
       const value = await this.carrier.receive();
-      const at = now();
       if (value === null) return;
+      const at = now(value.came);
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
       else this.take(said, at, value.length);

@@ -4,19 +4,22 @@
 const LONGEST_MS = 60_000;
 
 /**
- * @param {{ url: string, certificate_sha256: string, grant: string, web_socket: boolean } | null} media
- * @param {{ webSocket: string, packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
+ * @param {{ url: string, certificate_sha256: string, grant: string, web_rtc: boolean, web_socket: boolean } | null} media
+ * @param {{ webRtc: string, webSocket: string, packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
  * @returns {Promise<object>} what the server is told
  */
-export function measure(media, { webSocket, packets, signal, onstrength }) {
+export function measure(media, { webRtc, webSocket, packets, signal, onstrength }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
-  if (!('WebTransport' in window) && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
+  const web_rtc = media.web_rtc && 'RTCPeerConnection' in window;
+  if (!('WebTransport' in window) && !web_rtc && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
   return new Promise((resolve) => {
     const began = performance.now();
     let worker = null;
+    let peer = null;
     const finish = (result) => {
       clearTimeout(timer);
       worker?.terminate();
+      peer?.then((made) => made.close(result.way !== 'webrtc'), () => {});
       resolve(result);
     };
     const broke = () => finish({ state: 'failed', reason: 'broke', after_ms: performance.now() - began });
@@ -29,7 +32,11 @@ export function measure(media, { webSocket, packets, signal, onstrength }) {
       return;
     }
     worker.onmessage = ({ data }) => {
-      if (data.ready) worker.postMessage({ ...media, packets, web_socket: media.web_socket ? webSocket : null });
+      if (data.ready) worker.postMessage({ ...media, packets, web_rtc, web_socket: media.web_socket ? webSocket : null });
+      if (data.peer) {
+        peer = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant: media.grant }));
+        peer.catch(() => worker.postMessage({ refused: true }));
+      }
       if (data.seen) onstrength(data.seen);
       if (data.done) finish(data.done);
       if (data.failed) broke();

@@ -51,6 +51,11 @@ export class Server {
     return this.#ask('api/v1/reports', this.#post(report, headers));
   }
 
+  /** Where an offer of a WebRTC connection for media goes. */
+  get webRtc() {
+    return new URL('check/rtc', this.base).href;
+  }
+
   /** Where a WebSocket for media begins. */
   get webSocket() {
     const url = new URL('check/media', this.base);

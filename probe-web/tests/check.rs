@@ -1,13 +1,13 @@
 //! The check page's own part of the application: its files, what a run begins with, and runs as pages, browsers and attackers send them.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
 use greenroom_reports::schema::{Kind, Report, Source, State};
-use greenroom_web::check::{EmbedOrigin, Media};
+use greenroom_web::check::{Answer, EmbedOrigin, Media, Unanswered, WebRtc};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::{ReportStore as _, Tenant};
@@ -25,6 +25,10 @@ struct House {
 
 impl House {
     async fn new(with_media: bool) -> Self {
+        Self::start(with_media, None).await
+    }
+
+    async fn start(with_media: bool, web_rtc: Option<WebRtc>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
@@ -35,7 +39,8 @@ impl House {
         let mut state = if with_media { state.with_embedders(named.to_vec()) } else { state };
         if with_media {
             let url = "https://192.0.2.1:7443/media".to_owned();
-            state = state.with_media(Media { url, certificate: Arc::new(|| [0xab; 32]), fallback: None });
+            let certificate = Arc::new(|| [0xab; 32]);
+            state = state.with_media(Media { url, certificate, fallback: None, web_rtc });
         }
         Self { app: app(state), store, _folder: folder }
     }
@@ -183,6 +188,64 @@ async fn pages_of_other_sites_get_what_the_operator_named_them_for() {
 async fn a_web_socket_begins_where_there_is_an_endpoint_to_take_it() {
     // This house's endpoint takes none; the whole way is tests/check_page.rs.
     assert_eq!(House::new(true).await.get("/check/media").await.0, 404);
+}
+
+/// The endpoint is one that answers whoever shows the grant `good`, unless the offer is `odd`.
+#[tokio::test]
+async fn an_offer_of_a_page_goes_to_the_endpoint_and_its_answer_back() {
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&ended);
+    let answer = |offer: greenroom_web::check::Offer| -> futures_util::future::BoxFuture<'static, _> {
+        Box::pin(async move {
+            match (offer.grant.as_str(), offer.sdp.as_str()) {
+                ("good", "odd") => Err(Unanswered::Offer("not this".to_owned())),
+                ("good", sdp) => Ok(Answer { sdp: format!("answer to {sdp}"), id: "c0ffee".to_owned() }),
+                ("late", _) => Err(Unanswered::Busy("no room".to_owned())),
+                _ => Err(Unanswered::Grant("no grant".to_owned())),
+            }
+        })
+    };
+    let web_rtc = WebRtc::new(answer, move |id| heard.lock().unwrap().push(id.to_owned()));
+    let house = House::start(true, Some(web_rtc)).await;
+    assert_eq!(house.session().await["media"]["web_rtc"], true);
+    let ask = async |origin: &str, kind: &str, grant: &str, body: &[u8]| {
+        let request = Request::post("/check/rtc").header("host", "127.0.0.1:8080");
+        let request =
+            request.header("origin", origin).header("content-type", kind).header("authorization", grant);
+        house.ask(request.body(Body::from(body.to_vec())).unwrap()).await
+    };
+    let (own, named, sdp) = ("http://127.0.0.1:8080", "https://app.example", "application/sdp");
+    for origin in [own, named] {
+        let (status, headers, body) = ask(origin, sdp, "Bearer good", b"an offer").await;
+        assert_eq!((status, body.as_str()), (201, "answer to an offer"));
+        assert_eq!(
+            (&headers["location"], &headers["content-type"]),
+            (&"rtc/c0ffee".parse().unwrap(), &sdp.parse().unwrap())
+        );
+        let may_read = headers.get("access-control-expose-headers").is_some_and(|value| value == "location");
+        assert_eq!(may_read, origin == named, "{headers:?}");
+    }
+    for (origin, kind, grant, body, status) in [
+        ("https://evil.example", sdp, "Bearer good", &b"an offer"[..], 403),
+        ("", sdp, "Bearer good", b"an offer", 403),
+        (own, "text/plain", "Bearer good", b"an offer", 415),
+        (own, sdp, "", b"an offer", 401),
+        (own, sdp, "Bearer ", b"an offer", 401),
+        (own, sdp, "Bearer bad", b"an offer", 401),
+        (own, sdp, "Bearer late", b"an offer", 503),
+        (own, sdp, "Bearer good", b"odd", 400),
+        (own, sdp, "Bearer good", b"\xff\xfe", 400),
+        (own, sdp, "Bearer good", &vec![b'x'; 3 << 20], 413),
+    ] {
+        assert_eq!(ask(origin, kind, grant, body).await.0, status, "{origin} {kind} {grant} {}", body.len());
+    }
+    let delete = Request::delete("/check/rtc/c0ffee").body(Body::empty()).unwrap();
+    assert_eq!(house.ask(delete).await.0, 204);
+    assert_eq!(*ended.lock().unwrap(), ["c0ffee"]);
+    let without = House::new(true).await;
+    assert_eq!(without.session().await["media"]["web_rtc"], false);
+    let request = Request::post("/check/rtc").header("origin", own).body(Body::empty()).unwrap();
+    assert_eq!(without.ask(request).await.0, 404);
 }
 
 #[tokio::test]
@@ -468,6 +531,45 @@ fn second() -> Value {
         .collect();
     json!({ "state": "measured", "setup_ms": 30.0, "planned": 50, "sent": sent, "received": received, "covered_until_us": 3_000_000,
         "complete": true, "corrupt": 0, "stalled_us": 300, "there": [] })
+}
+
+/// What a page tells of its way is what the report says; pages of before told less.
+#[tokio::test]
+async fn a_report_names_the_way_that_was_measured() {
+    let house = House::new(true).await;
+    for (told, transport, over_tcp, over_webrtc) in [
+        (json!({}), "webtransport", None, None),
+        (json!({ "instead": "unreachable" }), "websocket", Some("unreachable"), None),
+        (json!({ "way": "webtransport", "instead": null }), "webtransport", None, None),
+        (json!({ "way": "webrtc", "instead": "unsupported" }), "webrtc", None, Some("unsupported")),
+        (
+            json!({ "way": "webrtc", "instead": "unreachable", "on_page": true }),
+            "webrtc",
+            None,
+            Some("unreachable"),
+        ),
+        (json!({ "way": "websocket", "instead": "unsupported" }), "websocket", Some("unsupported"), None),
+    ] {
+        let (status, answer) = house
+            .changed(|run| {
+                run["network"] = second();
+                for (name, value) in told.as_object().unwrap() {
+                    run["network"][name] = value.clone();
+                }
+            })
+            .await;
+        assert_eq!(status, 201, "{answer}");
+        let target = &answer["targets"][0];
+        assert_eq!(target["state"]["transport"], transport, "{told}");
+        let hidden = target["down"]["loss_ratio"]["state"] == "not_tested";
+        assert_eq!(hidden, transport == "websocket", "{told}: {}", target["down"]["loss_ratio"]);
+        let blocked = transport == "websocket" && told["instead"] == "unreachable";
+        assert_eq!(target["state"]["instead_of_udp"].is_object(), blocked, "{told}");
+        let run = &answer["settings"]["run"];
+        assert_eq!(run.get("connection_over_tcp").and_then(Value::as_str), over_tcp, "{told}");
+        assert_eq!(run.get("connection_over_webrtc").and_then(Value::as_str), over_webrtc, "{told}");
+        assert_eq!(run.get("connection_stamped_by").is_some(), told["on_page"] == true, "{told}");
+    }
 }
 
 #[tokio::test]

@@ -208,6 +208,7 @@ impl RespondArgs {
             listen,
             port,
             external_ip: self.external_ip,
+            web_rtc: false,
             access,
             capacity: self.capacity(),
             open_stamp: self.plain_stamp.into(),

@@ -26,6 +26,8 @@ pub struct Config {
     pub open_stamp: OpenStamp,
     /// Where health and metrics are served. `None`: nowhere.
     pub health: Option<SocketAddr>,
+    /// Whether browsers may come by WebRTC, on the first of the addresses: for whoever speaks HTTP for it.
+    pub web_rtc: bool,
     /// Leaves the stamps to the program: for tests and comparisons.
     pub user_stamps: bool,
 }
@@ -47,6 +49,7 @@ impl Config {
             capacity: Capacity::default(),
             open_stamp: OpenStamp::Off,
             health: None,
+            web_rtc: false,
             user_stamps: false,
         })
     }

@@ -5,6 +5,7 @@
 //! | base, UDP (7443) | QUIC: control stream, bulk transfers (ALPN `greenroom/1`); WebTransport for browsers (ALPN `h3`) |
 //! | base, TCP (7443) | TLS: a WebSocket that carries control and probes, for clients whose UDP is blocked |
 //! | base + 1, UDP (7444) | STAMP and media streams |
+//! | base + 2, UDP (7445) | WebRTC for browsers, where asked for ([`Config::web_rtc`]) |
 //! | own loopback listener (9443) | health and metrics |
 //!
 //! What it does for strangers is bounded: [`crate::proto::admission`] says how many, how fast and how long, and the
@@ -15,6 +16,7 @@ mod bulk;
 mod config;
 mod fallback;
 mod health;
+mod rtc;
 mod session;
 mod stats;
 
@@ -34,12 +36,14 @@ pub use bulk::{BulkRequest, BulkResult};
 pub use config::{Config, LOOPBACK, available_loopback};
 pub use fallback::WebSockets;
 pub use health::http;
+pub use rtc::{Answer, Unanswered, WebRtc};
 pub use stats::Stats;
 
 use crate::address::Fingerprint;
 use crate::net::clock::Clock;
 use crate::net::identity::IdentityError;
 use crate::net::pacing::{Driver, DriverOptions};
+use crate::net::peers::DoorError;
 use crate::net::short_lived::ForBrowsers;
 use crate::net::udp::{self, OpenError, StampMode, StampSources, UdpOptions};
 use crate::net::{quic, tcp, tls};
@@ -93,6 +97,9 @@ pub enum StartError {
     /// The pacing thread could not be started.
     #[error(transparent)]
     Thread(#[from] crate::net::pacing::StartError),
+    /// There is no way in for WebRTC.
+    #[error(transparent)]
+    WebRtc(#[from] DoorError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers; keys cannot be made")]
     Random,
@@ -111,6 +118,7 @@ pub struct Running {
     listeners: Vec<Listener>,
     fingerprint: Fingerprint,
     for_browsers: Arc<ForBrowsers>,
+    web_rtc: Option<WebRtc>,
     health: Option<SocketAddr>,
     stamps: StampSources,
     stats: Arc<Stats>,
@@ -147,6 +155,11 @@ impl Running {
     /// What serves browsers whose UDP is blocked, over WebSockets that a web server hands on.
     pub fn web_sockets(&self) -> WebSockets {
         WebSockets::new(Arc::clone(&self.shared), self.stop.clone(), self.tasks.clone())
+    }
+
+    /// What answers browsers that come by WebRTC, where that was asked for.
+    pub fn web_rtc(&self) -> Option<&WebRtc> {
+        self.web_rtc.as_ref()
     }
 
     /// Where health and metrics are served.
@@ -222,6 +235,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         bound.push((endpoint, tcp, Listener { control: at, stamp: socket.local_addr() }));
         sockets.push(socket);
     }
+    let door = rtc::open(&config, clock)?;
     let stamps = sockets[0].stamp_sources();
     let reflector = Reflector::new(ReflectorConfig {
         anchor: WallAnchor::from_unix_micros(clock.started().as_microsecond()),
@@ -255,6 +269,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             tasks.clone(),
         ));
     }
+    let web_rtc = door.map(|door| WebRtc::new(door, Arc::clone(&shared), stop.clone(), tasks.clone()));
     let health = match config.health {
         Some(address) => Some(health::listen(address, Arc::clone(&stats), stop.clone(), &tasks)?),
         None => None,
@@ -265,6 +280,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         listeners,
         fingerprint: config.identity.fingerprint(),
         for_browsers,
+        web_rtc,
         health,
         stamps,
         stats,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::{LOG_CAP, Stats, browser, bulk, random_bytes};
+use crate::address::Token;
 use crate::net::clock::Clock;
 use crate::net::datagrams;
 use crate::net::link::{Link, LinkError};
@@ -102,6 +103,15 @@ impl Shared {
         let drops = self.driver.status().sockets.iter().filter_map(|socket| socket.queue_drops).sum();
         self.stats.queue_drops.set(drops);
         self.stats.sessions_open.set(self.open_sessions() as u64);
+    }
+
+    /// Whether whoever shows this token could be let in now; it stays good.
+    pub(super) fn look(&self, token: Option<&Token>) -> Result<(), Refusal> {
+        let looked = self.book().look(self.clock.now(), token);
+        if let Err(refusal) = &looked {
+            self.stats.count_refusal(refusal.code);
+        }
+        looked
     }
 
     fn book(&self) -> MutexGuard<'_, Admission> {

@@ -1,4 +1,5 @@
-//! The control stream, whatever carries it: a stream of QUIC or WebTransport, or the WebSocket that also carries the probes.
+//! The control stream, whatever carries it: a stream of QUIC or WebTransport, or the WebSocket or WebRTC session that also carries the
+//! probes.
 
 use std::time::Duration;
 
@@ -7,18 +8,19 @@ use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use super::peers::Peer;
 use super::tunnel::TunnelEnd;
 use super::ws::{self, FrameSocket};
 use crate::proto::control::{Decoder, Frame, FrameError, MessageError};
 
 /// The bytes that are read from a QUIC stream at once.
 const READ_SIZE: usize = 64 * 1_024;
-/// Control messages that wait for the WebSocket.
+/// Control messages that wait for what carries them.
 const WAITING: usize = 16;
 /// Bytes of control frames that are read ahead while one waits to be sent.
 const READ_AHEAD: usize = 1 << 20;
 /// How long the other end may take to acknowledge the last bytes.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Carries control frames both ways.
 pub struct Link {
@@ -27,9 +29,19 @@ pub struct Link {
 }
 
 enum Carrier {
-    Quic { send: SendStream, receive: RecvStream },
-    WebTransport { send: web_transport_quinn::SendStream, receive: web_transport_quinn::RecvStream },
-    WebSocket { outgoing: Option<mpsc::Sender<Bytes>>, incoming: mpsc::Receiver<Result<Bytes, String>> },
+    Quic {
+        send: SendStream,
+        receive: RecvStream,
+    },
+    WebTransport {
+        send: web_transport_quinn::SendStream,
+        receive: web_transport_quinn::RecvStream,
+    },
+    /// A task of its own moves what travels over a WebSocket or a WebRTC session.
+    Task {
+        outgoing: Option<mpsc::Sender<Bytes>>,
+        incoming: mpsc::Receiver<Result<Bytes, String>>,
+    },
 }
 
 /// Why a link is of no more use.
@@ -74,7 +86,31 @@ impl Link {
                 let _ = received.send(Err(error.to_string())).await;
             }
         });
-        let carrier = Carrier::WebSocket { outgoing: Some(outgoing), incoming };
+        let carrier = Carrier::Task { outgoing: Some(outgoing), incoming };
+        Self { carrier, decoder: Decoder::new() }
+    }
+
+    /// One that a test carries.
+    #[cfg(test)]
+    pub(crate) fn carried(
+        outgoing: mpsc::Sender<Bytes>,
+        incoming: mpsc::Receiver<Result<Bytes, String>>,
+    ) -> Self {
+        Self { carrier: Carrier::Task { outgoing: Some(outgoing), incoming }, decoder: Decoder::new() }
+    }
+
+    /// Takes an open WebRTC session, and the tunnel for the datagrams that it carries beside the control frames. A task moves both until
+    /// the link is dropped or the session ends.
+    pub fn web_rtc(peer: Peer, tunnel: TunnelEnd) -> Self {
+        let (outgoing, to_send) = mpsc::channel(WAITING);
+        let (received, incoming) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            if let Err(error) = peer.carry(tunnel, to_send, &received).await {
+                // Whoever held the link may have gone.
+                let _ = received.send(Err(error.to_string())).await;
+            }
+        });
+        let carrier = Carrier::Task { outgoing: Some(outgoing), incoming };
         Self { carrier, decoder: Decoder::new() }
     }
 
@@ -95,7 +131,7 @@ impl Link {
                 Carrier::WebTransport { receive, .. } => {
                     receive.read_chunk(READ_SIZE, true).await.map_err(broken)?.map(|chunk| chunk.bytes)
                 }
-                Carrier::WebSocket { incoming, .. } => incoming.recv().await.transpose().map_err(broken)?,
+                Carrier::Task { incoming, .. } => incoming.recv().await.transpose().map_err(broken)?,
             };
             match more {
                 Some(bytes) => self.decoder.push(&bytes),
@@ -115,19 +151,19 @@ impl Link {
         match &mut self.carrier {
             Carrier::Quic { send, .. } => send.write_all(&bytes).await.map_err(broken),
             Carrier::WebTransport { send, .. } => send.write_all(&bytes).await.map_err(broken),
-            Carrier::WebSocket { outgoing, incoming } => match outgoing {
+            Carrier::Task { outgoing, incoming } => match outgoing {
                 Some(outgoing) => loop {
                     let room = self.decoder.buffered() < READ_AHEAD;
                     tokio::select! {
                         biased;
                         place = outgoing.reserve() => {
-                            place.map_err(|_| broken("the WebSocket closed"))?.send(bytes.into());
+                            place.map_err(|_| broken("it was closed"))?.send(bytes.into());
                             return Ok(());
                         }
                         // The other end may be waiting for this one to read before it reads itself.
                         more = incoming.recv(), if room => match more {
                             Some(more) => self.decoder.push(&more.map_err(broken)?),
-                            None => return Err(broken("the WebSocket closed")),
+                            None => return Err(broken("it was closed")),
                         }
                     }
                 },
@@ -148,7 +184,7 @@ impl Link {
                 let _ = send.finish();
                 let _ = tokio::time::timeout(GOODBYE, send.stopped()).await;
             }
-            Carrier::WebSocket { outgoing, incoming } => {
+            Carrier::Task { outgoing, incoming } => {
                 *outgoing = None;
                 let _ =
                     tokio::time::timeout(GOODBYE, async { while incoming.recv().await.is_some() {} }).await;

@@ -12,6 +12,7 @@ pub mod knock;
 pub mod link;
 pub mod name_servers;
 pub mod pacing;
+pub mod peers;
 pub mod proxies;
 pub mod quic;
 pub mod relay;

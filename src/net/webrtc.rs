@@ -235,7 +235,7 @@ fn open(local: SocketAddr, interface: Option<&Interface>) -> Result<Socket, Open
 }
 
 /// The address of this computer that `to` is reached from. Nothing is sent.
-fn local_address(to: SocketAddr, interface: Option<&Interface>) -> Option<IpAddr> {
+pub(super) fn local_address(to: SocketAddr, interface: Option<&Interface>) -> Option<IpAddr> {
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
     let options = UdpOptions { interface: interface.cloned(), ..UdpOptions::new(SocketAddr::new(any, 0)) };
     let socket = bind(&options).ok()?;

@@ -199,12 +199,8 @@ impl Admission {
         token: Option<&Token>,
         wants: Limits,
     ) -> Result<(Admitted, Limits), Refusal> {
-        self.expire(now);
-        if self.draining {
-            let say = "this endpoint is about to stop. Use another one, or try again in a minute.";
-            return Err(refusal(RefuseCode::Draining, say, Some(Micros::from_secs(60))));
-        }
-        self.check_token(now, token)?;
+        self.look(now, token)?;
+        self.use_up(now, token)?;
         let network = Network::of(from);
         let limits = self.granted(wants)?;
         self.check_room(limits)?;
@@ -279,27 +275,50 @@ impl Admission {
         self.open.len()
     }
 
-    fn check_token(&mut self, now: Micros, token: Option<&Token>) -> Result<(), Refusal> {
+    /// Whether whoever shows this token could be let in now. It stays good: nothing is used up by asking.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] that [`Admission::admit`] would give.
+    pub fn look(&mut self, now: Micros, token: Option<&Token>) -> Result<(), Refusal> {
+        self.expire(now);
+        if self.draining {
+            let say = "this endpoint is about to stop. Use another one, or try again in a minute.";
+            return Err(refusal(RefuseCode::Draining, say, Some(Micros::from_secs(60))));
+        }
         match (&self.access, token) {
             (Access::Open, _) => Ok(()),
-            (Access::Tokens(known), Some(token)) if known.contains(token) => Ok(()),
+            (Access::Tokens(known) | Access::Grants(_, known), Some(token)) if known.contains(token) => {
+                Ok(())
+            }
             (Access::Tokens(_), Some(_)) => {
                 Err(refusal(RefuseCode::WrongToken, "this endpoint does not know the token.", None))
             }
-            (Access::Grants(_, known), Some(token)) if known.contains(token) => Ok(()),
             (Access::Grants(key, _), Some(token)) => {
-                let wall = self.wall.saturating_add(SignedDuration::from_micros(now.get()));
-                let taken = wall.ok().map(|wall| self.used.take(key, token, wall));
-                let refused = match taken.unwrap_or(Err(GrantError::Expired)) {
-                    Ok(()) => return Ok(()),
-                    Err(error) => error,
-                };
-                Err(refusal(RefuseCode::WrongToken, &refused.to_string(), None))
+                let checked = self.wall(now).and_then(|wall| self.used.check(key, token, wall));
+                checked.map_err(|error| refusal(RefuseCode::WrongToken, &error.to_string(), None))
             }
             (Access::Tokens(_) | Access::Grants(..), None) => {
                 Err(refusal(RefuseCode::TokenRequired, "this endpoint asks for a token.", None))
             }
         }
+    }
+
+    /// Takes a grant, which is good once. Whether it is good was looked at.
+    fn use_up(&mut self, now: Micros, token: Option<&Token>) -> Result<(), Refusal> {
+        let wall = self.wall(now);
+        match (&self.access, token) {
+            (Access::Grants(key, known), Some(token)) if !known.contains(token) => {
+                let taken = wall.and_then(|wall| self.used.take(key, token, wall));
+                taken.map_err(|error| refusal(RefuseCode::WrongToken, &error.to_string(), None))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The wall time at a point of the clock.
+    fn wall(&self, now: Micros) -> Result<Timestamp, GrantError> {
+        self.wall.checked_add(SignedDuration::from_micros(now.get())).map_err(|_| GrantError::Expired)
     }
 
     fn granted(&self, wants: Limits) -> Result<Limits, Refusal> {

@@ -53,20 +53,37 @@ impl UsedGrants {
     /// # Errors
     /// [`GrantError`].
     pub fn take(&mut self, key: &GrantKey, token: &Token, now: Timestamp) -> Result<(), GrantError> {
+        let (nonce, expires) = self.look(key, token, now)?;
+        if self.0.len() >= MOST_USED {
+            let now = now.as_millisecond();
+            self.0.retain(|_, until| *until >= now);
+        }
+        // One that cannot be remembered could be used twice.
+        if self.0.len() >= MOST_USED {
+            return Err(GrantError::Used);
+        }
+        self.0.insert(nonce, expires);
+        Ok(())
+    }
+
+    /// Whether a grant could be taken now. It stays good.
+    ///
+    /// # Errors
+    /// [`GrantError`].
+    pub fn check(&self, key: &GrantKey, token: &Token, now: Timestamp) -> Result<(), GrantError> {
+        self.look(key, token, now).map(|_| ())
+    }
+
+    fn look(&self, key: &GrantKey, token: &Token, now: Timestamp) -> Result<([u8; NONCE], i64), GrantError> {
         let (nonce, expires) = read(key, token)?;
         let now = now.as_millisecond();
         if expires < now || expires > now.saturating_add(LONGEST_MS) {
             return Err(GrantError::Expired);
         }
-        if self.0.len() >= MOST_USED {
-            self.0.retain(|_, until| *until >= now);
+        match self.0.contains_key(&nonce) {
+            true => Err(GrantError::Used),
+            false => Ok((nonce, expires)),
         }
-        // One that cannot be remembered could be used twice.
-        if self.0.contains_key(&nonce) || self.0.len() >= MOST_USED {
-            return Err(GrantError::Used);
-        }
-        self.0.insert(nonce, expires);
-        Ok(())
     }
 }
 

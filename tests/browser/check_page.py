@@ -593,6 +593,91 @@ def over_tcp(browsers):
     check.is_accessible("over tcp")
 
 
+def without_web_transport(check):
+    """As browsers are that have none. A worker has what its own file leaves it: no script of the page reaches it."""
+    def serve(route):
+        answer = route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name not in ("content-encoding", "content-length")}
+        route.fulfill(status=answer.status, headers=headers, body="delete self.WebTransport;\n" + answer.text())
+    check.page.route("**/check/network-worker.js", serve)
+
+
+def measured_over_webrtc(check, instead):
+    report = check.run()
+    target = report["targets"][0]
+    told = report["settings"]["run"]
+    expect(told.get("connection_over_webrtc") == instead, told, json.dumps(target["state"]))
+    expect("udp_blocked" not in codes(report), codes(report))
+    # A machine that is busy with other things sends late: that is told as its own fault, and not judged.
+    if "disturbed" not in codes(report):
+        expect(target["state"]["transport"] == "webrtc" and target["state"]["instead_of_udp"] is None, json.dumps(target["state"]))
+        for way in ("up", "down"):
+            expect(target[way]["planned"] == 300, way, target[way])
+            expect(target[way]["lost"] == 0 and target[way]["loss_ratio"]["value"] == 0, way, json.dumps(target[way]))
+            expect(target[way]["pdv_ms"]["state"] == "measured" and target[way]["burst"]["state"] == "measured", way, json.dumps(target[way]))
+        expect(0 < target["rtt_ms"]["p50"] < 1_000, target["rtt_ms"])
+    print(json.dumps({"rtt_ms": target["rtt_ms"], "state": target["state"], "codes": codes(report)}), file=sys.stderr)
+    return report
+
+
+def over_webrtc(browsers):
+    """A browser that knows no WebTransport measures over UDP all the same; so does one that hands no channel to a worker."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    without_web_transport(check)
+    report = measured_over_webrtc(check, "unsupported")
+    expect("connection_stamped_by" not in report["settings"]["run"], report["settings"]["run"])
+    expect(check.errors == [], check.errors)
+    check.fits("over webrtc")
+    check.close()
+
+    check = Check(browsers, query="for=audio&devices=speaker")
+    without_web_transport(check)
+    check.page.evaluate("""() => {
+      const post = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (message, handed) {
+        if (handed?.some((one) => one instanceof RTCDataChannel)) throw new DOMException('not in this browser', 'DataCloneError');
+        return post.call(this, message, handed);
+      };
+    }""")
+    report = measured_over_webrtc(check, "unsupported")
+    expect(report["settings"]["run"]["connection_stamped_by"] == "page", report["settings"]["run"])
+    expect(check.errors == [], check.errors)
+    check.close()
+
+
+def webrtc_refused(browsers):
+    """Without WebTransport, and with a server that answers no offer, TCP is left. That proves nothing about UDP."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    without_web_transport(check)
+    check.page.route("**/check/rtc", lambda route: route.fulfill(status=503, body=""))
+    report = check.run()
+    state = report["targets"][0]["state"]
+    expect(report["settings"]["run"].get("connection_over_tcp") == "unsupported", report["settings"]["run"], state, check.errors)
+    expect("disturbed" in codes(report) or (state["transport"] == "websocket" and state["instead_of_udp"] is None), state)
+
+
+def webrtc_where_quic_is_dropped(browsers):
+    """Packets to the port of QUIC get nowhere: WebRTC has another one."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    measured_over_webrtc(check, "unreachable")
+
+
+def webrtc_with_losses(browsers):
+    """Every tenth of the larger packets up is dropped: so many are lost on that way, and none on the other."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    report = check.run()
+    target = report["targets"][0]
+    expect(report["settings"]["run"].get("connection_over_webrtc") == "unreachable", report["settings"]["run"], target["state"])
+    listed = json.loads(subprocess.run(["nft", "-j", "list", "table", "inet", "t"], check=True, capture_output=True).stdout)
+    counters = [part["counter"]["packets"] for entry in listed["nftables"] for part in entry.get("rule", {}).get("expr", []) if "counter" in part]
+    print(json.dumps({"dropped": counters, "up": target["up"], "down": target["down"]}), file=sys.stderr)
+    if "disturbed" not in codes(report):
+        lost = target["up"]["lost"]
+        # A few of them were keys and checks of the address.
+        expect(counters[0] - 4 <= lost <= counters[0], lost, counters)
+        expect(lost >= 25 and target["down"]["lost"] == 0, json.dumps(target["up"]), json.dumps(target["down"]))
+
+
 def heard_by_the_microphone(browsers):
     """A speaker that the microphone hears: PulseAudio's null sink, whose monitor is the microphone. Nobody is asked."""
     check = Check(browsers, devices=False, audible=True, query="for=audio&devices=microphone speaker")
@@ -650,6 +735,7 @@ CASES = {
     **{case.__name__: case for case in (
         good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
         without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
+        over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         heard_by_the_microphone, screens,
     )},
     **calls.cases(Check, expect, wait_for),

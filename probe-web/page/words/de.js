@@ -84,7 +84,7 @@ export default {
     testing: 'Kleine Pakete werden gesendet, wie im Gespräch.',
     tested: 'Ihre Verbindung wurde gemessen.',
     tcp: 'Hier geht nur der langsamere Weg über TCP: UDP, das Gespräche benutzen, ist gesperrt. Gemessen wurden Verzögerungen; Verluste sind so nicht zu sehen.',
-    tcp_unsupported: 'Über TCP gemessen, da dieser Browser kein WebTransport kennt: Verzögerungen wurden gemessen, Verluste sind so nicht zu sehen.',
+    tcp_unsupported: 'Über TCP gemessen, da dieser Browser weder WebTransport noch WebRTC kennt: Verzögerungen wurden gemessen, Verluste sind so nicht zu sehen.',
     none: 'Die Verbindung wird auf diesem Server nicht geprüft.',
     unsupported: 'Dieser Browser kann die Verbindung nicht so prüfen, wie ein Gespräch sie benutzt. Nehmen Sie ein aktuelles Chrome, Edge oder Firefox.',
     unreachable: 'Der Testserver war über UDP nicht zu erreichen. Eine Firewall oder ein VPN sperrt es vielleicht. Nehmen Sie ein anderes Netz oder fragen Sie, wer Ihres betreibt.',

@@ -84,7 +84,7 @@ export default {
     testing: 'Sending small packets, as a call does.',
     tested: 'Your connection was measured.',
     tcp: 'Only the slower way over TCP works here: UDP, which calls use, is blocked. Delays were measured; losses cannot be seen that way.',
-    tcp_unsupported: 'Measured over TCP, since this browser knows no WebTransport: delays were measured; losses cannot be seen that way.',
+    tcp_unsupported: 'Measured over TCP, since this browser knows neither WebTransport nor WebRTC: delays were measured; losses cannot be seen that way.',
     none: 'The connection is not tested on this server.',
     unsupported: 'This browser cannot test the connection the way a call uses it. Use a current Chrome, Edge or Firefox.',
     unreachable: 'The test server could not be reached over UDP. A firewall or VPN may block it, and calls may not work well. Try another network, or ask whoever runs yours.',

@@ -84,7 +84,7 @@ export default {
     testing: 'Enviando paquetes pequeños, como en una llamada.',
     tested: 'Su conexión se ha medido.',
     tcp: 'Aquí solo funciona el camino lento por TCP: UDP, que usan las llamadas, está bloqueado. Se midieron los retrasos; las pérdidas no se ven así.',
-    tcp_unsupported: 'Medido por TCP, porque este navegador no conoce WebTransport: se midieron los retrasos; las pérdidas no se ven así.',
+    tcp_unsupported: 'Medido por TCP, porque este navegador no conoce WebTransport ni WebRTC: se midieron los retrasos; las pérdidas no se ven así.',
     none: 'La conexión no se comprueba en este servidor.',
     unsupported: 'Este navegador no puede comprobar la conexión como la usa una llamada. Use un Chrome, Edge o Firefox actual.',
     unreachable: 'No se pudo llegar al servidor de prueba por UDP. Quizá lo bloquea un cortafuegos o una VPN. Pruebe otra red o pregunte a quien gestiona la suya.',

@@ -40,6 +40,7 @@ const FILES: &[Source] = &[
     ("monitor-words.js", SCRIPT, include_str!("../../page/monitor-words.js")),
     ("network-worker.js", SCRIPT, include_str!("../../page/network-worker.js")),
     ("network.js", SCRIPT, include_str!("../../page/network.js")),
+    ("peer.js", SCRIPT, include_str!("../../page/peer.js")),
     ("page.js", SCRIPT, include_str!("../../page/page.js")),
     ("screen.js", SCRIPT, include_str!("../../page/screen.js")),
     ("server.js", SCRIPT, include_str!("../../page/server.js")),
@@ -281,8 +282,9 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
+        let peer = size(&["peer.js"]);
         println!(
-            "core {core}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
+            "core {core}, WebRTC {peer}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",
             all + languages.iter().min().unwrap(),
             all + most
@@ -290,6 +292,7 @@ mod tests {
         assert!(watching <= 8_000, "{watching}");
         assert!(report <= 8_500, "{report}");
         assert!(core <= 15_000, "{core}");
+        assert!(peer <= 2_000, "{peer}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");
     }

@@ -12,7 +12,7 @@ use greenroom_reports::trace::{
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
-use super::read::{Instead, NetworkRun, NoSession, Run, Samples};
+use super::read::{Instead, NetworkRun, NoSession, Run, Samples, Way};
 use crate::problem::Problem;
 
 /// A browser gives up an address that does not answer after four seconds; a refusal comes at once.
@@ -63,11 +63,17 @@ pub(super) fn of(run: &Run, url: &str) -> Result<Option<(TargetMeta, Option<Trac
 /// By what the packets travelled. Where UDP got nowhere, the page itself shows that HTTPS does.
 fn reached(samples: &Samples) -> Reached {
     let blocked = || TargetFailure::UdpBlocked { works: Some("https".to_owned()) };
+    let transport = match samples.way() {
+        Way::WebTransport => "webtransport",
+        Way::WebRtc => "webrtc",
+        Way::WebSocket => "websocket",
+    };
+    let over_tcp = samples.way() == Way::WebSocket;
     Reached {
-        transport: if samples.instead.is_some() { "websocket" } else { "webtransport" }.to_owned(),
+        transport: transport.to_owned(),
         address: None,
         setup_ms: Some(samples.setup_ms),
-        instead_of_udp: (samples.instead == Some(Instead::Unreachable)).then(blocked),
+        instead_of_udp: (over_tcp && samples.instead == Some(Instead::Unreachable)).then(blocked),
     }
 }
 

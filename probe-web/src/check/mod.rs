@@ -12,6 +12,7 @@ mod grant;
 mod machine;
 pub(crate) mod nodes;
 mod read;
+mod rtc;
 pub(crate) mod run;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use greenroom_reports::schema::Use;
 use greenroom_reports::signals::limits;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
@@ -44,6 +45,7 @@ pub use embed::{EmbedOrigin, OriginError};
 pub use fallback::{Duplex, Fallback};
 pub(crate) use grant::ForResult;
 pub use grant::Grants;
+pub use rtc::{Answer, Offer, Unanswered, WebRtc};
 
 /// How long a page may take from its beginning to its result: a person reads, thinks and plugs things in meanwhile.
 const RUN_LASTS: SignedDuration = SignedDuration::from_mins(30);
@@ -59,6 +61,8 @@ pub struct Media {
     pub certificate: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
     /// What takes the WebSockets of pages whose UDP gets nowhere. `None`: nothing does.
     pub fallback: Option<Fallback>,
+    /// What answers pages that come by WebRTC. `None`: nothing does.
+    pub web_rtc: Option<WebRtc>,
 }
 
 impl fmt::Debug for Media {
@@ -72,6 +76,8 @@ pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/check", get(assets::page))
         .route("/check/media", get(fallback::open))
+        .route("/check/rtc", post(rtc::offer))
+        .route("/check/rtc/{id}", delete(rtc::end))
         .route("/check/{file}", get(assets::file))
         .route("/check/words/{file}", get(assets::words))
 }
@@ -134,6 +140,7 @@ pub(crate) async fn session(
             "url": media.url,
             "certificate_sha256": hash,
             "grant": state.grants.for_media(state.later(GRANT_LASTS)),
+            "web_rtc": media.web_rtc.is_some(),
             "web_socket": media.fallback.is_some(),
         })
     });

@@ -173,7 +173,19 @@ pub(super) enum NoSession {
     Broke,
 }
 
-/// Why there was no WebTransport.
+/// What carried the packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Way {
+    /// Datagrams of QUIC.
+    WebTransport,
+    /// A data channel over UDP.
+    WebRtc,
+    /// TCP.
+    WebSocket,
+}
+
+/// Why a better way was not taken: of the WebSocket any over UDP, of WebRTC the one by WebTransport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Instead {
@@ -188,9 +200,15 @@ pub(super) enum Instead {
 #[serde(deny_unknown_fields)]
 pub(super) struct Samples {
     pub(super) setup_ms: f64,
-    /// Why the packets went over a WebSocket, where they did.
+    /// What carried the packets. Pages of before told it by `instead` alone.
+    #[serde(default)]
+    pub(super) way: Option<Way>,
+    /// Why they did not go over WebTransport, where they did not.
     #[serde(default)]
     pub(super) instead: Option<Instead>,
+    /// Whether the page's own thread stamped them, for want of a data channel that a worker can have.
+    #[serde(default)]
+    pub(super) on_page: bool,
     pub(super) planned: u32,
     /// Intended, handed over (or nothing), octets.
     pub(super) sent: Vec<(i64, Option<i64>, u16)>,
@@ -203,6 +221,14 @@ pub(super) struct Samples {
     pub(super) stalled_us: i64,
     /// The endpoint's half, in chunks as they came, base64.
     pub(super) there: Vec<String>,
+}
+
+impl Samples {
+    /// What carried the packets.
+    pub(super) fn way(&self) -> Way {
+        let told_by_instead = if self.instead.is_some() { Way::WebSocket } else { Way::WebTransport };
+        self.way.unwrap_or(told_by_instead)
+    }
 }
 
 const DAY_MS: f64 = 86_400_000.0;

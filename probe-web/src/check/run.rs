@@ -20,7 +20,7 @@ use greenroom_reports::verdict::Profile;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::read::{NetworkRun, Run};
+use super::read::{NetworkRun, Run, Way};
 use super::{connection, devices, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
@@ -156,7 +156,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
             streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
         octets.map(u64::from).sum()
     });
-    let told = not_tested(run).into_iter().chain(machine::besides(run));
+    let told = connection_told(run).into_iter().chain(machine::besides(run));
     let frame = Frame {
         id: new_id(received),
         kind: Kind::Check,
@@ -195,14 +195,22 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
     Ok(assemble(frame, assessment))
 }
 
-/// Why the connection was not tested, where it was not.
-fn not_tested(run: &Run) -> Option<(String, serde_json::Value)> {
+/// Why the connection was not tested, or not by the first way; and where the page's own thread stamped the packets, which other work of the
+/// page can hold up.
+fn connection_told(run: &Run) -> Vec<(String, serde_json::Value)> {
+    let told = |name: &str, value| (name.to_owned(), value);
     match &run.network {
-        NetworkRun::NotTested { reason } => Some(("connection_not_tested".to_owned(), json!(reason))),
+        NetworkRun::NotTested { reason } => vec![told("connection_not_tested", json!(reason))],
+        NetworkRun::Failed { .. } => Vec::new(),
         NetworkRun::Measured(samples) => {
-            samples.instead.map(|why| ("connection_over_tcp".to_owned(), json!(why)))
+            let name = match samples.way() {
+                Way::WebRtc => "connection_over_webrtc",
+                Way::WebSocket | Way::WebTransport => "connection_over_tcp",
+            };
+            let instead = samples.instead.map(|why| told(name, json!(why)));
+            let stamped = samples.on_page.then(|| told("connection_stamped_by", json!("page")));
+            instead.into_iter().chain(stamped).collect()
         }
-        NetworkRun::Failed { .. } => None,
     }
 }
 
