@@ -230,7 +230,7 @@ fn a_running_call_whose_page_is_busy_or_hidden() {
 
 #[test]
 fn by_webrtc_where_the_browser_has_no_webtransport() {
-    cases(HERE, "over_webrtc,webrtc_refused");
+    cases(HERE, "over_webrtc");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn by_tcp_where_udp_is_dropped() {
 
 #[test]
 fn by_webrtc_where_quic_is_dropped() {
-    where_dropped("udp dport 7443 drop", "webrtc_where_quic_is_dropped");
+    where_dropped("udp dport 7443 drop", "webrtc_where_quic_is_dropped,webrtc_refused");
 }
 
 /// Of the packets that are as large as probes every tenth, on the way up alone. What SCTP sent again would be no loss.

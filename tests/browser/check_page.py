@@ -646,14 +646,13 @@ def over_webrtc(browsers):
 
 
 def webrtc_refused(browsers):
-    """Without WebTransport, and with a server that answers no offer, TCP is left. That proves nothing about UDP."""
+    """Packets to the port of QUIC get nowhere, and no offer is answered: TCP is left."""
     check = Check(browsers, query="for=audio&devices=speaker")
-    without_web_transport(check)
     check.page.route("**/check/rtc", lambda route: route.fulfill(status=503, body=""))
     report = check.run()
     state = report["targets"][0]["state"]
-    expect(report["settings"]["run"].get("connection_over_tcp") == "unsupported", report["settings"]["run"], state, check.errors)
-    expect("disturbed" in codes(report) or (state["transport"] == "websocket" and state["instead_of_udp"] is None), state)
+    expect(report["settings"]["run"].get("connection_over_tcp") == "unreachable", report["settings"]["run"], state, check.errors)
+    expect("disturbed" in codes(report) or state["transport"] == "websocket", state)
 
 
 def webrtc_where_quic_is_dropped(browsers):
