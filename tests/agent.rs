@@ -413,7 +413,8 @@ fn the_unit_is_one_that_systemd_takes_and_gives_few_rights() {
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     };
     let (good, words) = analyze(&["verify"]);
-    assert!(good && words.is_empty(), "{words}");
+    // Other units of this computer are none of ours.
+    assert!(good && !words.lines().any(|line| line.contains("greenroom-agent")), "{words}");
     // 10 is a service with all rights.
     let (good, words) = analyze(&["security", "--offline=true", "--threshold=25"]);
     assert!(good, "{words}");
