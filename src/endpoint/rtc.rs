@@ -78,12 +78,11 @@ pub enum Unanswered {
 
 impl WebRtc {
     pub(super) fn new(door: Door, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let inner = Inner { door, shared, stop: stop.clone(), tasks: tasks.clone(), open: Mutex::default() };
-        let inner = Arc::new(inner);
-        let door = inner.door.clone();
-        tasks.spawn(async move {
+        let inner = Arc::new(Inner { door, shared, stop, tasks, open: Mutex::default() });
+        let (door, ends) = (inner.door.clone(), inner.stop.clone());
+        inner.tasks.spawn(async move {
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = ends.cancelled() => {}
                 received = door.receive() => if let Err(error) = received {
                     tracing::error!(%error, "the WebRTC port broke; browsers come by other ways");
                 },

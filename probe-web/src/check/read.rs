@@ -176,6 +176,7 @@ pub(super) enum NoSession {
 /// What carried the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[expect(clippy::enum_variant_names, reason = "this is what they are called")]
 pub(super) enum Way {
     /// Datagrams of QUIC.
     WebTransport,
