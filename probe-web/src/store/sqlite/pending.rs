@@ -108,11 +108,12 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_there_after_a_new_start_and_counts_once() {
         let folder = tempfile::tempdir().unwrap();
+        let received = testing::start().checked_add(jiff::SignedDuration::from_hours(24)).unwrap();
         let batch: Vec<_> = (0..20)
             .map(|n| {
                 let report = testing::report(n);
                 let raw = serde_json::to_vec(&report).unwrap();
-                record(Tenant::FIRST, &report, raw, testing::start()).unwrap()
+                record(Tenant::FIRST, &report, raw, received).unwrap()
             })
             .collect();
         let mut expected = Sums::default();
