@@ -72,28 +72,17 @@ fn one_server_keeps_reports_until_the_database_has_them() {
 
 #[test]
 fn one_of_three_servers_may_be_killed_at_any_time() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (cluster, servers) = (postgres::shared(), Servers::start(3));
-    let url = cluster.database();
-    let place = Place::Database(&url, folder.path());
-    let (mut random, runtime, reports) = (seeded(), runtime(), reports());
-    let key = runtime.block_on(place.key());
-    let server = Serve::with(&place, &["--bus", &servers.url()]);
-    under_load(&reports, server.at, &key, || {
-        for killed in 0..3 {
-            reports.wait_for(random.random_range(1..30));
-            servers.kill(killed);
-            reports.wait_for(random.random_range(1..30));
-            servers.begin(killed);
-        }
-        reports.wait_for(10);
-    });
-    check_once_kept(&runtime, &place, &reports);
+    one_of_three_is_away(Servers::kill, Servers::begin);
 }
 
 /// As behind a network that is down: nobody hears that it is gone.
 #[test]
 fn one_of_three_servers_may_fall_silent() {
+    one_of_three_is_away(Servers::silence, Servers::wake);
+}
+
+/// Each of three servers in turn goes and comes back while reports come in.
+fn one_of_three_is_away(go: fn(&Servers, usize), come_back: fn(&Servers, usize)) {
     let folder = tempfile::tempdir().expect("a folder");
     let (cluster, servers) = (postgres::shared(), Servers::start(3));
     let url = cluster.database();
@@ -102,11 +91,11 @@ fn one_of_three_servers_may_fall_silent() {
     let key = runtime.block_on(place.key());
     let server = Serve::with(&place, &["--bus", &servers.url()]);
     under_load(&reports, server.at, &key, || {
-        for silent in 0..3 {
+        for away in 0..3 {
             reports.wait_for(random.random_range(1..30));
-            servers.silence(silent);
+            go(&servers, away);
             reports.wait_for(random.random_range(1..30));
-            servers.wake(silent);
+            come_back(&servers, away);
         }
         reports.wait_for(10);
     });
