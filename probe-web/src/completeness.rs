@@ -80,6 +80,7 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
     let to = Timestamp::from_second(step.bucket(ended)).unwrap_or(now);
     let from = to.checked_sub(SPAN).unwrap_or(to);
     let query = RollupQuery { resolution: step, from, to, site: None, endpoint: None };
+    store.settle().await?;
     let tallies = store.tallies(tenant, &query).await?;
     let sum =
         |wanted: &str| tallies.iter().filter(|((_, name), _)| name == wanted).map(|(_, n)| *n).sum::<u64>();

@@ -20,6 +20,7 @@ pub(crate) async fn fleet(
     query: &RollupQuery,
     start: i64,
 ) -> Result<Fleet> {
+    store.settle().await?;
     let mut pieces = pieces(query).into_iter();
     let mut fleet = Fleet::default();
     let mut next = match pieces.next() {

@@ -147,6 +147,7 @@ impl View<'_> {
         let end = self.end.div_euclid(day) * day + if self.end.rem_euclid(day) == 0 { 0 } else { day };
         let start = end - self.range.seconds().max(Range::Week.seconds());
         let asked = self.rollups(Resolution::Hour, start, end)?;
+        state.store.settle().await?;
         Ok((state.store.tallies(visitor.tenant(), &asked).await?, start))
     }
 

@@ -100,7 +100,11 @@ pub trait ReportStore: Send + Sync {
         differs: &[String],
     ) -> Result<()>;
 
-    /// The roll-ups of a stretch of time.
+    /// Brings the roll-ups up to date with what was committed. Once before [`ReportStore::tallies`] and [`ReportStore::histograms`], which
+    /// read them as they stand: a look at a fleet reads them piece by piece.
+    async fn settle(&self) -> Result<()>;
+
+    /// The roll-ups of a stretch of time, brought up to date.
     async fn rollups(&self, tenant: Tenant, query: &RollupQuery) -> Result<Rollups>;
 
     /// The sums of a stretch of time.

@@ -114,12 +114,12 @@ impl Backend for PostgresStore {
         self.together(steps.into_iter().map(Step::any).collect()).await.map(drop)
     }
 
-    async fn settle(&self) -> Result<()> {
-        self.add_up_pending().await
+    async fn add_up_pending(&self) -> Result<()> {
+        self.settle_all().await
     }
 
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
-        self.settle().await?;
+        self.settle_all().await?;
         let (midnight, _) = midnight(before)?;
         let mut connection = self.pool.acquire().await.map_err(broken)?;
         // Headers go by whole months, and their ids with them.

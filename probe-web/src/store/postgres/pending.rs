@@ -67,7 +67,7 @@ impl Pending {
 
 impl PostgresStore {
     /// Adds up what waits, so that the roll-ups have all that was committed.
-    pub(super) async fn add_up_pending(&self) -> Result<()> {
+    pub(super) async fn settle_all(&self) -> Result<()> {
         within(async {
             let mut connection = self.pool.acquire().await.map_err(broken)?;
             let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pending)")

@@ -293,7 +293,7 @@ pub(crate) trait Backend: Send + Sync {
     fn integrity_check(&self) -> Option<&'static str>;
 
     /// Brings the roll-ups up to date with what was committed, where they are not: before they are read.
-    async fn settle(&self) -> Result<()> {
+    async fn add_up_pending(&self) -> Result<()> {
         Ok(())
     }
 

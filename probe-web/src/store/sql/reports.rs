@@ -101,7 +101,12 @@ impl<B: Backend> ReportStore for B {
         self.execute(query).await.map(drop)
     }
 
+    async fn settle(&self) -> Result<()> {
+        self.add_up_pending().await
+    }
+
     async fn rollups(&self, tenant: Tenant, query: &RollupQuery) -> Result<Rollups> {
+        self.settle().await?;
         let mut found = Rollups { tallies: self.tallies(tenant, query).await?, ..Rollups::default() };
         for row in self.find(buckets(HISTOGRAMS, tenant, query, None)).await? {
             found.sketches.insert(rows::bucket_key(&row)?, stored_sketch(&row.bytes("histogram")?)?);
@@ -114,7 +119,6 @@ impl<B: Backend> ReportStore for B {
         tenant: Tenant,
         query: &RollupQuery,
     ) -> Result<BTreeMap<(BucketKey, String), u64>> {
-        self.settle().await?;
         let found = self.find(buckets(TALLIES, tenant, query, None)).await?;
         found.iter().map(|row| Ok((rows::bucket_key(row)?, row.count("n")?))).collect()
     }
@@ -125,7 +129,6 @@ impl<B: Backend> ReportStore for B {
         query: &RollupQuery,
         name: &str,
     ) -> Result<Vec<(BucketKey, Vec<u8>)>> {
-        self.settle().await?;
         let found = self.find(buckets(HISTOGRAMS, tenant, query, Some(name))).await?;
         let read = |row: &Row| Ok((rows::bucket_key(row)?.0, row.bytes("histogram")?));
         found.iter().map(read).collect()

@@ -27,7 +27,7 @@ impl<B: Backend> Upkeep for B {
         let report =
             Query::new("SELECT MIN(started_ms) AS begins FROM report WHERE tenant = $1 AND started_ms >= $2");
         let report = self.find(report.bind(tenant).bind(from_s.saturating_mul(1_000))).await?;
-        self.settle().await?;
+        self.add_up_pending().await?;
         let tally = Query::new(
             "SELECT MIN(bucket) AS begins FROM tally WHERE tenant = $1 AND resolution = $2 AND bucket >= $3",
         );

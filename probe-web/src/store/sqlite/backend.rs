@@ -78,8 +78,8 @@ impl Backend for SqliteStore {
         Some("PRAGMA integrity_check")
     }
 
-    async fn settle(&self) -> Result<()> {
-        self.add_up_pending().await
+    async fn add_up_pending(&self) -> Result<()> {
+        self.settle_all().await
     }
 
     async fn redact(&self, tenant: Tenant, reports: Vec<Redacted>) -> Result<()> {
@@ -88,7 +88,7 @@ impl Backend for SqliteStore {
 
     async fn let_go(&self, before: Timestamp, now: Timestamp) -> Result<u64> {
         // Whole days, so that a file goes when all that names it has gone.
-        self.add_up_pending().await?;
+        self.settle_all().await?;
         let (midnight, day) = midnight(before)?;
         let headers = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         let no_raw = "raw_day = NULL, raw_offset = NULL, raw_length = NULL";

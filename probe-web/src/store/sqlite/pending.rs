@@ -18,7 +18,7 @@ const MOST: usize = 4_096;
 
 impl SqliteStore {
     /// Adds up what waits, so that the roll-ups have all that was committed.
-    pub(super) async fn add_up_pending(&self) -> Result<()> {
+    pub(super) async fn settle_all(&self) -> Result<()> {
         if self.pending.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
