@@ -6,7 +6,7 @@ use greenroom_reports::trace::HostLoad;
 
 mod footprint;
 
-pub use footprint::release_code;
+pub use footprint::{give_back_soon, release_code};
 
 /// Ticks of all cores together since the machine started (proc(5), /proc/stat).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

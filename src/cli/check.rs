@@ -272,6 +272,8 @@ pub(super) fn watched(
         (report, stopped.is_cancelled())
     });
     live.end();
+    // All is measured: what is left is to tell it.
+    release_code();
     ended
 }
 

@@ -38,6 +38,7 @@ use super::signals::Signals;
 use super::{block_on, output, settings};
 use crate::net::identity::{IdentityError, ServerIdentity};
 use crate::net::{http_server, tcp, tls};
+use crate::system::give_back_soon;
 
 /// How long open requests may take to end once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -183,6 +184,7 @@ pub(super) fn run(args: &ServeArgs, global: &Global) -> Result<Exit, CliError> {
         None => (args.place.data()?, args.place.place(&settings::process_env)?),
     };
     let gate = args.gate.gate(&settings::process_env)?;
+    give_back_soon();
     block_on(async {
         // Before anything listens: whoever stops it early is heard too.
         let mut signals = Signals::listen()
