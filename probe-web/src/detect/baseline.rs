@@ -35,7 +35,7 @@ const REACH_FROM: usize = 10;
 pub struct Baseline {
     figure: Figure,
     /// Median by hour of the week.
-    usual: Vec<f32>,
+    usual: Usual,
     /// What is left at each of [`KNOTS`], rising.
     left: [f32; KNOTS.len()],
     /// The last of the knots that enough values stand behind.
@@ -56,9 +56,6 @@ pub struct Unusual {
     pub score: f64,
     /// By how far out it lies: in standard deviations of the middle of what was left before, which outliers do not widen.
     pub out: f64,
-    /// How far the rarest of what was learned from lies beyond the rarest 2 %, in the same measure: where outliers lie far apart, three
-    /// of them that are close to each other are rarer than three that are only rare.
-    pub reach: f64,
 }
 
 impl Baseline {
@@ -83,6 +80,7 @@ impl Baseline {
         #[expect(clippy::cast_possible_truncation, reason = "a hundredth of a standard deviation is enough")]
         let left = knots.map(|knot| knot as f32);
         let most = normal.inverse_cdf(1.0 - 1.0 / count);
+        let usual = Usual::of(&usual);
         let learned = Self { figure, usual, left, top, scale, most, weight: 1.0 };
         let scores: Vec<f64> =
             history.iter().map(|(hour, value)| learned.placed_in(*hour, *value).score).collect();
@@ -97,9 +95,14 @@ impl Baseline {
     }
 
     fn placed_in(&self, hour: usize, evened: f64) -> Unusual {
-        let left = evened - f64::from(self.usual[hour % HOURS]);
-        let reach = f64::from(self.left[self.top] - self.left[REACH_FROM]) / self.scale;
-        Unusual { score: self.placed(left).clamp(-self.most, self.most), out: left / self.scale, reach }
+        let left = evened - f64::from(self.usual.at(hour));
+        Unusual { score: self.placed(left).clamp(-self.most, self.most), out: left / self.scale }
+    }
+
+    /// How far the rarest of what was learned from lies beyond the rarest 2 %, in standard deviations of the middle: where outliers lie far
+    /// apart, three of them that are close to each other are rarer than three that are only rare.
+    pub fn reach(&self) -> f64 {
+        f64::from(self.left[self.top] - self.left[REACH_FROM]) / self.scale
     }
 
     /// As it is kept.
@@ -108,7 +111,8 @@ impl Baseline {
         let mut bytes = vec![FORMAT];
         bytes.extend(top.to_le_bytes());
         bytes.extend([self.scale, self.most, self.weight].iter().flat_map(|value| value.to_le_bytes()));
-        bytes.extend(self.left.iter().chain(&self.usual).flat_map(|value| value.to_le_bytes()));
+        bytes.extend(self.left.iter().flat_map(|value| value.to_le_bytes()));
+        bytes.extend((0..HOURS).flat_map(|hour| self.usual.at(hour).to_le_bytes()));
         bytes
     }
 
@@ -126,7 +130,7 @@ impl Baseline {
         let whole = *format == FORMAT && rest.is_empty() && usual.len() == HOURS && top < KNOTS.len();
         whole.then(|| Self {
             figure,
-            usual: usual.to_vec(),
+            usual: Usual::of(usual),
             left: *left,
             top,
             scale: f64::from_le_bytes(*scale),
@@ -137,7 +141,7 @@ impl Baseline {
 
     /// The value that is usual at an hour, as it was measured.
     pub fn usual(&self, hour: usize) -> f64 {
-        self.figure.measured(f64::from(self.usual[hour % HOURS]))
+        self.figure.measured(f64::from(self.usual.at(hour)))
     }
 
     fn placed(&self, left: f64) -> f64 {
@@ -158,6 +162,37 @@ impl Baseline {
         let (low, high) = (knot(below - 1), knot(below));
         KNOTS[below - 1] + (left - low) / (high - low) * (KNOTS[below] - KNOTS[below - 1])
     }
+}
+
+/// Medians of the hours of a week, in few bytes: those of the hours of a day (one, where all are the same), and those of the hours of the
+/// week that differ from them.
+#[derive(Debug, Clone, PartialEq)]
+struct Usual {
+    day: Box<[f32]>,
+    own: Box<[(u8, f32)]>,
+}
+
+impl Usual {
+    fn of(hours: &[f32]) -> Self {
+        let day: Vec<f32> = (0..24).map(|hour| most_common(hours, hour)).collect();
+        let own = (0..).zip(hours).filter(|(hour, value)| day[usize::from(*hour) % 24] != **value);
+        let own = own.map(|(hour, value)| (hour, *value)).collect();
+        let all_alike = day.iter().all(|value| *value == day[0]);
+        Self { day: if all_alike { [day[0]].into() } else { day.into() }, own }
+    }
+
+    fn at(&self, hour: usize) -> f32 {
+        let hour = hour % HOURS;
+        let own = self.own.binary_search_by_key(&hour, |(of, _)| usize::from(*of));
+        own.map_or_else(|_| self.day[hour % self.day.len()], |at| self.own[at].1)
+    }
+}
+
+/// The value that an hour of the day has most often.
+fn most_common(hours: &[f32], hour: usize) -> f32 {
+    let values = || hours.iter().skip(hour).step_by(24).copied();
+    let count = |value: f32| values().filter(|other| *other == value).count();
+    values().max_by_key(|value| count(*value)).unwrap_or_default()
 }
 
 /// What one score weighs in a sum where those that follow each other are alike: the sum of an autoregressive series of this correlation
@@ -251,6 +286,21 @@ mod tests {
         assert_eq!(Baseline::from_bytes(Figure::RttP50, &bytes), Some(baseline));
         for wrong in [&bytes[1..], &bytes[..bytes.len() - 1], &[]] {
             assert_eq!(Baseline::from_bytes(Figure::RttP50, wrong), None);
+        }
+    }
+
+    #[test]
+    fn what_is_usual_is_kept_for_every_hour_of_the_week() {
+        let flat = vec![0.0; HOURS];
+        let daily: Vec<f32> = (0..24_u8).map(f32::from).cycle().take(HOURS).collect();
+        let mut own = daily.clone();
+        (own[3], own[100], own[167]) = (-1.0, 7.5, 1e9);
+        let wild: Vec<f32> = (0..168_u8).map(|hour| f32::from(hour) * 0.7).collect();
+        for (hours, bytes) in [(&flat, 4), (&daily, 96), (&own, 96 + 24), (&wild, 96 + 144 * 8)] {
+            let usual = Usual::of(hours);
+            assert_eq!(&(0..HOURS).map(|hour| usual.at(hour)).collect::<Vec<_>>(), hours);
+            assert_eq!(usual.at(HOURS + 5), hours[5]);
+            assert_eq!(usual.day.len() * 4 + usual.own.len() * 8, bytes);
         }
     }
 

@@ -11,6 +11,7 @@
 mod baseline;
 mod cusum;
 mod explain;
+mod recent;
 #[cfg(test)]
 mod simulated;
 mod watch;

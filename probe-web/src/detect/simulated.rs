@@ -236,3 +236,39 @@ fn figures() {
         println!("false {} in 4,000 days of an agent", began(&changes).len());
     }
 }
+
+/// What a watch of 100,000 agents holds, for docs/SCALE.md.
+#[test]
+#[ignore = "takes a minute; prints a figure and checks none"]
+fn memory() {
+    let resident_kb = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    let hour = |n: usize| n / 12 % HOURS;
+    let daily = |figure: Figure| -> Vec<(usize, f64)> {
+        let level = |n: usize| if figure.is_delay() && hour(n) % 24 >= 18 { 30.0 } else { 20.0 };
+        let noise = |n: usize| f64::from(u32::try_from(n % 17).expect("small")) / 10.0;
+        let value = |n: usize| if figure.is_delay() { level(n) + noise(n) } else { 0.0 };
+        (0..8_064).map(|n| (hour(n), value(n))).collect()
+    };
+    let baselines: Vec<(Figure, Baseline)> = Figure::ALL
+        .iter()
+        .map(|figure| (*figure, Baseline::learn(*figure, &daily(*figure)).expect("enough")))
+        .collect();
+    let before = resident_kb();
+    let mut watch = Watch::new(Settings::default());
+    for n in 0..100_000 {
+        let id = watch.add(Series {
+            agent: format!("018f2b7e-0000-7000-8000-{n:012}"),
+            site: Some(format!("site {}", n / 50)),
+            provider: Some(format!("provider {}", n % 40)),
+            endpoint: "greenroom://probe.example.com".to_owned(),
+        });
+        for (figure, baseline) in &baselines {
+            watch.learn(id, *figure, baseline.clone());
+        }
+    }
+    println!("{} MB", (resident_kb() - before) * 1_024 / 1_000_000);
+}

@@ -1,14 +1,12 @@
 //! Series watched from interval to interval, and the incidents that come of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::explain::{Evidence, Explained, Scope, explain};
+use super::recent::Recent;
 use super::{Baseline, Cusum, Figure, Unusual};
-
-/// Scores kept of each series: as far back as an incident may have begun when it is noticed.
-const KEPT: usize = 16;
 
 /// The furthest that one interval of a group counts, in standard deviations.
 const CLIP: f64 = 5.0;
@@ -17,8 +15,8 @@ const CLIP: f64 = 5.0;
 /// of a normal distribution keep to, 99 times of 100), in standard deviations of the middle. Where outliers lie further apart than
 /// [`APART`], so that three of them are hardly ever close to each other, one of 50 is rare enough.
 const IN_A_ROW: usize = 3;
-const RARE: f64 = 2.4;
-const RARE_APART: f64 = 2.05;
+const RARE: f32 = 2.4;
+const RARE_APART: f32 = 2.05;
 const FAR_OUT: f64 = 3.5;
 const TOGETHER: f64 = 4.2;
 const APART: f64 = 6.0;
@@ -144,46 +142,37 @@ pub enum Change {
 struct Watched {
     baseline: Baseline,
     cusum: Cusum,
-    recent: VecDeque<Recent>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Recent {
-    interval: u64,
-    score: f32,
-    out: f32,
-    rare: bool,
+    recent: Recent,
 }
 
 impl Watched {
     fn take(&mut self, interval: u64, found: Unusual) {
         self.cusum.add(found.score);
-        #[expect(clippy::cast_possible_truncation, reason = "a hundredth is enough")]
-        let (score, out) = (found.score as f32, found.out as f32);
-        let rare = found.score >= if found.reach >= APART { RARE_APART } else { RARE };
-        self.recent.push_back(Recent { interval, score, out, rare });
-        if self.recent.len() > KEPT {
-            self.recent.pop_front();
-        }
+        self.recent.add(interval, found);
     }
 
     /// Its score of an interval.
     fn at(&self, interval: u64) -> Option<f64> {
-        self.recent.back().filter(|last| last.interval == interval).map(|last| f64::from(last.score))
+        self.recent
+            .newest_first()
+            .next()
+            .filter(|last| last.interval == interval)
+            .map(|last| f64::from(last.score))
     }
 
     /// Its scores of intervals later than one.
     fn after(&self, since: u64) -> impl Iterator<Item = f32> {
-        self.recent.iter().filter(move |one| one.interval > since).map(|one| one.score)
+        self.recent.newest_first().filter(move |one| one.interval > since).map(|one| one.score)
     }
 
     /// Whether the last values stand on a new level.
     fn is_on_a_new_level(&self) -> bool {
-        let last = || self.recent.iter().rev().take(IN_A_ROW);
+        let rare = if self.baseline.reach() >= APART { RARE_APART } else { RARE };
+        let last = || self.recent.newest_first().take(IN_A_ROW);
         let outs = || last().map(|one| f64::from(one.out));
         let (least, most) = (outs().fold(f64::INFINITY, f64::min), outs().fold(f64::NEG_INFINITY, f64::max));
         last().count() == IN_A_ROW
-            && last().all(|one| one.rare)
+            && last().all(|one| one.score >= rare)
             && least >= FAR_OUT
             && (most - least <= TOGETHER || last().all(|one| one.score >= VERY_RARE))
     }
@@ -284,7 +273,7 @@ impl Watch {
         match self.watched.get_mut(&(figure, series)) {
             Some(watched) => watched.baseline = baseline,
             None => {
-                let watched = Watched { baseline, cusum: Cusum::default(), recent: VecDeque::new() };
+                let watched = Watched { baseline, cusum: Cusum::default(), recent: Recent::default() };
                 self.watched.insert((figure, series), watched);
             }
         }
@@ -561,7 +550,11 @@ impl Watch {
     /// Whether any of an incident's series said something of late.
     fn is_heard(&self, figure: Figure, incident: &Incident, interval: u64) -> bool {
         incident.worse.iter().filter_map(|id| self.watched.get(&(figure, *id))).any(|watched| {
-            watched.recent.back().is_some_and(|last| interval.saturating_sub(last.interval) < UNHEARD)
+            watched
+                .recent
+                .newest_first()
+                .next()
+                .is_some_and(|last| interval.saturating_sub(last.interval) < UNHEARD)
         })
     }
 
@@ -592,4 +585,14 @@ fn of(
     figure: Figure,
 ) -> impl Iterator<Item = (&(Figure, SeriesId), &Watched)> {
     watched.range((figure, SeriesId(0))..=(figure, SeriesId(usize::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_watched_is_small() {
+        assert!(size_of::<Watched>() <= 272, "{}", size_of::<Watched>());
+    }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::keeper::{INTERVAL, begin, hour, interval};
 use crate::detect::{Baseline, Figure, Incident as Found, Scope, Series, SeriesId, Settings, Value, Watch};
-use crate::store::{Affected, Incident, Knows, Run, StoredBaseline};
+use crate::store::{Incident, Knows, Run, StoredBaseline};
 
 /// How far back is learned from.
 pub(super) const LEARNED_FROM: SignedDuration = SignedDuration::from_hours(28 * 24);
@@ -22,9 +22,9 @@ const SLOWEST: u32 = 288;
 struct Agent {
     site: Option<String>,
     provider: Option<String>,
-    series: BTreeMap<String, SeriesId>,
-    /// When its silence is watched: the endpoint whose series stands for it, and how many intervals lie between its runs.
-    watched: Option<(String, u32)>,
+    series: Vec<SeriesId>,
+    /// When its silence is watched: the series that stands for it, and how many intervals lie between its runs.
+    watched: Option<(SeriesId, u32)>,
     /// The interval of its last run.
     last: Option<i64>,
 }
@@ -34,8 +34,6 @@ struct Agent {
 pub(super) struct Fleet {
     pub(super) watch: Watch,
     agents: BTreeMap<String, Agent>,
-    /// Whose series it is.
-    names: BTreeMap<SeriesId, Affected>,
 }
 
 impl Fleet {
@@ -80,7 +78,7 @@ impl Fleet {
             if one.figure == Figure::Silence
                 && let Some(agent) = self.agents.get_mut(&one.agent)
             {
-                agent.watched = Some((one.endpoint, one.every));
+                agent.watched = Some((id, one.every));
             }
             self.watch.learn(id, one.figure, baseline);
         }
@@ -89,7 +87,8 @@ impl Fleet {
     /// The series of an agent against an endpoint.
     fn id(&mut self, agent: &str, endpoint: &str) -> SeriesId {
         let known = self.agents.entry(agent.to_owned()).or_default();
-        if let Some(id) = known.series.get(endpoint) {
+        let is_of = |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| it.endpoint == endpoint);
+        if let Some(id) = known.series.iter().find(is_of) {
             return *id;
         }
         let id = self.watch.add(Series {
@@ -98,8 +97,7 @@ impl Fleet {
             provider: known.provider.clone(),
             endpoint: endpoint.to_owned(),
         });
-        known.series.insert(endpoint.to_owned(), id);
-        self.names.insert(id, Affected { agent: agent.to_owned(), endpoint: endpoint.to_owned() });
+        known.series.push(id);
         id
     }
 
@@ -133,14 +131,13 @@ impl Fleet {
 
     fn add_silence(&mut self, at: i64, values: &mut Vec<Value>) {
         for agent in self.agents.values_mut() {
-            let (Some((endpoint, every)), Some(last)) = (&agent.watched, agent.last) else { continue };
-            let Some(series) = agent.series.get(endpoint).copied() else { continue };
+            let (Some((series, every)), Some(last)) = (agent.watched, agent.last) else { continue };
             if at - last > GONE {
                 self.watch.unlearn(series, Figure::Silence);
                 agent.watched = None;
                 continue;
             }
-            let value = f64::from(u8::from(is_silent(at, last, *every)));
+            let value = f64::from(u8::from(is_silent(at, last, every)));
             values.push(Value { series, figure: Figure::Silence, value });
         }
     }
@@ -153,7 +150,7 @@ impl Fleet {
             return;
         }
         (agent.site, agent.provider) = (run.site.clone(), provider);
-        for id in agent.series.values() {
+        for id in &agent.series {
             self.watch.place(*id, agent.site.clone(), agent.provider.clone());
         }
     }
@@ -161,19 +158,18 @@ impl Fleet {
     /// The series of a group.
     fn members(&self, scope: &Scope) -> BTreeSet<SeriesId> {
         let is_of =
-            |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| Scope::all_of(it).contains(scope));
-        self.names.keys().filter(is_of).copied().collect()
+            |id: &SeriesId| self.watch.series(*id).is_some_and(|it| Scope::all_of(it).contains(scope));
+        self.agents.values().flat_map(|agent| agent.series.iter().copied()).filter(is_of).collect()
     }
 
     /// Whose series these are.
-    pub(super) fn named<'a>(&'a self, ids: &'a BTreeSet<SeriesId>) -> impl Iterator<Item = &'a Affected> {
-        ids.iter().filter_map(|id| self.names.get(id))
+    pub(super) fn named<'a>(&'a self, ids: &'a BTreeSet<SeriesId>) -> impl Iterator<Item = &'a Series> {
+        ids.iter().filter_map(|id| self.watch.series(*id))
     }
 
     /// Sites of these series.
     pub(super) fn sites(&self, ids: &BTreeSet<SeriesId>) -> Vec<String> {
-        let sites: BTreeSet<String> =
-            ids.iter().filter_map(|id| self.watch.series(*id)?.site.clone()).collect();
+        let sites: BTreeSet<String> = self.named(ids).filter_map(|series| series.site.clone()).collect();
         sites.into_iter().collect()
     }
 }

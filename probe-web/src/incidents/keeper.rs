@@ -16,7 +16,9 @@ use super::fleet::{Fleet, LEARNED_FROM, learned, time, unsigned};
 use crate::app::AppState;
 use crate::clock::{Clock, new_id};
 use crate::detect::{Change, Figure, Incident as Found, Value};
-use crate::store::{Detector, Evidence, Incident, Knows, Point, Result, Run, Severity, Store, Tenant, Told};
+use crate::store::{
+    Affected, Detector, Evidence, Incident, Knows, Point, Result, Run, Severity, Store, Tenant, Told,
+};
 
 /// Length of an interval, in seconds.
 pub const INTERVAL: i64 = 300;
@@ -32,6 +34,9 @@ const TURN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Agents whose usual is learned between two intervals, so that neither waits for the other.
 const LEARNED_AT_ONCE: usize = 64;
+
+/// Baselines that are read at once.
+const READ_AT_ONCE: u32 = 5_000;
 
 /// How often what is usual is learned anew, and how often it is tried with one of whom too little is known.
 const ANEW: SignedDuration = SignedDuration::from_hours(24);
@@ -201,13 +206,18 @@ impl Keeper {
 impl Watched {
     async fn load(store: &dyn Store, tenant: Tenant, now: Timestamp) -> Result<Self> {
         let detector = store.detector(tenant).await?;
-        let baselines = store.baselines(tenant).await?;
-        let mut due = BTreeMap::new();
-        for one in &baselines {
-            due.insert(one.agent.clone(), one.learned.checked_add(ANEW).unwrap_or(now));
-        }
         let knows = detector.as_ref().map(|it| it.knows.clone()).unwrap_or_default();
-        let mut fleet = Fleet::new(baselines, &knows);
+        let mut fleet = Fleet::new(Vec::new(), &knows);
+        let mut due = BTreeMap::new();
+        let mut some = store.baselines(tenant, None, READ_AT_ONCE).await?;
+        while let Some(last) = some.last() {
+            let after = (last.agent.clone(), last.endpoint.clone(), last.figure);
+            for one in &some {
+                due.insert(one.agent.clone(), one.learned.checked_add(ANEW).unwrap_or(now));
+            }
+            fleet.learn(some);
+            some = store.baselines(tenant, Some((&after.0, &after.1, after.2)), READ_AT_ONCE).await?;
+        }
         let open = store.incidents(tenant, true, None, 10_000).await?;
         if let Some(detector) = &detector {
             for again in detector.taken - AGAIN + 1..=detector.taken {
@@ -442,7 +452,9 @@ impl Watched {
 /// Who an incident is of, and what.
 fn describe(fleet: &Fleet, found: &Found, incident: &mut Incident) {
     incident.since = incident.since.min(time(found.since));
-    incident.affected = fleet.named(&found.worse).cloned().collect();
+    let affected = fleet.named(&found.worse);
+    let affected = affected.map(|one| Affected { agent: one.agent.clone(), endpoint: one.endpoint.clone() });
+    incident.affected = affected.collect();
     let agents = |ids| fleet.named(ids).map(|one| one.agent.as_str()).collect::<BTreeSet<_>>().len();
     let told = &mut incident.told;
     (told.scope, told.or) = cause::named(&found.scope, &found.or);

@@ -278,8 +278,14 @@ pub trait IncidentStore: Send + Sync {
     /// Agents with runs that began at or after a point in time, and when the first of these did.
     async fn running_agents(&self, tenant: Tenant, from: Timestamp) -> Result<Vec<(String, Timestamp)>>;
 
-    /// All that is usual.
-    async fn baselines(&self, tenant: Tenant) -> Result<Vec<StoredBaseline>>;
+    /// Some of what is usual for a tenant's agents, by agent, endpoint and figure's name, from behind one: of a large fleet it is more than
+    /// should be in memory at once.
+    async fn baselines(
+        &self,
+        tenant: Tenant,
+        after: Option<(&str, &str, Figure)>,
+        limit: u32,
+    ) -> Result<Vec<StoredBaseline>>;
 
     /// Puts what is usual for an agent in place of what was.
     async fn keep_baselines(&self, tenant: Tenant, agent: &str, all: &[StoredBaseline]) -> Result<()>;

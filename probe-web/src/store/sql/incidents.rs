@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::rows::damaged;
 use super::{Backend, Done, Query, Row, Step, rows};
+use crate::detect::Figure;
 use crate::store::{
     Alert, Detector, Incident, IncidentStore, Kept, Result, Run, StoreError, StoredBaseline, Tenant, name_of,
 };
@@ -57,8 +58,20 @@ impl<B: Backend> IncidentStore for B {
         found.iter().map(|row| Ok((row.text("agent")?, row.time("first_ms")?))).collect()
     }
 
-    async fn baselines(&self, tenant: Tenant) -> Result<Vec<StoredBaseline>> {
-        let query = Query::new("SELECT * FROM baseline WHERE tenant = $1").bind(tenant);
+    async fn baselines(
+        &self,
+        tenant: Tenant,
+        after: Option<(&str, &str, Figure)>,
+        limit: u32,
+    ) -> Result<Vec<StoredBaseline>> {
+        let mut query = Query::new("SELECT * FROM baseline WHERE tenant = $1").bind(tenant);
+        if let Some((agent, endpoint, figure)) = after {
+            query.push(" AND (agent, endpoint, figure) > (", agent);
+            query.push(", ", endpoint);
+            query.push(", ", name_of(&figure));
+            query.push_text(")");
+        }
+        query.push(" ORDER BY agent, endpoint, figure LIMIT ", limit);
         let baseline = |row: &Row| {
             Ok(StoredBaseline {
                 agent: row.text("agent")?,
