@@ -7,7 +7,7 @@ use greenroom_reports::metrics::percentile::Quantile;
 use greenroom_reports::metrics::sketch::{Sketch, SketchError};
 use greenroom_reports::units::Ratio;
 
-use crate::store::BucketKey;
+use crate::store::{BucketKey, SeriesTotal, Totals};
 
 /// How sure a difference has to be before it is called one.
 const LEVEL: f64 = 0.95;
@@ -147,7 +147,8 @@ pub struct Fleet {
 }
 
 /// Sums as the store has them.
-pub type Tallies = BTreeMap<(BucketKey, String), u64>;
+#[cfg(test)]
+pub(crate) type Tallies = BTreeMap<(BucketKey, String), u64>;
 
 impl Fleet {
     /// Adds up what the store has from both stretches; the later one begins at `start`, in seconds since 1970.
@@ -161,40 +162,54 @@ impl Fleet {
         start: i64,
     ) -> Result<Self, SketchError> {
         let mut fleet = Self::default();
-        fleet.add(tallies, trips, start)?;
+        for ((key, name), n) in tallies {
+            let (series, over_time) = fleet.parts(key, start);
+            series.add(name, *n);
+            if let Some(bucket) = over_time {
+                bucket.add(name, *n);
+            }
+        }
+        fleet.add_trips(trips, start)?;
         fleet.sum_up();
         Ok(fleet)
     }
 
-    /// Adds a part of what the store has. [`Self::sum_up`] is due after the last.
+    /// Adds sums. [`Self::sum_up`] is due after the last.
+    pub fn add_totals(&mut self, totals: &Totals) {
+        for SeriesTotal { site, endpoint, since, name, n } in &totals.of_series {
+            let series = Series { site: site.clone(), endpoint: endpoint.clone() };
+            let (now, before) = self.series.entry(series).or_default();
+            if *since { now.add(name, *n) } else { before.add(name, *n) }
+        }
+        for (bucket, name, n) in &totals.of_buckets {
+            self.over_time.entry(*bucket).or_default().add(name, *n);
+        }
+    }
+
+    /// Adds histograms of round trips; buckets from `start` are those of now. [`Self::sum_up`] is due after the last.
     ///
     /// # Errors
-    /// When a histogram cannot be read.
-    pub fn add(
-        &mut self,
-        tallies: &Tallies,
-        trips: &[(BucketKey, Vec<u8>)],
-        start: i64,
-    ) -> Result<(), SketchError> {
-        for ((key, name), n) in tallies {
-            self.each(key, start, |figures| figures.add(name, *n));
-        }
+    /// When one cannot be read.
+    pub fn add_trips(&mut self, trips: &[(BucketKey, Vec<u8>)], start: i64) -> Result<(), SketchError> {
         for (key, bytes) in trips {
             let sketch = Sketch::from_bytes(bytes)?;
-            self.each(key, start, |figures| figures.add_trips(&sketch));
+            let (series, over_time) = self.parts(key, start);
+            series.add_trips(&sketch);
+            if let Some(bucket) = over_time {
+                bucket.add_trips(&sketch);
+            }
         }
         Ok(())
     }
 
-    /// Adds to every sum that a bucket is part of, but those of all together.
-    fn each(&mut self, key: &BucketKey, start: i64, add: impl Fn(&mut Figures)) {
+    /// The sums that a bucket is part of, but those of all together: its series', and its time's where that is after `start`.
+    fn parts(&mut self, key: &BucketKey, start: i64) -> (&mut Figures, Option<&mut Figures>) {
         let series = Series { site: key.site.clone(), endpoint: key.endpoint.clone() };
         let (now, before) = self.series.entry(series).or_default();
         if key.bucket >= start {
-            add(now);
-            add(self.over_time.entry(key.bucket).or_default());
+            (now, Some(self.over_time.entry(key.bucket).or_default()))
         } else {
-            add(before);
+            (before, None)
         }
     }
 
@@ -256,15 +271,6 @@ impl<'a> Mover<'a> {
         let trouble = if self.more_trouble { share(self.now) - share(self.before) } else { 0.0 };
         trouble + slower
     }
-}
-
-/// Reports by the hour that they began in: for each hour since 1970, those that tell and those that had trouble.
-pub fn by_hour(tallies: &Tallies) -> BTreeMap<i64, Figures> {
-    let mut hours: BTreeMap<i64, Figures> = BTreeMap::new();
-    for ((key, name), n) in tallies {
-        hours.entry(key.bucket).or_default().add(name, *n);
-    }
-    hours
 }
 
 /// The sites and endpoints that there are, to choose from.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::fleet::{Fleet, Tallies};
-use crate::store::{BucketKey, Result, RollupQuery, Store, StoreError, Tenant};
+use crate::fleet::Fleet;
+use crate::store::{Result, RollupQuery, Store, StoreError, Tenant};
 
 /// Buckets of each series that are read at once.
 const PIECE: i64 = 16;
@@ -23,18 +23,23 @@ pub(crate) async fn fleet(
     store.settle().await?;
     let mut pieces = pieces(query).into_iter();
     let mut fleet = Fleet::default();
-    let mut next = match pieces.next() {
-        Some(piece) => Some(read(store, tenant, &piece).await?),
-        None => None,
+    let read = |piece: RollupQuery| async move { store.histograms(tenant, &piece, "rtt").await };
+    let first = async {
+        match pieces.next() {
+            Some(piece) => read(piece).await.map(Some),
+            None => Ok(None),
+        }
     };
-    while let Some((tallies, trips)) = next {
+    let (totals, mut next) = tokio::try_join!(store.totals(tenant, query, start), first)?;
+    fleet.add_totals(&totals);
+    while let Some(trips) = next {
         // Thousands of histograms are merged here, beside the reading of the next ones.
         let merging = tokio::task::spawn_blocking(move || {
-            let added = fleet.add(&tallies, &trips, start);
+            let added = fleet.add_trips(&trips, start);
             added.map(|()| fleet)
         });
         next = match pieces.next() {
-            Some(piece) => Some(read(store, tenant, &piece).await?),
+            Some(piece) => Some(read(piece).await?),
             None => None,
         };
         let merged = merging.await;
@@ -43,12 +48,6 @@ pub(crate) async fn fleet(
     }
     fleet.sum_up();
     Ok(fleet)
-}
-
-type Piece = (Tallies, Vec<(BucketKey, Vec<u8>)>);
-
-async fn read(store: &Arc<dyn Store>, tenant: Tenant, query: &RollupQuery) -> Result<Piece> {
-    Ok((store.tallies(tenant, query).await?, store.histograms(tenant, query, "rtt").await?))
 }
 
 /// A query in parts, one after the other in time.

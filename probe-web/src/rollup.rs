@@ -171,6 +171,20 @@ impl Sums {
         all
     }
 
+    /// The same in parts of so many histograms at most: one takes some 20 kB.
+    pub fn in_parts(mut self, most: usize) -> Vec<Self> {
+        let mut parts = Vec::new();
+        while let Some(key) = self.sketches.keys().nth(most).cloned() {
+            let rest = self.sketches.split_off(&key);
+            parts.push(Self {
+                sketches: std::mem::replace(&mut self.sketches, rest),
+                tallies: BTreeMap::new(),
+            });
+        }
+        parts.push(self);
+        parts
+    }
+
     /// Adds all of other sums.
     pub fn merge(&mut self, other: Self) {
         for (key, sketch) in other.sketches {
@@ -216,6 +230,25 @@ mod tests {
         assert_eq!(verdicts.len(), 3);
         assert!(verdicts.iter().all(|((_, _, key, _), n)| key.site == "Lyon" && **n == 1));
         assert_eq!(sums.sketches.len(), 3 * report.sketches.len());
+    }
+
+    #[test]
+    fn parts_are_together_what_they_were_made_of() {
+        let mut sums = Sums::default();
+        for n in 0..10 {
+            let report = testing::report(n);
+            sums.add(Tenant::FIRST, &Contribution::of(&report, Some(&format!("site {}", n % 7))).unwrap());
+        }
+        let whole = sums.sketches.len();
+        for most in [1, 4, whole - 1, whole, whole + 1] {
+            let parts = sums.clone().in_parts(most);
+            assert_eq!(parts.len(), whole.div_ceil(most));
+            assert!(parts.iter().all(|part| part.sketches.len() <= most));
+            let mut again = Sums::default();
+            parts.into_iter().for_each(|part| again.merge(part));
+            assert_eq!(again, sums);
+        }
+        assert_eq!(Sums::default().in_parts(3), [Sums::default()]);
     }
 
     #[test]

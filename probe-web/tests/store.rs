@@ -8,6 +8,7 @@ mod postgres;
 mod testing;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use greenroom_reports::schema::State;
@@ -289,6 +290,60 @@ async fn the_audit_log_is_per_tenant_and_newest_first() {
         assert_eq!(subjects(Tenant(1), None).await, ["2", "0"], "{name}");
         assert_eq!(subjects(Tenant(1), Some(after(2))).await, ["0"], "{name}");
         assert_eq!(subjects(Tenant(2), None).await, ["1"], "{name}");
+    }
+}
+
+/// Sums of the roll-ups, added up here.
+fn added_up(sums: &Rollups, start: i64) -> Totals {
+    let (mut of_series, mut of_buckets) = (BTreeMap::new(), BTreeMap::new());
+    for ((key, name), n) in &sums.tallies {
+        let since = key.bucket >= start;
+        *of_series.entry((&key.site, &key.endpoint, name, since)).or_insert(0) += n;
+        if since {
+            *of_buckets.entry((key.bucket, name)).or_insert(0) += n;
+        }
+    }
+    let series = |((site, endpoint, name, since), n): ((&String, &String, &String, bool), u64)| SeriesTotal {
+        site: site.clone(),
+        endpoint: endpoint.clone(),
+        since,
+        name: name.clone(),
+        n,
+    };
+    Totals {
+        of_series: of_series.into_iter().map(series).collect(),
+        of_buckets: of_buckets.into_iter().map(|((bucket, name), n)| (bucket, name.clone(), n)).collect(),
+    }
+}
+
+#[tokio::test]
+async fn totals_are_what_the_sums_come_to() {
+    for (name, store, _folder) in backends().await {
+        let batch = (1..20).map(|n| {
+            let mut report = testing::report(n);
+            report.started = after(i64::try_from(n).unwrap() * 40);
+            report.labels.insert("site".into(), if n.is_multiple_of(3) { "Lyon" } else { "Oslo" }.into());
+            let raw = serde_json::to_vec(&report).unwrap();
+            record(Tenant(1 + i64::from(n == 5)), &report, raw, after(60 * 24)).unwrap()
+        });
+        store.ingest(batch.collect()).await.unwrap();
+        store.settle().await.unwrap();
+        for query in [
+            everything(Resolution::Hour),
+            RollupQuery { site: Some("Oslo".into()), ..everything(Resolution::FiveMinutes) },
+            RollupQuery { from: after(200), to: after(500), ..everything(Resolution::Hour) },
+        ] {
+            for start in [i64::MIN, after(0).as_second(), after(400).as_second(), i64::MAX] {
+                let all = store.rollups(Tenant::FIRST, &query).await.unwrap();
+                let mut totals = store.totals(Tenant::FIRST, &query, start).await.unwrap();
+                totals.of_series.sort_by(|a, b| {
+                    (&a.site, &a.endpoint, &a.name, a.since).cmp(&(&b.site, &b.endpoint, &b.name, b.since))
+                });
+                totals.of_buckets.sort();
+                assert!(!all.tallies.is_empty(), "{name}");
+                assert_eq!(totals, added_up(&all, start), "{name}: {start}");
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::reports::WITHOUT;
 use crate::app::AppState;
 use crate::auth::visitor::Visitor;
-use crate::fleet::{self, Figures, Fleet, Mover, Series, Tallies};
+use crate::fleet::{Figures, Fleet, Mover, Series};
 use crate::gathering;
 use crate::pages::plot::{self, Line, Slot};
 use crate::pages::{self, Failed, Live, Paged, Place, query};
@@ -141,14 +141,16 @@ impl View<'_> {
         Ok(gathering::fleet(&state.store, visitor.tenant(), &asked, self.start).await?)
     }
 
-    /// Reports by hour, of a week at least, and where that begins.
-    async fn hours(&self, state: &AppState, visitor: &Visitor) -> Result<(Tallies, i64), StoreError> {
+    /// What reports said by the hour that they began in, of a week at least, and where that begins.
+    async fn hours(&self, state: &AppState, visitor: &Visitor) -> Result<(Fleet, i64), StoreError> {
         let day = Resolution::Day.seconds();
         let end = self.end.div_euclid(day) * day + if self.end.rem_euclid(day) == 0 { 0 } else { day };
         let start = end - self.range.seconds().max(Range::Week.seconds());
         let asked = self.rollups(Resolution::Hour, start, end)?;
-        state.store.settle().await?;
-        Ok((state.store.tallies(visitor.tenant(), &asked).await?, start))
+        // The roll-ups are up to date since `load`.
+        let mut hours = Fleet::default();
+        hours.add_totals(&state.store.totals(visitor.tenant(), &asked, start).await?);
+        Ok((hours, start))
     }
 
     fn rollups(&self, resolution: Resolution, from: i64, to: i64) -> Result<RollupQuery, StoreError> {
@@ -351,8 +353,7 @@ impl View<'_> {
         }
     }
 
-    fn heat(&self, tallies: &Tallies, start: i64) -> Markup {
-        let hours = fleet::by_hour(tallies);
+    fn heat(&self, hours: &Fleet, start: i64) -> Markup {
         let (day, hour) = (Resolution::Day.seconds(), Resolution::Hour.seconds());
         let days = (self.range.seconds().max(Range::Week.seconds())) / day;
         html! {
@@ -364,7 +365,7 @@ impl View<'_> {
                     tbody { @for n in (0..days).rev() { @let morning = start + n * day; tr {
                         th scope="row" { (utc(morning, "%a %b %-d")) }
                         @for at in (0..24).map(|n| morning + n * hour) {
-                            @match hours.get(&at).filter(|found| found.reports() > 0) {
+                            @match hours.over_time.get(&at).filter(|found| found.reports() > 0) {
                                 None => { td {} }
                                 Some(found) => {
                                     td class=(heat_class(found)) { a href=(self.reports(at, at + hour, None)) { @if found.judged() == 0 { "–" } @else { (found.bad()) "/" (found.judged()) } } }

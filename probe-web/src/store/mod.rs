@@ -100,8 +100,8 @@ pub trait ReportStore: Send + Sync {
         differs: &[String],
     ) -> Result<()>;
 
-    /// Brings the roll-ups up to date with what was committed. Once before [`ReportStore::tallies`] and [`ReportStore::histograms`], which
-    /// read them as they stand: a look at a fleet reads them piece by piece.
+    /// Brings the roll-ups up to date with what was committed. Once before [`ReportStore::tallies`], [`ReportStore::totals`] and
+    /// [`ReportStore::histograms`], which read them as they stand: a look at a fleet reads them piece by piece.
     async fn settle(&self) -> Result<()>;
 
     /// The roll-ups of a stretch of time, brought up to date.
@@ -113,6 +113,10 @@ pub trait ReportStore: Send + Sync {
         tenant: Tenant,
         query: &RollupQuery,
     ) -> Result<BTreeMap<(BucketKey, String), u64>>;
+
+    /// What the sums of a stretch of time come to: of each site and endpoint before `start` (in seconds since 1970) and since, and of each
+    /// bucket since then.
+    async fn totals(&self, tenant: Tenant, query: &RollupQuery, start: i64) -> Result<Totals>;
 
     /// The histograms of one name of a stretch of time, as they are stored (HdrHistogram V2): read, each takes some 20 kB.
     async fn histograms(

@@ -293,6 +293,30 @@ pub struct Rollups {
     pub tallies: BTreeMap<(BucketKey, String), u64>,
 }
 
+/// Sums of a stretch of time, added up by the store itself: a month of a large fleet has hundreds of thousands of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Totals {
+    /// Of each site and endpoint, of buckets before a point in time and of those since.
+    pub of_series: Vec<SeriesTotal>,
+    /// Of each bucket since then, over all sites and endpoints: where it begins (in seconds since 1970), the name of the sum, the sum.
+    pub of_buckets: Vec<(i64, String, u64)>,
+}
+
+/// What a sum of a site and an endpoint comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesTotal {
+    /// The site; empty for reports without one.
+    pub site: String,
+    /// The endpoint; empty for reports without one.
+    pub endpoint: String,
+    /// Whether of the buckets since the point in time, and not of those before.
+    pub since: bool,
+    /// The name of the sum, as in [`Rollups::tallies`].
+    pub name: String,
+    /// The sum.
+    pub n: u64,
+}
+
 /// A remark on a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {

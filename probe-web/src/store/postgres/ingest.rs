@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::backend::{run, storable};
 use super::partitions::day;
-use super::pending::Pending;
+use super::pending::{self, Pending};
 use super::{PostgresStore, within};
 use crate::rollup::{SumKey, Sums};
 use crate::store::sql::agents::count_run;
@@ -44,7 +44,7 @@ impl PostgresStore {
 
 async fn keep(
     connection: &mut PgConnection,
-    pending: &Pending,
+    waiting: &Pending,
     batch: &[Packed],
     whole: Option<Sums>,
     note_number: &str,
@@ -81,10 +81,11 @@ async fn keep(
         }
     }
     if is_whole {
+        pending::alone(&mut tx).await?;
         add_sketches(&mut tx, sums.sketches).await?;
         add_tallies(&mut tx, sums.tallies).await?;
     } else {
-        pending.put_aside(&mut tx, sums).await?;
+        waiting.put_aside(&mut tx, sums).await?;
     }
     tx.commit().await.map_err(broken)?;
     Ok(outcomes)

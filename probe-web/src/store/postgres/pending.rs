@@ -16,6 +16,9 @@ use crate::store::{BucketKey, Resolution, Result, StoreError, Tenant};
 /// So many sums of this node wait at most before they are added up.
 const MOST: usize = 4_096;
 
+/// Histograms that are rolled up at once.
+const AT_ONCE: usize = 256;
+
 /// Key of the advisory lock of the node that adds up: "greensum".
 const ADDING_UP: i64 = 0x6772_6565_6e73_756d;
 
@@ -111,12 +114,21 @@ async fn add_up(connection: &mut PgConnection, turn: Turn) -> Result<()> {
         for row in &waiting {
             add(&mut sums, row)?;
         }
-        Ok(sums.rolled_up())
+        Ok(sums)
     })
     .await??;
-    ingest::add_sketches(&mut tx, sums.sketches).await?;
-    ingest::add_tallies(&mut tx, sums.tallies).await?;
+    for part in sums.in_parts(AT_ONCE) {
+        let sums = blocking(move || part.rolled_up()).await?;
+        ingest::add_sketches(&mut tx, sums.sketches).await?;
+        ingest::add_tallies(&mut tx, sums.tallies).await?;
+    }
     tx.commit().await.map_err(broken)
+}
+
+/// Waits until nobody else adds to the roll-ups, up to the end of this transaction: who adds in several steps locks them in no order.
+pub(super) async fn alone(connection: &mut PgConnection) -> Result<()> {
+    let locked = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADDING_UP);
+    locked.execute(connection).await.map(drop).map_err(broken)
 }
 
 /// Adds what one commit put aside.

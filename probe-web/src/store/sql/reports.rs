@@ -10,9 +10,13 @@ use super::{Backend, Entry, FINE_KEPT, Numbered, Query, Row, list_text, rows, st
 use crate::rollup::KEPT;
 use crate::store::{
     Agreement, BucketKey, Cursor, Filter, Note, Outcome, Record, ReportStore, Result, RollupQuery, Rollups,
-    Summary, Tenant, name_of,
+    Summary, Tenant, Totals, name_of,
 };
 
+/// Both databases add integers up to wider ones, or refuse; what is stored is far from that.
+const OF_SERIES: &str =
+    "SELECT site, endpoint, name, bucket >= $1 AS since, CAST(SUM(n) AS BIGINT) AS n FROM tally";
+const OF_BUCKETS: &str = "SELECT bucket, name, CAST(SUM(n) AS BIGINT) AS n FROM tally";
 const HISTOGRAMS: &str = "SELECT bucket, site, endpoint, name, histogram FROM rollup";
 const TALLIES: &str = "SELECT bucket, site, endpoint, name, n FROM tally";
 
@@ -123,6 +127,22 @@ impl<B: Backend> ReportStore for B {
         found.iter().map(|row| Ok((rows::bucket_key(row)?, row.count("n")?))).collect()
     }
 
+    async fn totals(&self, tenant: Tenant, query: &RollupQuery, start: i64) -> Result<Totals> {
+        let mut of_series = Query::new(OF_SERIES).bind(start);
+        within(&mut of_series, tenant, query, None);
+        of_series.push_text(" GROUP BY site, endpoint, name, since");
+        let mut of_buckets = buckets(OF_BUCKETS, tenant, query, None);
+        of_buckets.push(" AND bucket >= ", start);
+        of_buckets.push_text(" GROUP BY bucket, name");
+        let (of_series, of_buckets) = tokio::try_join!(self.find(of_series), self.find(of_buckets))?;
+        Ok(Totals {
+            of_series: of_series.iter().map(rows::series_total).collect::<Result<_>>()?,
+            of_buckets: (of_buckets.iter())
+                .map(|row| Ok((row.int("bucket")?, row.text("name")?, row.count("n")?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
     async fn histograms(
         &self,
         tenant: Tenant,
@@ -130,7 +150,7 @@ impl<B: Backend> ReportStore for B {
         name: &str,
     ) -> Result<Vec<(BucketKey, Vec<u8>)>> {
         let found = self.find(buckets(HISTOGRAMS, tenant, query, Some(name))).await?;
-        let read = |row: &Row| Ok((rows::bucket_key(row)?.0, row.bytes("histogram")?));
+        let read = |row: &Row| Ok((rows::bucket(row)?, row.bytes("histogram")?));
         found.iter().map(read).collect()
     }
 
@@ -165,6 +185,12 @@ pub(crate) fn buckets(
     name: Option<&str>,
 ) -> Query {
     let mut query = Query::new(select);
+    within(&mut query, tenant, asked, name);
+    query
+}
+
+/// Asks for the buckets of a stretch of time alone.
+fn within(query: &mut Query, tenant: Tenant, asked: &RollupQuery, name: Option<&str>) {
     query.push(" WHERE tenant = ", tenant);
     query.push(" AND resolution = ", asked.resolution.seconds());
     query.push(" AND bucket >= ", asked.from.as_second());
@@ -179,7 +205,6 @@ pub(crate) fn buckets(
             query.push(clause, value);
         }
     }
-    query
 }
 
 /// What goes with time in every database: notes and names of reports received before `midnight`, sessions and links that ended, sums

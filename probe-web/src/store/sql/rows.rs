@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Row, broken};
 use crate::store::{
-    ApiKey, AuditEntry, BucketKey, CheckLink, Delivery, Note, Result, Role, ShareLink, StoreError, Summary,
-    Tenant, TokenHash, User, Webhook, WebhookSecret, from_name,
+    ApiKey, AuditEntry, BucketKey, CheckLink, Delivery, Note, Result, Role, SeriesTotal, ShareLink,
+    StoreError, Summary, Tenant, TokenHash, User, Webhook, WebhookSecret, from_name,
 };
 
 /// A column of a row, as this type.
@@ -102,9 +102,21 @@ pub(crate) fn summary(row: &Row) -> Result<Summary> {
 }
 
 pub(crate) fn bucket_key(row: &Row) -> Result<(BucketKey, String)> {
-    let key =
-        BucketKey { bucket: row.int("bucket")?, site: row.text("site")?, endpoint: row.text("endpoint")? };
-    Ok((key, row.text("name")?))
+    Ok((bucket(row)?, row.text("name")?))
+}
+
+pub(crate) fn bucket(row: &Row) -> Result<BucketKey> {
+    Ok(BucketKey { bucket: row.int("bucket")?, site: row.text("site")?, endpoint: row.text("endpoint")? })
+}
+
+pub(super) fn series_total(row: &Row) -> Result<SeriesTotal> {
+    Ok(SeriesTotal {
+        site: row.text("site")?,
+        endpoint: row.text("endpoint")?,
+        since: row.flag("since")?,
+        name: row.text("name")?,
+        n: row.count("n")?,
+    })
 }
 
 pub(super) fn note(row: &Row) -> Result<Note> {

@@ -33,6 +33,10 @@ use super::{Result, StoreError};
 /// Connections that read.
 const READERS: u32 = 4;
 
+/// Rows that a reader's thread finds before they are taken from it: a look at a fleet is for thousands, and each wait is a switch of
+/// threads.
+const ROWS_AHEAD: usize = 1_024;
+
 /// Versions of the schema, in order. What was released is never changed; a change is a new one.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "begin", include_str!("migrations/1_begin.sql")),
@@ -102,7 +106,9 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.clone().read_only(true).create_if_missing(false))
+            .connect_with(
+                options.clone().read_only(true).create_if_missing(false).row_buffer_size(ROWS_AHEAD),
+            )
             .await
             .map_err(|error| cannot("cannot open greenroom.db to read", &error))?;
         Ok(Self {

@@ -16,6 +16,9 @@ use crate::store::{Resolution, Result};
 /// So many rows wait at most before they are added up.
 const MOST: usize = 4_096;
 
+/// Histograms that are rolled up at once.
+const AT_ONCE: usize = 256;
+
 impl SqliteStore {
     /// Adds up what waits, so that the roll-ups have all that was committed.
     pub(super) async fn settle_all(&self) -> Result<()> {
@@ -89,11 +92,14 @@ async fn add_up(writer: &mut SqliteConnection) -> Result<()> {
                 sums.sketches.entry(key).or_default().merge(&stored_sketch(&histogram)?);
             }
         }
-        Ok(sums.rolled_up())
+        Ok(sums)
     })
     .await??;
-    ingest::add_sketches(&mut tx, sums.sketches).await?;
-    ingest::add_tallies(&mut tx, sums.tallies).await?;
+    for part in sums.in_parts(AT_ONCE) {
+        let sums = blocking(move || part.rolled_up()).await?;
+        ingest::add_sketches(&mut tx, sums.sketches).await?;
+        ingest::add_tallies(&mut tx, sums.tallies).await?;
+    }
     run(&mut tx, Query::new("DELETE FROM pending")).await?;
     tx.commit().await.map_err(broken)
 }
