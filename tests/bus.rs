@@ -5,6 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test sends over sockets and threads of its own")]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+#[path = "support/disk.rs"]
+mod disk;
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 #[path = "support/load.rs"]
 mod load;
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
@@ -22,6 +25,7 @@ mod testing;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use disk::Disk;
 use greenroom_web::auth::key;
 use greenroom_web::clock::Clock;
 use greenroom_web::store::{KeyUse, Tenant};
@@ -98,6 +102,47 @@ fn one_of_three_is_away(go: fn(&Servers, usize), come_back: fn(&Servers, usize))
             come_back(&servers, away);
         }
         reports.wait_for(10);
+    });
+    check_once_kept(&runtime, &place, &reports);
+}
+
+/// A server without room for its streams goes on without them until it is started anew.
+#[test]
+fn the_disk_of_one_of_three_servers_may_be_full() {
+    on_full_disks(&[1]);
+}
+
+#[test]
+fn while_the_disks_of_all_servers_are_full_reports_are_refused_and_none_is_lost() {
+    on_full_disks(&[0, 1, 2]);
+}
+
+/// Fills the disks of some of three servers while reports come in, and makes room again.
+fn on_full_disks(full: &[usize]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disks: Vec<Disk> = (0..3).map(|_| Disk::of("16m")).collect();
+    let cluster = postgres::shared();
+    let servers = Servers::start_on(3, |index| Some(disks[index].path().join("data")));
+    let url = cluster.database();
+    let place = Place::Database(&url, folder.path());
+    let (mut random, runtime, reports) = (seeded(), runtime(), reports());
+    let key = runtime.block_on(place.key());
+    let server = Serve::with(&place, &["--bus", &servers.url()]);
+    under_load(&reports, server.at, &key, || {
+        reports.wait_for(random.random_range(1..30));
+        let refused = *reports.refused.lock().expect("no panic");
+        full.iter().for_each(|index| disks[*index].fill());
+        if full.len() == disks.len() {
+            reports.wait_for_refusal(refused);
+        } else {
+            reports.wait_for(30);
+        }
+        for index in full {
+            disks[*index].empty();
+            servers.kill(*index);
+            servers.begin(*index);
+        }
+        reports.wait_for(30);
     });
     check_once_kept(&runtime, &place, &reports);
 }

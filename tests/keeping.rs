@@ -4,6 +4,9 @@
 #![cfg(all(unix, feature = "web"))]
 
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+#[path = "support/disk.rs"]
+mod disk;
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 #[path = "support/load.rs"]
 mod load;
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
@@ -92,6 +95,34 @@ fn the_database_may_be_killed_at_any_time_and_the_server_goes_on() {
                 let pid = cluster.ask(&url, asked);
                 let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs");
                 assert!(killed.success(), "a connection of the server: {pid}");
+            }
+        }
+        reports.wait_for(10);
+    });
+    drop(server);
+    runtime.block_on(async { reports.check(&*place.open().await).await });
+}
+
+#[test]
+fn the_disk_of_the_database_may_be_full_and_the_server_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = disk::Disk::of("160m");
+    let cluster = postgres::Cluster::start_on(disk.path());
+    let url = cluster.database();
+    let place = Place::Database(&url, folder.path());
+    let (mut random, runtime, reports) = (seeded(), runtime(), Reports::new());
+    let key = runtime.block_on(place.key());
+    let server = Serve::on(&place);
+    under_load(&reports, server.at, &key, || {
+        for _ in 0..3 {
+            reports.wait_for(random.random_range(1..40));
+            let refused = *reports.refused.lock().expect("no panic");
+            disk.fill();
+            reports.wait_for_refusal(refused);
+            disk.empty();
+            // Without room for its log it ends; whoever runs it starts it again.
+            if cluster.has_ended() {
+                cluster.begin();
             }
         }
         reports.wait_for(10);

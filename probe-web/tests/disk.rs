@@ -2,49 +2,25 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
+#[path = "../../tests/support/disk.rs"]
+mod disk;
 #[path = "house/mod.rs"]
 mod house;
 #[path = "../src/testing.rs"]
 mod testing;
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use disk::{Disk, mount};
 use greenroom_reports::schema::Report;
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::{ReportStore as _, Tenant};
 use greenroom_web::verify::verify;
 use house::{House, report};
 use tempfile::TempDir;
-
-/// A disk in memory. Gone when dropped.
-struct Disk(TempDir);
-
-impl Disk {
-    fn of(size: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder.path());
-        Self(folder)
-    }
-
-    fn remount(&self, options: &str) {
-        mount(&["-o", &format!("remount,{options}")], self.0.path());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: who still has a file open must not keep the folder.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
-fn mount(arguments: &[&str], at: &Path) {
-    let done = Command::new("mount").args(arguments).arg(at).output().unwrap();
-    assert!(done.status.success(), "mount (as root): {}", String::from_utf8_lossy(&done.stderr));
-}
 
 /// A disk in a file, with a file system that notices when it is damaged.
 struct Image {
@@ -109,7 +85,7 @@ async fn until_refused(house: &House, key: &str, from: u64) -> Vec<Report> {
 #[tokio::test]
 async fn on_a_full_disk_reports_are_refused_until_there_is_room() {
     let disk = Disk::of("3m");
-    let store = Arc::new(SqliteStore::open(&disk.0.path().join("data")).await.unwrap());
+    let store = Arc::new(SqliteStore::open(&disk.path().join("data")).await.unwrap());
     let house = House::on(store.clone(), Arc::new(()));
     let key = house.key(Tenant::FIRST).await;
     let mut kept = until_refused(&house, &key, 0).await;

@@ -18,6 +18,11 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts so many.
     pub(crate) fn start(count: usize) -> Self {
+        Self::start_on(count, |_| None)
+    }
+
+    /// Starts so many, of which some have their data on other disks.
+    pub(crate) fn start_on(count: usize, disk: impl Fn(usize) -> Option<PathBuf>) -> Self {
         let folder = tempfile::Builder::new().prefix("greenroom-nats-").tempdir().expect("a folder");
         // Held until all are known, so that no two are the same.
         let held: Vec<TcpListener> =
@@ -28,10 +33,11 @@ impl Servers {
         let (ports, routes) = ports.split_at(count);
         let known: Vec<String> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
         for (index, (port, route)) in ports.iter().zip(routes).enumerate() {
+            let data = disk(index).unwrap_or_else(|| folder.path().join(format!("data-{index}")));
             let mut config = format!(
                 "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\n\
                  jetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
-                folder.path().join(format!("data-{index}")).display()
+                data.display()
             );
             if count > 1 {
                 config += &format!(

@@ -65,9 +65,20 @@ impl Cluster {
         cluster
     }
 
+    /// Makes and starts one whose data are on another disk.
+    pub(crate) fn start_on(disk: &Path) -> Self {
+        let cluster = Self::made_in(disk, Vec::new());
+        cluster.begin();
+        cluster
+    }
+
     fn made(settings: Vec<String>) -> Self {
+        Self::made_in(&std::env::temp_dir(), settings)
+    }
+
+    fn made_in(place: &Path, settings: Vec<String>) -> Self {
         let programs = programs();
-        let folder = tempfile::Builder::new().prefix("greenroom-pg-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new().prefix("greenroom-pg-").tempdir_in(place).expect("a folder");
         if is_root() {
             succeed(Command::new("chown").arg(USER).arg(folder.path()));
         }
@@ -133,6 +144,12 @@ impl Cluster {
         let Some(mut child) = child else { return };
         succeed(Command::new("kill").arg("-QUIT").arg(child.id().to_string()));
         child.wait().expect("a child");
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.as_mut().is_some_and(|child| child.try_wait().expect("a child").is_some())
     }
 
     /// Makes a database with nothing in it; its address.
