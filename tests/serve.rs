@@ -509,7 +509,7 @@ fn every_answer_is_one_that_the_openapi_document_describes() {
 
 /// What went wrong in the month that is made up, of what lies in the week that is looked over at a start, is found.
 #[test]
-fn a_demonstration_shows_incidents() {
+fn a_demonstration_shows_incidents_and_its_pages_look_right() {
     let mut child = greenroom(["serve", "--demo", "--listen", "127.0.0.1:0", "--endpoint", "off"])
         .stdout(Stdio::piped())
         .spawn()
@@ -533,8 +533,18 @@ fn a_demonstration_shows_incidents() {
     loop {
         let page = serve.ask("GET", "/incidents", &cookie, "");
         if page.matches("href=\"/incidents/").count() >= made_up.len() {
-            return;
+            break;
         }
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let shots = std::env::var("GREENROOM_SHOTS").map_or_else(|_| folder.path().to_owned(), Into::into);
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/browser/bin/python");
+    let looked = Command::new(std::env::var("GREENROOM_BROWSER_PYTHON").unwrap_or_else(|_| usual.to_owned()))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/dashboard.py"))
+        .args([&serve.url(), &cookie])
+        .arg(shots)
+        .output()
+        .expect("python runs; ./dev test installs what it needs");
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
 }

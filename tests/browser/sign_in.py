@@ -3,26 +3,12 @@ screenshots."""
 
 import sys
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from looks import Looks
+
 BASE, LINK, SHOTS = sys.argv[1:4]
-SERIOUS = ("serious", "critical")
-
-
-def looks_right(page, name):
-    """No fault of accessibility, nothing wider than the window at 320 px, and a picture in light and dark."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": 1280, "height": 800})
-        page.screenshot(path=f"{SHOTS}/{name}-{scheme}.png", full_page=True)
-        found = [fault for fault in Axe().run(page).response["violations"] if fault["impact"] in SERIOUS]
-        assert not found, f"{name} ({scheme}): {[(fault['id'], fault['nodes'][0]['html']) for fault in found]}"
-        page.set_viewport_size({"width": 320, "height": 640})
-        page.screenshot(path=f"{SHOTS}/{name}-{scheme}-320.png", full_page=True)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, f"{name} ({scheme}) is {width} px wide at 320"
-    page.set_viewport_size({"width": 1280, "height": 800})
+looks_right = Looks(SHOTS)
 
 
 def sign_in(page, name):
