@@ -1,5 +1,6 @@
 //! How fast and how frugal: one file per subject.
 
+mod agent;
 mod bulk;
 mod devices;
 mod duration;
@@ -26,6 +27,7 @@ pub(crate) const JOBS: &[Job] = &[
     ("memory", memory::measure),
     ("quick-check", duration::measure),
     ("devices", devices::measure),
+    ("agent", agent::measure),
     ("ingest", ingest::measure),
     ("fleet", fleet::measure),
 ];

@@ -91,7 +91,13 @@ pub(crate) fn json(program: &str, arguments: &[&str]) -> Fallible<serde_json::Va
     Ok(serde_json::from_str(&text).map_err(|error| format!("{program} wrote no JSON: {error}"))?)
 }
 
-/// A port of loopback that is free now.
+/// A port of loopback that is free now for TCP: another than UDP's, which connections that end may hold.
+#[expect(clippy::disallowed_methods, reason = "the port is for another program")]
+pub(crate) fn free_tcp_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A port of loopback that is free now for UDP.
 pub(crate) fn free_port() -> Fallible<u16> {
     Ok(udp::open(&UdpOptions::new("127.0.0.1:0".parse()?), Clock::start())?.local_addr().port())
 }
@@ -107,6 +113,23 @@ pub(crate) fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Fallible<T> +
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Processor time of a process so far, in milliseconds.
+pub(crate) fn spent_ms(process: u32) -> Fallible<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |at: usize| -> Fallible<f64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
+    // A tick is a hundredth of a second on Linux.
+    Ok((ticks(11)? + ticks(12)?) * 10.0)
+}
+
+/// Resident memory of a process in KB of 1,024 bytes: of now (`VmRSS:`), or the most that it was (`VmHWM:`).
+pub(crate) fn memory_kb(process: u32, which: &str) -> Fallible<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).ok_or("no such line")?;
+    Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
 }
 
 /// Waits for a foreign program that tells nobody when it is ready.

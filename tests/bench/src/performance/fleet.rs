@@ -25,7 +25,7 @@ use super::ingest::database::Database;
 use super::ingest::http::{Connection, flood};
 use super::ingest::made::Maker;
 use crate::Fallible;
-use crate::process::{self, free_port, output_of, pause};
+use crate::process::{self, free_tcp_port, output_of, pause};
 use crate::record::{Goal, Section, percentile};
 
 /// Agents, unless `GREENROOM_BENCH_AGENTS` says otherwise.
@@ -110,7 +110,7 @@ impl Bench {
         })?;
         let [send, read] = <[String; 2]>::try_from(keys).map_err(|_| "two keys were made")?;
         std::fs::write(folder.path().join("key"), &send)?;
-        let port = free_port()?;
+        let port = free_tcp_port()?;
         let node = Node::start(folder.path(), &url, bus, port)?;
         Ok(Self { folder, url, bus: bus.map(str::to_owned), send, read, port, node })
     }
@@ -139,14 +139,14 @@ impl Bench {
         more: &[&str],
     ) -> Fallible<()> {
         let clock = Clock::start();
-        let (node, machine) = (spent_s(self.node.0.id())?, busy_s()?);
+        let (spent, machine) = (process::spent_ms(self.node.0.id())?, busy_s()?);
         let generator = self.simulate(agents, more)?;
         pause(Duration::from_secs(10));
         let mut found = self.looked_for(runtime)?;
         let told = ended(generator)?;
         let took = clock.now().as_secs();
         let share = |spent: f64| 100.0 * spent / took / 2.0;
-        let node = share(spent_s(self.node.0.id())? - node);
+        let node = share((process::spent_ms(self.node.0.id())? - spent) / 1_000.0);
         let own = 100.0 * figure(&told, "cpu_ratio")? * figure(&told, "took_s")? / took / 2.0;
         let all = share(busy_s()? - machine);
         let kept = figure(&told, "accepted")? / figure(&told, "took_s")?;
@@ -155,7 +155,7 @@ impl Bench {
         }
         section.add(KEPT, who, "reports/s", kept);
         section.add(NODE, who, "%", node).goal(Goal::AtMost(50.0));
-        let memory = memory_mb(self.node.0.id())?;
+        let memory = process::memory_kb(self.node.0.id(), "VmHWM:")? * 1_024.0 / 1e6;
         section.add(MEMORY, who, "MB", memory).goal(Goal::AtMost(512.0));
         section.add(GENERATOR, who, "%", own);
         section.add(OTHERS, who, "%", all - node - own);
@@ -284,15 +284,6 @@ fn figure(told: &Value, name: &str) -> Fallible<f64> {
     told[name].as_f64().ok_or_else(|| format!("greenroom simulate did not tell {name}").into())
 }
 
-/// Processor time of a process, in seconds.
-fn spent_s(process: u32) -> Fallible<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks =
-        |at: usize| -> Fallible<f64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
-}
-
 /// Processor time of the whole machine, in seconds.
 fn busy_s() -> Fallible<f64> {
     let stat = std::fs::read_to_string("/proc/stat")?;
@@ -306,12 +297,4 @@ fn busy_s() -> Fallible<f64> {
         .collect();
     let at = |place: usize| fields.get(place).copied().unwrap_or(0.0);
     Ok((at(0) + at(1) + at(2) + at(5) + at(6)) / 100.0)
-}
-
-/// Most resident memory of a process so far, in megabytes.
-fn memory_mb(process: u32) -> Fallible<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    let kilobytes: f64 = line.split_whitespace().next().ok_or("no VmHWM")?.parse()?;
-    Ok(kilobytes * 1_024.0 / 1e6)
 }

@@ -21,7 +21,7 @@ use self::http::{Connection, flood, hold};
 use self::made::Maker;
 use crate::Fallible;
 use crate::machine::own_time;
-use crate::process::{self, free_port, pause};
+use crate::process::{self, free_tcp_port, pause};
 use crate::record::{Goal, Section, percentile};
 
 const ROUNDS: usize = 3;
@@ -140,15 +140,15 @@ fn check(written: Option<Written>) -> Fallible<()> {
 }
 
 /// A running server.
-struct Serve {
+pub(super) struct Serve {
     child: Child,
     port: u16,
     took: Micros,
 }
 
 impl Serve {
-    fn start(data: &Path) -> Fallible<Self> {
-        let port = free_port()?;
+    pub(super) fn start(data: &Path) -> Fallible<Self> {
+        let port = free_tcp_port()?;
         let clock = Clock::start();
         let child = Command::new(process::greenroom()?)
             .args(["serve", "--endpoint", "off", "--listen", &format!("127.0.0.1:{port}"), "--data"])
@@ -173,20 +173,18 @@ impl Serve {
         Err("greenroom serve does not answer".into())
     }
 
-    /// Processor time so far, in milliseconds.
-    fn spent_ms(&self) -> Fallible<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |at: usize| -> Fallible<f64> { Ok(fields.get(at).ok_or("/proc/PID/stat is short")?.parse()?) };
-        Ok((ticks(11)? + ticks(12)?) * 10.0)
+    /// The port of loopback that it listens on.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
-    /// Resident memory in KB of 1,024 bytes: of now (`VmRSS:`), or the most that it was (`VmHWM:`).
+    /// Processor time so far, in milliseconds.
+    fn spent_ms(&self) -> Fallible<f64> {
+        process::spent_ms(self.child.id())
+    }
+
     fn memory_kb(&self, which: &str) -> Fallible<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(which)).ok_or("no such line")?;
-        Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
+        process::memory_kb(self.child.id(), which)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem::MaybeUninit;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use greenroom_netlab::scenario::Scenario;
 use greenroom_netlab::sim::{Plan, simulate};
@@ -14,7 +14,7 @@ use greenroom_reports::units::Micros;
 use greenroom_reports::verdict::Profile;
 
 use crate::Fallible;
-use crate::process::{self, Server, free_port, pause};
+use crate::process::{self, Server, free_port};
 use crate::record::{Goal, Section};
 
 /// The argument by which this program runs the simulated day, in a process of its own.
@@ -75,19 +75,21 @@ fn irtt() -> Fallible<[f64; 2]> {
     Ok([peak_of(Command::new("irtt").args(client))?, peak(server.pid())?])
 }
 
-/// Runs a program to its end; the most memory that it was seen with.
+/// Runs a program to its end; the most memory that it had, also at its very end.
 fn peak_of(command: &mut Command) -> Fallible<f64> {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = quiet.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
-    let mut most = 0.0;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return if status.success() { Ok(most) } else { Err(format!("{command:?}: {status}").into()) };
-        }
-        // It may end between the two looks.
-        most = peak(child.id()).unwrap_or(most);
-        pause(Duration::from_millis(50));
+    let child = quiet.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
+    // SAFETY: the child is ours and not waited for elsewhere; both places may be written to.
+    let ended = unsafe { libc::wait4(i32::try_from(child.id())?, &raw mut status, 0, usage.as_mut_ptr()) };
+    if ended < 0 || status != 0 {
+        return Err(format!("{command:?}: status {status}").into());
     }
+    // SAFETY: all zeros are a valid value, and the call above filled it in.
+    let usage = unsafe { usage.assume_init() };
+    #[expect(clippy::cast_precision_loss, reason = "kilobytes of a process")]
+    let kilobytes = usage.ru_maxrss as f64;
+    Ok(kilobytes * 1_024.0 / 1e6)
 }
 
 /// The most memory that a process has had.

@@ -56,7 +56,8 @@ impl Maker {
         self.size
     }
 
-    fn report(&mut self, sites: usize) -> Fallible<Report> {
+    /// A report of one of so many sites.
+    pub(in crate::performance) fn report(&mut self, sites: usize) -> Fallible<Report> {
         self.made += 1;
         let mut report = self.base.clone();
         let mut random = [0; 10];
