@@ -116,15 +116,10 @@ impl Mailer {
             mail = mail.in_reply_to(thread.clone()).references(thread);
         }
         let mail = mail.body(letter.text).map_err(|error| MailError::Message(error.to_string()))?;
-        let answer = self.transport.send(mail).await.map_err(|error| MailError::Refused(words(&error)))?;
+        let sent = self.transport.send(mail).await;
+        let answer = sent.map_err(|error| MailError::Refused(error.to_string()))?;
         Ok(answer.code().to_string())
     }
-}
-
-/// What went wrong, with why.
-fn words(error: &lettre::transport::smtp::Error) -> String {
-    use std::error::Error as _;
-    error.source().map_or_else(|| error.to_string(), |why| format!("{error}: {why}"))
 }
 
 /// Whom `mailto:…` names.
