@@ -40,7 +40,7 @@ impl House {
         if with_media {
             let url = "https://192.0.2.1:7443/media".to_owned();
             let certificate = Arc::new(|| [0xab; 32]);
-            state = state.with_media(Media { url, certificate, fallback: None, web_rtc });
+            state = state.with_media(Media { url, certificate, fallback: None, web_rtc, turn: None });
         }
         Self { app: app(state), store, _folder: folder }
     }
