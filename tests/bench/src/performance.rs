@@ -1,6 +1,7 @@
 //! How fast and how frugal: one file per subject.
 
 mod bulk;
+mod clients;
 mod devices;
 mod duration;
 mod fleet;
@@ -20,6 +21,7 @@ pub(crate) const JOBS: &[Job] = &[
     ("pacing", pacing::measure),
     ("floor", floor::measure),
     ("reflector", reflector::measure),
+    ("clients", clients::measure),
     ("udp-bulk", bulk::measure),
     ("quic-bulk", quic::measure),
     ("startup", startup::measure),

@@ -285,7 +285,7 @@ fn figure(told: &Value, name: &str) -> Fallible<f64> {
 }
 
 /// Processor time of a process, in seconds.
-fn spent_s(process: u32) -> Fallible<f64> {
+pub(super) fn spent_s(process: u32) -> Fallible<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =

@@ -95,7 +95,7 @@ fn peak(pid: u32) -> Fallible<f64> {
     megabytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
 }
 
-fn megabytes(status: &str, field: &str) -> Fallible<f64> {
+pub(super) fn megabytes(status: &str, field: &str) -> Fallible<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     Ok(number.ok_or_else(|| format!("no {field} in a process's status"))?.parse::<f64>()? * 1_024.0 / 1e6)
