@@ -51,7 +51,7 @@ const FIGURES: [Figure; 19] = [
     ("Kept for", "LIFETIME", true, |way| {
         Some(cell(&way.lifetime_s, |found| Cell::bare(format!("{} s", number::count(found.value)))))
     }),
-    ("Audio goes", "relayed_by: between two relayed addresses, or from one to itself", true, |way| {
+    ("Audio goes", "relayed_by: between two relayed addresses, from one to itself, or to the endpoint", true, |way| {
         Some(text(&way.relayed_by))
     }),
 ];
