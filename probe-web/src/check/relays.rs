@@ -82,8 +82,8 @@ impl RelaysRun {
                 number("/relays/ways", ms, LONGEST_MS)?;
             }
             const MINUTES: i64 = 600_000_000;
-            let points = way.trips.iter().flat_map(|(at, trip)| [*at, trip.unwrap_or(0)]);
-            if points.into_iter().any(|point| !(0..=MINUTES).contains(&point)) {
+            let mut points = way.trips.iter().flat_map(|(at, trip)| [*at, trip.unwrap_or(0)]);
+            if points.any(|point| !(0..=MINUTES).contains(&point)) {
                 return Err(Problem::field("/relays/ways/trips", "has a time that no run has"));
             }
         }

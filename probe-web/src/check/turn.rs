@@ -26,7 +26,7 @@ pub struct Turn {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct IceServer {
     /// One URL (RFC 7065): the page tries each way by itself.
-    urls: [String; 1],
+    urls: Vec<String>,
     /// When it ends, in seconds of Unix time, and a name that nobody else has.
     username: String,
     /// Base64 of the HMAC-SHA1 of the user name under the shared secret.
@@ -54,7 +54,7 @@ impl Turn {
 
     fn ice_server(&self, url: &str, username: String) -> IceServer {
         let credential = STANDARD.encode(hmac::sign(&self.secret, username.as_bytes()));
-        IceServer { urls: [url.to_owned()], username, credential }
+        IceServer { urls: vec![url.to_owned()], username, credential }
     }
 }
 
