@@ -676,13 +676,15 @@ def relayed(browsers, told, transport):
         expect(found == [], name, found)
     target = report["targets"][0]
     run = report["settings"]["run"]
-    print(json.dumps({"state": target["state"], "ways": run["connection_ways"], "blocked": run["connection_blocked_ports"], "codes": codes(report), "up": target["up"], "rtt_ms": target["rtt_ms"]}), file=sys.stderr)
+    print(json.dumps({"state": target["state"], "ways": run["connection_ways"], "blocked": run["connection_blocked_ports"], "codes": codes(report), "rtt_ms": target["rtt_ms"]}), file=sys.stderr)
     ways = {way["way"]: way for way in run["connection_ways"]}
     expect(set(ways) == {"turn-udp", "turn-tcp", "websocket"} and ways["websocket"]["outcome"] == "works", ways)
     expect({"udp/7443", "udp/7445"} <= set(run["connection_blocked_ports"]), run)
     if "disturbed" not in codes(report):
         expect(target["state"]["transport"] == transport, target["state"])
-    expect(check.errors == [], check.errors)
+    # That QUIC got nowhere the browser says itself.
+    own = [error for error in check.errors if ":7443/media" not in error]
+    expect(own == [], own)
     check.fits(f"by {transport}")
     check.is_accessible(f"by {transport}")
     return report, ways
