@@ -46,8 +46,10 @@ async function measure(media) {
   let { grant, web_socket, packets } = media;
   const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
   let { carrier, instead, after } = await overUdp(media);
-  if (!carrier && instead === 'unreachable' && media.relays.length > 0) ({ carrier, grant, relays } = await (await import('./relays.js')).best(media, openPeer, session));
-  if (!carrier && web_socket) carrier = await (await import('./socket.js')).ByWebSocket.open(web_socket).catch(() => null);
+  if (!carrier && instead === 'unreachable' && media.relays.length > 0) {
+    ({ carrier, grant, relays } = await import('./relays.js').then(({ best }) => best(media, openPeer, session)).catch(() => ({ grant, relays })));
+  }
+  if (!carrier && web_socket) carrier = await import('./socket.js').then(({ ByWebSocket }) => ByWebSocket.open(web_socket)).catch(() => null);
   if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable', after);
   const { way, on_page = false } = carrier;
   try {

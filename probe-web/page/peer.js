@@ -63,8 +63,9 @@ function watch(connection, tell) {
   let found = false;
   connection.onicecandidate = ({ candidate }) => { found ||= candidate?.type === 'relay'; };
   // From 700 on it is the browser's word on one of the ways to the relay (RFC 8489 section 14.8, W3C WebRTC section 4.8.3).
-  connection.onicecandidateerror = ({ errorCode }) => { if (errorCode < 700) tell(errorCode === 401 || errorCode === 441 ? 'credentials' : 'declined'); };
+  connection.onicecandidateerror = ({ errorCode }) => { if (errorCode >= 300 && errorCode < 700) tell(errorCode === 401 || errorCode === 441 ? 'credentials' : 'declined'); };
   connection.onicegatheringstatechange = () => { if (connection.iceGatheringState === 'complete' && !found) tell('blocked'); };
+  // Nobody listens any more once the channels are open.
   setTimeout(() => tell(found ? 'nothing_through' : 'blocked'), RELAYED_MS);
 }
 

@@ -5,8 +5,8 @@ import { ByWebSocket } from './socket.js';
 
 /** Half a second of a call's packets. */
 const TRIAL = 25;
-/** As calls prefer them. */
-const PREFERRED = ['turn-udp', 'turn-tcp', 'turn-tls', 'websocket'];
+/** As calls prefer them: those of the same rank by their round trip. */
+const RANK = { 'turn-udp': 0, 'turn-tcp': 1, 'turn-tls': 1, websocket: 2 };
 /** RFC 7065. A relay without a transport is one over UDP, as browsers have it. */
 const RELAY = /^(turns?):(\[[^\]]+\]|[^:?]+)(?::(\d+))?(?:\?transport=(\w+))?$/i;
 
@@ -21,7 +21,7 @@ export async function best({ relays, grants, grant, web_socket }, openPeer, sess
   if (web_socket) ways.push({ ...socketAt(web_socket), url: web_socket });
   const tried = await Promise.all(ways.map((way, n) => trial(way, { of: n + 1, relay: way.relay, grant: grants[n] }, openPeer, session)));
   const told = { ways: tried.map(({ relay, url, ...way }) => way) };
-  const [first] = tried.filter(({ outcome }) => outcome === 'works').sort((a, b) => rank(a) - rank(b) || a.rtt_ms - b.rtt_ms);
+  const [first] = tried.filter(({ outcome }) => outcome === 'works').sort((a, b) => RANK[a.way] - RANK[b.way] || a.rtt_ms - b.rtt_ms);
   if (first?.relay === undefined) return { carrier: null, grant, relays: told };
   const last = { of: ways.length + 1, relay: first.relay, grant: grants.at(-1) };
   const carrier = await openPeer(last).catch(() => null);
@@ -29,8 +29,6 @@ export async function best({ relays, grants, grant, web_socket }, openPeer, sess
   carrier.way = first.way;
   return { carrier, grant: last.grant, relays: told };
 }
-
-const rank = ({ way }) => PREFERRED.indexOf(way);
 
 async function trial({ url, ...way }, peer, openPeer, session) {
   const began = performance.now();
@@ -42,7 +40,7 @@ async function trial({ url, ...way }, peer, openPeer, session) {
     told.outcome = 'broke';
     const { sent, received } = await session(carrier, peer.grant, TRIAL);
     const came = new Map(received.map(([, at, , of]) => [of, at]));
-    told.trips = sent.flatMap(([, at], of) => (at === null ? [] : [[at, came.has(of) ? came.get(of) - at : null]]));
+    told.trips = sent.flatMap(([, at], of) => (at === null ? [] : [[at, came.has(of) ? Math.max(0, came.get(of) - at) : null]]));
     const answered = told.trips.map(([, trip]) => trip).filter((trip) => trip !== null).sort((a, b) => a - b);
     if (answered.length > 0) Object.assign(told, { outcome: 'works', rtt_ms: answered[answered.length >> 1] / 1000 });
   } catch ({ refused }) {

@@ -145,7 +145,8 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
     // Judged from what is kept, so that whoever computes it again finds the same.
     let kept = encoded.as_ref().map(encoding::decode).transpose();
     let kept = kept.map_err(|error| Problem::field("/network", error.to_string()))?;
-    let relays = run.relays.as_ref().map(RelaysRun::targets).unwrap_or_default();
+    let relays = run.relays.as_ref().filter(|_| found.is_some());
+    let relays = relays.map(RelaysRun::targets).unwrap_or_default();
     let beside = relays.iter().map(|meta| Probed { meta, trace: None });
     let probed: Vec<Probed<'_>> =
         found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).chain(beside).collect();
