@@ -41,8 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TOGETHER: usize = 16;
 
 const LOST: &str = "lost on the way through the server";
+const LATE_HERE: &str = "not sent by the clients, since too late";
 const OWN: &str = "dropped by the clients' own sockets";
-const LATE: &str = "server: round trip, median";
+const TRIP: &str = "server: round trip, median";
 const CPU: &str = "server: processor time per client";
 const MEMORY: &str = "server: memory per client";
 const GENERATOR: &str = "clients: processor time per client";
@@ -61,8 +62,9 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         {
             let found = attempt(by, clients)?;
             section.add(LOST, who, "%", found.lost_percent).goal(Goal::AtMost(0.1));
+            section.add(LATE_HERE, who, "%", found.late_percent);
             section.add(OWN, who, "packets", found.dropped_here);
-            section.add(LATE, who, "ms", found.rtt_ms);
+            section.add(TRIP, who, "ms", found.rtt_ms);
             section.add(CPU, who, "% of a core", found.cpu_percent);
             section.add(MEMORY, who, "kB", found.memory_kb);
             section.add(GENERATOR, who, "% of a core", found.own_percent);
@@ -84,6 +86,7 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
 /// What came of it.
 struct Found {
     lost_percent: f64,
+    late_percent: f64,
     dropped_here: f64,
     rtt_ms: f64,
     cpu_percent: f64,
@@ -203,7 +206,7 @@ async fn crowd(by: By, tokens: Vec<String>, serve: &Serve) -> Fallible<Found> {
     let dropped_here = dropped_elsewhere(serve.media)?.saturating_sub(dropped_before);
     drop(held);
     let planned = wanted as u64 * u64::try_from(AUDIO.get() / 20_000)?;
-    if all.sent < planned * 99 / 100 {
+    if all.sent < planned / 2 {
         return Err(format!("the clients sent {} of {planned} packets", all.sent).into());
     }
     let lost = all.sent.saturating_sub(all.answered).saturating_sub(dropped_here);
@@ -212,6 +215,7 @@ async fn crowd(by: By, tokens: Vec<String>, serve: &Serve) -> Fallible<Found> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     Ok(Found {
         lost_percent: lost as f64 / all.sent as f64 * 100.0,
+        late_percent: planned.saturating_sub(all.sent) as f64 / planned as f64 * 100.0,
         dropped_here: dropped_here as f64,
         rtt_ms: rtt.as_ms(),
         cpu_percent: there_s / took / number * 100.0,
@@ -302,8 +306,7 @@ impl Audio {
     fn seen(&self) -> Seen {
         let mut seen = Seen::default();
         for stream in &self.sender.half().streams {
-            let sent =
-                |of: u32| stream.tx.iter().find(|packet| packet.seq == of).and_then(|packet| packet.user);
+            let sent = |of: u32| stream.tx.get(usize::try_from(of).ok()?)?.user;
             seen.sent += stream.tx.iter().filter(|packet| packet.user.is_some()).count() as u64;
             seen.answered += stream.rx.len() as u64;
             let trips = stream.rx.iter().filter_map(|answer| Some(answer.at - sent(answer.reply?.of)?));

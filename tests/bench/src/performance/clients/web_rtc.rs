@@ -1,4 +1,5 @@
 //! A client by WebRTC: an offer to the page's server, then two data channels.
+#![expect(clippy::disallowed_methods, reason = "a load generator has connections of its own")]
 
 use greenroom::net::clock::Clock;
 use greenroom::net::peers::{CONTROL, PROBES};

@@ -1,7 +1,6 @@
 //! A client by WebTransport: the control stream, and packets as datagrams.
 
 use bytes::Bytes;
-use greenroom::net::link::Link;
 use greenroom::proto::control::Decoder;
 use greenroom_reports::units::Micros;
 use url::Url;
