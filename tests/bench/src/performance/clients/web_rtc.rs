@@ -19,13 +19,8 @@ pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Comi
     let mut client = Client::connect(shared, token).await?;
     let accept = client.admitted(token).await?;
     coming.is_there().await;
-    // A session that nobody drives is given up by the other end.
-    let begin = shared.begin.clone();
-    while !*begin.borrow() {
-        client.turn(Micros::from_millis(20), |_| ()).await?;
-    }
     let mut audio = Audio::begin(shared, &accept, phase);
-    while !audio.is_over() {
+    while !audio.is_over(shared) {
         while let Some(packet) = audio.due() {
             client.write(client.probes, packet)?;
             // Each change of a session is taken before the next.

@@ -25,9 +25,8 @@ pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Comi
         decoder.push(&chunk.bytes);
     };
     coming.is_there().await;
-    shared.begin.clone().wait_for(|begin| *begin).await?;
     let mut audio = Audio::begin(shared, &accept, phase);
-    while !audio.is_over() {
+    while !audio.is_over(shared) {
         while let Some(packet) = audio.due() {
             session.send_datagram(Bytes::copy_from_slice(packet))?;
         }
