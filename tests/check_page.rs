@@ -250,17 +250,65 @@ fn losses_over_webrtc_are_told_as_they_were() {
     where_dropped(rules, "webrtc_with_losses");
 }
 
+/// What the relay of these tests shares with its server.
+const SECRET: &str = "north-by-northwest";
+
+#[test]
+fn through_a_relay_over_udp_where_the_endpoint_is_out_of_reach() {
+    where_relayed(NOT_STRAIGHT, SECRET, "relayed_over_udp");
+}
+
+#[test]
+fn through_a_relay_over_tcp_where_udp_is_dropped() {
+    where_relayed(
+        &format!("{NOT_STRAIGHT}; add rule inet t c udp dport 3478 drop"),
+        SECRET,
+        "relayed_over_tcp",
+    );
+}
+
+#[test]
+fn a_relay_that_refuses_what_it_is_shown_is_not_blocked() {
+    where_relayed(NOT_STRAIGHT, "south", "relay_refuses");
+}
+
+/// Of what goes to the endpoint only that of the relay, which has ports of its own, gets there.
+const NOT_STRAIGHT: &str = "udp dport 7443-7445 udp sport != 61100-61200 drop";
+
+/// Beside server and browser there is coturn, as it is; the server shares this secret with it, or thinks so.
+fn where_relayed(rules: &str, secret: &str, case: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!(
+        "listening-ip=192.0.2.1\nlistening-port=3478\nrelay-ip=192.0.2.1\nmin-port=61100\nmax-port=61200\nno-tls\nno-dtls\nno-cli\n\
+         use-auth-secret\nstatic-auth-secret={SECRET}\nrealm=greenroom.test\nlog-file=stdout\nverbose\nuserdb={0}/db\npidfile={0}/pid\n",
+        folder.path().display()
+    );
+    std::fs::write(folder.path().join("turnserver.conf"), config).expect("written");
+    std::fs::write(folder.path().join("secret"), secret).expect("written");
+    // It says nowhere when it is ready: 192.0.2.1:3478 takes connections then.
+    let before = "turnserver -c \"$GREENROOM_FOLDER/turnserver.conf\" > \"$GREENROOM_FOLDER/relay\" 2>&1 & \
+                  RELAY=$!; while ! grep -q ' 010200C0:0D96 00000000:0000 0A' /proc/net/tcp; do kill -0 $RELAY; sleep 0.05; done";
+    let relays = "--turn turn:192.0.2.1 --turn turn:192.0.2.1?transport=tcp --turn-secret-file $GREENROOM_FOLDER/secret";
+    within(&folder, rules, before, &format!("-vv --endpoint 192.0.2.1:7443 {relays}"), case);
+}
+
 /// Server and browser in a network of their own, in which these packets are dropped.
 fn where_dropped(rules: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");
+    within(&folder, rules, "RELAY=", "--quiet --endpoint 127.0.0.1:7443", case);
+}
+
+fn within(folder: &TempDir, rules: &str, before: &str, serve: &str, case: &str) {
     // Browsers send media from no loopback address of their own: there is another one.
-    let inside = "set -e; ip link set lo up; ip link add d0 type veth peer name d1; ip addr add 192.0.2.1/24 dev d0; ip link set d0 up; ip link set d1 up; ip route add default dev d0; \
-                  nft \"add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c $RULES\"; \
-                  env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 --endpoint 127.0.0.1:7443 --quiet --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" & \
-                  trap 'kill $!' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $!; sleep 0.05; done; \"$@\"";
+    let inside = format!(
+        "set -e; ip link set lo up; ip link add d0 type veth peer name d1; ip addr add 192.0.2.1/24 dev d0; ip link set d0 up; ip link set d1 up; ip route add default dev d0; \
+         nft \"add table inet t; add chain inet t c {{ type filter hook input priority 0; }}; add rule inet t c $RULES\"; {before}; \
+         env -i HOME=/nonexistent \"$BINARY\" serve --listen 127.0.0.1:8080 {serve} --data \"$GREENROOM_FOLDER/data\" > \"$GREENROOM_FOLDER/said\" 2> \"$GREENROOM_FOLDER/log\" & \
+         SERVE=$!; trap 'kill $SERVE $RELAY' EXIT; while ! [ -s \"$GREENROOM_FOLDER/said\" ]; do kill -0 $SERVE; sleep 0.05; done; \"$@\""
+    );
     let python = python();
     let mut command = Command::new("unshare");
-    command.args(["--net", "--", "sh", "-c", inside, "sh"]).arg(python.get_program()).args([SCRIPT, case]);
+    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([SCRIPT, case]);
     command
         .env("RULES", rules)
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))

@@ -83,7 +83,7 @@ export class Check {
     this.#session = await this.#server.session();
     const { media, limits } = this.#session;
     this.#began = performance.now();
-    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null };
+    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, relays: null };
     const found = this.#found;
     // It needs no permission: it runs while the person reads the browser's question.
     const network = this.#measure(media);
@@ -118,20 +118,21 @@ export class Check {
   async #measure(media) {
     const { limits } = this.#session;
     this.#tell({ step: 'network', state: 'running', code: 'testing' });
-    const result = await measure(media, {
+    const { relays, ...result } = await measure(media, {
       webRtc: this.#server.webRtc,
       webSocket: this.#server.webSocket,
+      ice: this.#session.ice_servers ?? [],
       packets: (this.#options.quick ? QUICK : WHOLE).packets,
       signal: this.#stopping.signal,
       onstrength: ({ due, came, rtt_ms }) => {
         if (due > 0 && rtt_ms !== null) this.#tell({ step: 'network', state: 'running', code: 'testing', strength: bars(rtt_ms, 1 - came / due, limits.connection) });
       },
     });
-    this.#found.network = result;
-    const overTcp = result.way === 'websocket';
-    const over = overTcp ? { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead] : 'tested';
-    const state = { measured: overTcp ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
-    this.#tell({ step: 'network', state, code: result.state === 'measured' ? over : result.reason });
+    Object.assign(this.#found, { network: result, relays });
+    const tcp = { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead];
+    const over = { websocket: tcp, 'turn-udp': 'relay', 'turn-tcp': 'relay_tcp', 'turn-tls': 'relay_tcp' }[result.way];
+    const state = { measured: over ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
+    this.#tell({ step: 'network', state, code: result.state === 'measured' ? over ?? 'tested' : result.reason, figures: relays ?? undefined });
   }
 
   async #watch(opened, limits) {
@@ -246,11 +247,11 @@ export class Check {
   }
 
   #body(partial) {
-    const { camera, microphone, speaker, network, machine, screen } = this.#found;
+    const { camera, microphone, speaker, network, machine, screen, relays } = this.#found;
     return {
       run: this.#session.run, duration_ms: performance.now() - this.#began, partial, devices: this.#asked(),
       browser: { system: system(), isolated: self.crossOriginIsolated === true, hidden: this.#hidden },
-      camera, microphone, speaker, network, machine, screen,
+      camera, microphone, speaker, network, machine, screen, relays,
     };
   }
 

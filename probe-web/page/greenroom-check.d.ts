@@ -54,6 +54,7 @@ export interface Progress {
   failure?: 'denied' | 'dismissed' | 'system' | 'insecure' | 'policy' | 'in_use' | 'not_found' | 'overconstrained' | 'timeout' | 'ended' | 'unknown';
   /** The connection now, from 1 to 4. */
   strength?: number;
+  /** Of `network`, where the direct way failed and relays were tried: `{ ways: { way, host, port, outcome, setup_ms, rtt_ms }[], udp_ports }`. */
   figures?: object;
 }
 

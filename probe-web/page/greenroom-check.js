@@ -298,8 +298,21 @@ export class GreenroomCheck extends HTMLElement {
       camera: () => fill(words.frames, { width: figures.width, height: figures.height, rate: n(figures.rate, 1) }),
       microphone: () => (figures.speech === null ? '' : fill(words.loudness, { level: n(Math.abs(figures.speech)) })),
       speaker: () => fill(words.echo, { delay: n(figures.delay_ms), level: n(figures.return_db) }),
+      network: () => this.#ways(figures),
     }[step];
     if (figures && more && state !== 'running') this.#parts[step].detail.textContent = more();
+  }
+
+  /** What became of each way that was tried beside the direct one, the same together. */
+  #ways({ ways, udp_ports }) {
+    const { ways: words, ms } = this.#words;
+    const told = new Map([['works', []], ['blocked', udp_ports.map((port) => `UDP ${port}`)]]);
+    for (const { way, port, outcome, rtt_ms } of ways) {
+      const key = words[outcome] ? outcome : 'other';
+      const name = `${way === 'websocket' ? 'WebSocket' : way.replace('-', '/').toUpperCase()} ${port}`;
+      told.set(key, [...(told.get(key) ?? []), rtt_ms === null ? name : `${name} (${fill(ms, { n: number(this.#language, rtt_ms) })})`]);
+    }
+    return [...told].filter(([, names]) => names.length > 0).map(([key, names]) => `${words[key]}: ${names.join(', ')}`).join(' · ');
   }
 
   /** Plays when the person says so. Where the microphone has not heard it, the person is asked. */

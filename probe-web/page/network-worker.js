@@ -1,6 +1,6 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
-import { ByWebSocket, ByWebTransport, Queue, frame } from './carriers.js';
+import { ByWebTransport, Queue, frame } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
@@ -29,25 +29,31 @@ const HALF_TRACE = 16;
 const zero = performance.now();
 /** Microseconds since the worker began: now, or at a time of the page's. */
 const now = (unix_ms) => Math.round(((unix_ms === undefined ? performance.now() : unix_ms - performance.timeOrigin) - zero) * 1000);
-/** What the page says of the WebRTC connection that it was asked for. */
-const told = new Queue();
+/** What the page says of each WebRTC connection that it was asked for, by its number. */
+const queues = [];
+const told = (of) => (queues[of] ??= new Queue());
+/** What became of the relays, where they were tried. */
+let relays = null;
 
 self.onmessage = async ({ data }) => {
-  if (data.url) self.postMessage({ done: await measure(data) });
-  else told.put(data);
+  if (data.url) self.postMessage({ done: await measure(data), relays });
+  else told(data.of).put(data);
 };
 // What is sent to a worker that has not read its script to the end may be lost.
 self.postMessage({ ready: true });
 
 async function measure(media) {
-  const { grant, web_socket, packets } = media;
+  let { grant, web_socket, packets } = media;
   const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
   let { carrier, instead, after } = await overUdp(media);
-  if (!carrier && web_socket) carrier = await ByWebSocket.open(web_socket).catch(() => null);
+  if (!carrier && instead === 'unreachable' && media.relays.length > 0) {
+    ({ carrier, grant, relays } = await import('./relays.js').then(({ best }) => best(media, openPeer, session)).catch(() => ({ grant, relays })));
+  }
+  if (!carrier && web_socket) carrier = await import('./socket.js').then(({ ByWebSocket }) => ByWebSocket.open(web_socket)).catch(() => null);
   if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable', after);
   const { way, on_page = false } = carrier;
   try {
-    return { ...await session(carrier, grant, way === 'websocket' ? Math.min(packets, OVER_TCP) : packets), way, on_page, instead };
+    return { ...await session(carrier, grant, /tcp|tls|socket/.test(way) ? Math.min(packets, OVER_TCP) : packets), way, on_page, instead };
   } catch (error) {
     return failed(error instanceof Refused ? 'refused' : 'broke');
   } finally {
@@ -78,14 +84,14 @@ async function overUdp(media) {
   }
 }
 
-/** Asks the page for a connection: workers have none of their own. */
-async function openPeer() {
+/** Asks the page for a connection, through a relay where one is named: workers have none of their own. */
+async function openPeer(peer = { of: 0 }) {
   const { ByWebRtc } = await import('./peer.js');
-  self.postMessage({ peer: true });
-  const refused = ({ refused }) => { if (refused) throw new Unsupported(); };
-  const handed = await within(told.take(), ANSWER_MS);
+  self.postMessage({ peer });
+  const refused = ({ refused }) => { if (refused) throw Object.assign(new Unsupported(), { refused }); };
+  const handed = await within(told(peer.of).take(), ANSWER_MS);
   refused(handed);
-  return Promise.race([ByWebRtc.open(handed), told.take().then(refused)]);
+  return Promise.race([ByWebRtc.open(handed), told(peer.of).take().then(refused)]);
 }
 
 class Refused extends Error {}

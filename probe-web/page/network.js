@@ -5,22 +5,25 @@ const LONGEST_MS = 60_000;
 
 /**
  * @param {{ url: string, certificate_sha256: string, grant: string, web_rtc: boolean, web_socket: boolean } | null} media
- * @param {{ webRtc: string, webSocket: string, packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
- * @returns {Promise<object>} what the server is told
+ * @param {{ webRtc: string, webSocket: string, ice: RTCIceServer[], packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
+ * @returns {Promise<object>} what the server is told; `relays` of it where they were tried
  */
-export function measure(media, { webRtc, webSocket, packets, signal, onstrength }) {
+export function measure(media, { webRtc, webSocket, ice, packets, signal, onstrength }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
   const web_rtc = media.web_rtc && 'RTCPeerConnection' in window;
   if (!('WebTransport' in window) && !web_rtc && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
   return new Promise((resolve) => {
     const began = performance.now();
     let worker = null;
-    let peer = null;
-    const finish = (result) => {
+    const peers = [];
+    const finish = async (result, relays = null) => {
       clearTimeout(timer);
       worker?.terminate();
-      peer?.then((made) => made.close(result.way !== 'webrtc'), () => {});
-      resolve(result);
+      const measured = /rtc|turn/.test(result.way) ? peers.at(-1) : null;
+      for (const peer of peers) peer?.then((made) => made.close(peer !== measured), () => {});
+      // What the direct way would have taken.
+      if (relays) relays.udp_ports = [Number(new URL(media.url).port || 443), await peers[0]?.then((made) => made.port, () => null)].filter(Boolean);
+      resolve({ ...result, relays });
     };
     const broke = () => finish({ state: 'failed', reason: 'broke', after_ms: performance.now() - began });
     const timer = setTimeout(broke, LONGEST_MS);
@@ -32,13 +35,15 @@ export function measure(media, { webRtc, webSocket, packets, signal, onstrength 
       return;
     }
     worker.onmessage = ({ data }) => {
-      if (data.ready) worker.postMessage({ ...media, packets, web_rtc, web_socket: media.web_socket ? webSocket : null });
+      if (data.ready) worker.postMessage({ ...media, packets, web_rtc, web_socket: media.web_socket ? webSocket : null, relays: web_rtc ? ice.map(({ urls }) => urls[0]) : [] });
       if (data.peer) {
-        peer = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant: media.grant }));
-        peer.catch(() => worker.postMessage({ refused: true }));
+        const { of, relay, grant = media.grant } = data.peer;
+        peers[of] = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant, of, relay: ice[relay] }));
+        peers[of].catch(() => worker.postMessage({ of, refused: 'broke' }));
       }
+      if (data.over) peers[data.over].then((made) => made.close(true), () => {});
       if (data.seen) onstrength(data.seen);
-      if (data.done) finish(data.done);
+      if (data.done) finish(data.done, data.relays);
       if (data.failed) broke();
     };
     worker.onerror = broke;

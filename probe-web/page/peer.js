@@ -8,6 +8,8 @@ import { within } from './time.js';
 const ANSWER_MS = 4_000;
 /** From the offer on: it is posted, then come ICE, DTLS and SCTP, some six round trips in all. */
 const OPEN_MS = 5_000;
+/** The same through a relay, before that ends: why nothing came through is known here. */
+const RELAYED_MS = 4_500;
 const CONTROL = { negotiated: true, id: 0 };
 /** Nothing is sent again, nothing waits for what was lost: as UDP has it. */
 const PACKETS = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
@@ -19,19 +21,20 @@ const clock = () => performance.timeOrigin + performance.now();
 /**
  * On the page: connects, and gives the worker its channels.
  * @param {Worker} worker
- * @param {{ url: string, grant: string }} where
- * @returns {Promise<{ close(early: boolean): void }>}
+ * @param {{ url: string, grant: string, of: number, relay?: RTCIceServer }} where `of` numbers it; through a relay alone where one is named
+ * @returns {Promise<{ port: number, close(early: boolean): void }>} with the endpoint's port
  */
-export async function connect(worker, { url, grant }) {
-  const connection = new RTCPeerConnection();
+export async function connect(worker, { url, grant, of, relay }) {
+  const connection = new RTCPeerConnection(relay ? { iceServers: [relay], iceTransportPolicy: 'relay' } : {});
   try {
+    if (relay) watch(connection, (refused) => worker.postMessage({ of, refused }));
     const channels = [connection.createDataChannel('control', CONTROL), connection.createDataChannel('probes', PACKETS)];
     try {
       // Now or never: a channel that has begun stays where it is.
-      worker.postMessage({ channels }, channels);
+      worker.postMessage({ of, channels }, channels);
     } catch {
       const ports = channels.map(keep);
-      worker.postMessage({ ports }, ports);
+      worker.postMessage({ of, ports }, ports);
     }
     await connection.setLocalDescription();
     const body = connection.localDescription.sdp;
@@ -42,6 +45,7 @@ export async function connect(worker, { url, grant }) {
     await connection.setRemoteDescription({ type: 'answer', sdp });
     const session = new URL(response.headers.get('Location'), response.url);
     return {
+      port: Number(/^a=candidate:(?:\S+ ){5}(\d+)/m.exec(sdp)?.[1]),
       close(early) {
         connection.close();
         // A session that came to its end is over there, too.
@@ -52,6 +56,17 @@ export async function connect(worker, { url, grant }) {
     connection.close();
     throw error;
   }
+}
+
+/** Tells why a relay lets nothing through: its own word, or that none came. */
+function watch(connection, tell) {
+  let found = false;
+  connection.onicecandidate = ({ candidate }) => { found ||= candidate?.type === 'relay'; };
+  // From 700 on it is the browser's word on one of the ways to the relay (RFC 8489 section 14.8, W3C WebRTC section 4.8.3).
+  connection.onicecandidateerror = ({ errorCode }) => { if (errorCode >= 300 && errorCode < 700) tell(errorCode === 401 || errorCode === 441 ? 'credentials' : 'declined'); };
+  connection.onicegatheringstatechange = () => { if (connection.iceGatheringState === 'complete' && !found) tell('blocked'); };
+  // Nobody listens any more once the channels are open.
+  setTimeout(() => tell(found ? 'nothing_through' : 'blocked'), RELAYED_MS);
 }
 
 /** Keeps a channel on the page; a port to it. */

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
-use greenroom_reports::schema::{Kind, Report, Source, State};
-use greenroom_web::check::{Answer, EmbedOrigin, Media, Unanswered, WebRtc};
+use greenroom_reports::schema::{Kind, Place, Report, Source, State};
+use greenroom_web::check::{Answer, EmbedOrigin, Media, Turn, Unanswered, WebRtc};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
 use greenroom_web::store::{ReportStore as _, Tenant};
@@ -25,10 +25,10 @@ struct House {
 
 impl House {
     async fn new(with_media: bool) -> Self {
-        Self::start(with_media, None).await
+        Self::start(with_media, None, None).await
     }
 
-    async fn start(with_media: bool, web_rtc: Option<WebRtc>) -> Self {
+    async fn start(with_media: bool, web_rtc: Option<WebRtc>, turn: Option<Turn>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(folder.path()).await.unwrap());
         let config = Config { base_url: "http://127.0.0.1:8080".into(), secure: false, keep_days: 30 };
@@ -40,7 +40,7 @@ impl House {
         if with_media {
             let url = "https://192.0.2.1:7443/media".to_owned();
             let certificate = Arc::new(|| [0xab; 32]);
-            state = state.with_media(Media { url, certificate, fallback: None, web_rtc });
+            state = state.with_media(Media { url, certificate, fallback: None, web_rtc, turn });
         }
         Self { app: app(state), store, _folder: folder }
     }
@@ -206,7 +206,7 @@ async fn an_offer_of_a_page_goes_to_the_endpoint_and_its_answer_back() {
         })
     };
     let web_rtc = WebRtc::new(answer, move |id| heard.lock().unwrap().push(id.to_owned()));
-    let house = House::start(true, Some(web_rtc)).await;
+    let house = House::start(true, Some(web_rtc), None).await;
     assert_eq!(house.session().await["media"]["web_rtc"], true);
     let ask = async |origin: &str, kind: &str, grant: &str, body: &[u8]| {
         let request = Request::post("/check/rtc").header("host", "127.0.0.1:8080");
@@ -273,6 +273,124 @@ async fn a_session_tells_where_to_measure_if_anywhere() {
         assert!(with["limits"]["connection"][figure].is_number(), "{figure}: {with}");
     }
     assert_eq!(House::new(false).await.session().await["media"], Value::Null);
+}
+
+/// An endpoint that pages could come to by WebRTC.
+fn web_rtc() -> WebRtc {
+    WebRtc::new(|_| Box::pin(async { Err(Unanswered::Busy("no room".to_owned())) }), |_| ())
+}
+
+#[tokio::test]
+async fn a_session_lets_its_page_use_the_relays_for_some_minutes() {
+    let urls = ["turn:relay.example", "turns:relay.example:443"];
+    let turn = || Some(Turn::new(urls.map(str::to_owned).to_vec(), "north-by-northwest"));
+    let house = House::start(true, Some(web_rtc()), turn()).await;
+    let (_, headers, session) = house.get("/api/v1/session").await;
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    assert!(!session.contains("north-by-northwest"), "{session}");
+    let session: Value = serde_json::from_str(&session).unwrap();
+    let servers = session["ice_servers"].as_array().unwrap();
+    assert_eq!(
+        servers.iter().map(|server| &server["urls"]).collect::<Vec<_>>(),
+        [&json!([urls[0]]), &json!([urls[1]])]
+    );
+    let until: jiff::Timestamp = "2026-11-29T12:05:00Z".parse().unwrap();
+    let begins = format!("{}:", until.as_second());
+    assert!(
+        servers.iter().all(|server| server["username"].as_str().unwrap().starts_with(&begins)),
+        "{session}"
+    );
+    assert!(servers.iter().all(|server| server["credential"].as_str().unwrap().len() == 28), "{session}");
+    assert_eq!(session["media"]["grants"].as_array().unwrap().len(), 4);
+    for without in [House::start(true, None, turn()).await, House::start(true, Some(web_rtc()), None).await] {
+        let session = without.session().await;
+        assert_eq!((&session["ice_servers"], &session["media"]["grants"]), (&json!([]), &json!([])));
+    }
+}
+
+/// The causes, without what is told of every page's clock.
+fn of_the_way(report: &Report) -> Vec<&str> {
+    codes(report).into_iter().filter(|code| *code != "no_kernel_timestamps").collect()
+}
+
+/// What a page tells of its ways, with these outcomes.
+fn relays(ways: &[(&str, u16, &str)]) -> Value {
+    let way = |(way, port, outcome): &(&str, u16, &str)| {
+        let trips: Vec<Value> = (0..25).map(|k| json!([20_000 * k, 31_000])).collect();
+        match *outcome == "works" {
+            true => {
+                json!({ "way": way, "host": "relay.example", "port": port, "outcome": outcome, "setup_ms": 80.0, "rtt_ms": 31.0, "trips": trips })
+            }
+            false => {
+                json!({ "way": way, "host": "relay.example", "port": port, "outcome": outcome, "setup_ms": null, "rtt_ms": null, "trips": [] })
+            }
+        }
+    };
+    json!({ "ways": ways.iter().map(way).collect::<Vec<_>>(), "udp_ports": [7443, 7445] })
+}
+
+#[tokio::test]
+async fn ways_through_relays_are_told_with_what_is_blocked() {
+    let house = House::new(true).await;
+    let ask = async |way: &str, ways: &[(&str, u16, &str)]| {
+        let told = house.changed(|run| {
+            run["network"] = second();
+            run["network"]["way"] = json!(way);
+            run["network"]["instead"] = json!("unreachable");
+            run["relays"] = relays(ways);
+        });
+        let (status, answer) = told.await;
+        assert_eq!(status, 201, "{answer}");
+        let hidden = answer["targets"][0]["down"]["loss_ratio"]["state"] == "not_tested";
+        assert_eq!(hidden, way != "turn-udp", "{way}");
+        assert_eq!(answer["targets"][0]["state"]["transport"], way);
+        (answer["targets"][0]["state"]["instead_of_udp"].clone(), report(answer))
+    };
+    let port = |works: &str| json!({ "code": "udp_port_blocked", "port": 7443, "works": works });
+    let udp = |works: &str| json!({ "code": "udp_blocked", "works": works });
+    let all = [
+        ("turn-udp", 3478, "works"),
+        ("turn-tcp", 3478, "works"),
+        ("turn-tls", 443, "blocked"),
+        ("websocket", 443, "works"),
+    ];
+    let (instead, found) = ask("turn-udp", &all).await;
+    assert_eq!(instead, port("turn-udp/3478"));
+    assert_eq!(found.settings.run["connection_blocked_ports"], json!(["udp/7443", "udp/7445", "tcp/443"]));
+    assert_eq!(found.settings.run["connection_over_relay"], "unreachable");
+    assert_eq!(found.settings.run["connection_ways"].as_array().unwrap().len(), 4);
+    assert_eq!(found.targets.len(), 2);
+    assert_eq!(found.verdict.overall, State::Degraded);
+    assert_eq!(of_the_way(&found), ["udp_port_blocked"]);
+
+    let (instead, found) =
+        ask("turn-tls", &[("turn-udp", 3478, "blocked"), ("turn-tls", 443, "works")]).await;
+    assert_eq!(instead, udp("turn-tls/443"));
+    assert_eq!(found.verdict.overall, State::Degraded);
+    assert!(codes(&found).contains(&"relay_without_udp"), "{:?}", codes(&found));
+
+    // One of two ports of the same transport is enough.
+    let (_, found) = ask("turn-udp", &[("turn-udp", 3478, "blocked"), ("turn-udp", 443, "works")]).await;
+    assert_eq!(of_the_way(&found), ["udp_port_blocked"]);
+
+    // Who says no is reached.
+    let (instead, found) =
+        ask("websocket", &[("turn-udp", 3478, "credentials"), ("turn-tcp", 3478, "blocked")]).await;
+    assert_eq!(instead, port("turn-udp/3478"));
+    let refused = found.verdict.causes.iter().find(|cause| cause.code == "relay_user_refused").unwrap();
+    assert_eq!((refused.place, refused.target.as_deref()), (Place::Service, Some("turn:relay.example")));
+    assert_eq!(found.verdict.overall, State::Inconclusive);
+
+    for (outcome, code) in [("nothing_through", "relay_forwards_nothing"), ("declined", "relay_refused")] {
+        let (_, found) = ask("websocket", &[("turn-tcp", 3478, outcome)]).await;
+        assert!(codes(&found).contains(&code), "{:?}", codes(&found));
+    }
+
+    // Relays that nothing came back from say no more than the endpoint does.
+    let (instead, found) =
+        ask("websocket", &[("turn-udp", 3478, "blocked"), ("turn-tcp", 3478, "blocked")]).await;
+    assert_eq!(instead, udp("https"));
+    assert_eq!((found.targets.len(), of_the_way(&found)), (1, vec!["udp_blocked"]));
 }
 
 #[tokio::test]
@@ -629,9 +747,32 @@ async fn what_no_run_has_is_refused() {
         ("/screen", json!("perhaps")),
         ("/camera/sizes", json!([{ "lines": 720, "given": null, "came_fps": 1e300 }])),
         ("/camera/frames/0/sharp", json!(1e300)),
+        ("/relays", json!({ "ways": [], "udp_ports": vec![1; 33] })),
+        (
+            "/relays",
+            json!({ "ways": vec![relays(&[("turn-udp", 1, "blocked")])["ways"][0].clone(); 33], "udp_ports": [] }),
+        ),
+        ("/relays", relays(&[("turn-sctp", 1, "blocked")])),
+        ("/relays", relays(&[("turn-udp", 1, "perhaps")])),
     ] {
         let (status, answer) = house.changed(|run| set(run, pointer, value)).await;
         assert_eq!(status, 422, "{pointer} {answer}");
+    }
+    for (name, value) in [
+        ("host", json!("")),
+        ("host", json!("relay.example/<b>")),
+        ("rtt_ms", json!(1e300)),
+        ("trips", json!([[i64::MAX, i64::MAX]])),
+        ("trips", json!([[0, -1]])),
+        ("trips", json!(vec![[0, 1]; 201])),
+    ] {
+        let (status, answer) = house
+            .changed(|run| {
+                run["relays"] = relays(&[("turn-udp", 3478, "works")]);
+                run["relays"]["ways"][0][name] = value.clone();
+            })
+            .await;
+        assert_eq!(status, 422, "{name} {value}: {answer}");
     }
     for chunk in ["!", "AAAA", "//////////8="] {
         let (status, answer) = house

@@ -269,7 +269,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             tasks.clone(),
         ));
     }
-    let web_rtc = door.map(|door| WebRtc::new(door, Arc::clone(&shared), stop.clone(), tasks.clone()));
+    let most = config.capacity.max_sessions;
+    let web_rtc = door.map(|door| WebRtc::new(door, Arc::clone(&shared), most, stop.clone(), tasks.clone()));
     let health = match config.health {
         Some(address) => Some(health::listen(address, Arc::clone(&stats), stop.clone(), &tasks)?),
         None => None,

@@ -25,8 +25,6 @@ use crate::proto::admission::Refusal;
 
 /// How long a browser may take from the answer until its channels stand.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Sessions that are not over, admitted or not: twice what an endpoint admits.
-const MOST: usize = 128;
 
 /// Takes offers of browsers.
 #[derive(Clone)]
@@ -37,6 +35,8 @@ struct Inner {
     shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Sessions that are not over, admitted or not, at once.
+    most: usize,
     /// Sessions that are not over, by the name that the browser was told.
     open: Mutex<HashMap<String, Open>>,
 }
@@ -77,8 +77,16 @@ pub enum Unanswered {
 }
 
 impl WebRtc {
-    pub(super) fn new(door: Door, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let inner = Arc::new(Inner { door, shared, stop, tasks, open: Mutex::default() });
+    /// Has room for twice the sessions that the endpoint admits.
+    pub(super) fn new(
+        door: Door,
+        shared: Arc<Shared>,
+        max_sessions: usize,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let most = max_sessions.saturating_mul(2);
+        let inner = Arc::new(Inner { door, shared, stop, tasks, most, open: Mutex::default() });
         let (door, ends) = (inner.door.clone(), inner.stop.clone());
         inner.tasks.spawn(async move {
             tokio::select! {
@@ -150,7 +158,7 @@ impl WebRtc {
             bytes
         });
         let mut open = self.0.open();
-        if open.len() >= MOST {
+        if open.len() >= self.0.most {
             return Err(Unanswered::Full);
         }
         if token.is_some() && open.values().any(|other| other.token == token) {

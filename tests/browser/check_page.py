@@ -655,6 +655,84 @@ def webrtc_refused(browsers):
     expect("disturbed" in codes(report) or state["transport"] == "websocket", state)
 
 
+def relayed(browsers, told, transport):
+    """The direct way is closed: the page tries its relays, and goes by the best. What lets it in stands nowhere else."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    sessions = []
+    check.page.on("response", lambda response: sessions.append(response) if "/api/v1/session" in response.url else None)
+    check.start()
+    check.shows(told)
+    report = check.finish()
+    session = sessions[-1].json()
+    expect(sessions[-1].headers["cache-control"] == "no-store", sessions[-1].headers)
+    servers = session["ice_servers"]
+    expect([server["urls"] for server in servers] == [["turn:192.0.2.1"], ["turn:192.0.2.1?transport=tcp"]], servers)
+    told_to_the_page = [server[name] for server in servers for name in ("username", "credential")]
+    texts = {name: (FOLDER / name).read_text() for name in ("said", "log")}
+    texts |= {"report": json.dumps(report), "page": check.page.content() + check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.innerHTML")}
+    texts |= {"remembered": check.page.evaluate("JSON.stringify([localStorage, sessionStorage])")}
+    for name, text in texts.items():
+        found = [secret for secret in [*told_to_the_page, (FOLDER / "secret").read_text()] if secret in text]
+        expect(found == [], name, found)
+    target = report["targets"][0]
+    run = report["settings"]["run"]
+    print(json.dumps({"state": target["state"], "ways": run["connection_ways"], "blocked": run["connection_blocked_ports"], "codes": codes(report), "rtt_ms": target["rtt_ms"]}), file=sys.stderr)
+    ways = {way["way"]: way for way in run["connection_ways"]}
+    expect(set(ways) == {"turn-udp", "turn-tcp", "websocket"} and ways["websocket"]["outcome"] == "works", ways)
+    expect({"udp/7443", "udp/7445"} <= set(run["connection_blocked_ports"]), run)
+    if "disturbed" not in codes(report):
+        expect(target["state"]["transport"] == transport, target["state"])
+    # That QUIC got nowhere the browser says itself.
+    own = [error for error in check.errors if ":7443/media" not in error]
+    expect(own == [], own)
+    check.fits(f"by {transport}")
+    check.is_accessible(f"by {transport}")
+    return report, ways
+
+
+def relayed_over_udp(browsers):
+    report, ways = relayed(browsers, "Measured through a relay (TURN)", "turn-udp")
+    target = report["targets"][0]
+    expect(report["settings"]["run"]["connection_over_relay"] == "unreachable", report["settings"]["run"])
+    expect(report["settings"]["run"]["connection_blocked_ports"] == ["udp/7443", "udp/7445"], report["settings"]["run"])
+    for way in ways.values():
+        expect(way["outcome"] == "works" and way["setup_ms"] > 0 and way["rtt_ms"] > 0, way)
+    expect(target["state"]["instead_of_udp"] == {"code": "udp_port_blocked", "port": 7443, "works": "turn-udp/3478"}, target["state"])
+    if "disturbed" not in codes(report):
+        for way in ("up", "down"):
+            expect(target[way]["planned"] == 300 and target[way]["lost"] == 0 and target[way]["loss_ratio"]["value"] == 0, json.dumps(target[way]))
+    relay = report["targets"][1]
+    expect(relay["url"] == "turn:192.0.2.1" and relay["failure"] is None, relay["failure"])
+    expect([one["transport"] for one in relay["details"]["transports"]] == ["udp", "tcp"], json.dumps(relay["details"]))
+    expect(all(one["relayed"]["answered"] == 25 for one in relay["details"]["transports"]), json.dumps(relay["details"]))
+    place = next(cause["place"] for cause in report["verdict"]["causes"] if cause["code"] == "udp_port_blocked")
+    expect(place == "relay" and "relay_user_refused" not in codes(report), report["verdict"])
+
+
+def relayed_over_tcp(browsers):
+    report, ways = relayed(browsers, "Measured through a relay over TCP (TURN)", "turn-tcp")
+    target = report["targets"][0]
+    expect(ways["turn-udp"]["outcome"] == "blocked" and ways["turn-udp"]["rtt_ms"] is None, ways)
+    expect(ways["turn-tcp"]["outcome"] == "works" and ways["turn-tcp"]["rtt_ms"] > 0, ways)
+    expect(set(report["settings"]["run"]["connection_blocked_ports"]) == {"udp/7443", "udp/7445", "udp/3478"}, report["settings"]["run"])
+    expect(target["state"]["instead_of_udp"] == {"code": "udp_blocked", "works": "turn-tcp/3478"}, target["state"])
+    if "disturbed" not in codes(report):
+        for way in ("up", "down"):
+            expect(target[way]["planned"] == 150 and target[way]["on_time"] > 0, json.dumps(target[way]))
+            expect(target[way]["loss_ratio"]["state"] == "not_tested", json.dumps(target[way]["loss_ratio"]))
+    expect("udp_blocked" in codes(report) and "relay_without_udp" in codes(report), report["verdict"])
+
+
+def relay_refuses(browsers):
+    """The relay is there, and takes no user name of this server: that is told, and not that something blocks it."""
+    report, ways = relayed(browsers, "Only the slower way over TCP works here", "websocket")
+    expect([ways[way]["outcome"] for way in ("turn-udp", "turn-tcp")] == ["credentials"] * 2, ways)
+    expect(report["settings"]["run"]["connection_blocked_ports"] == ["udp/7443", "udp/7445"], report["settings"]["run"])
+    cause = next(cause for cause in report["verdict"]["causes"] if cause["code"] == "relay_user_refused")
+    expect(cause["place"] == "service" and cause["params"]["host"] == "192.0.2.1", cause)
+    expect("udp_blocked" not in codes(report) and "udp_port_blocked" in codes(report), codes(report))
+
+
 def webrtc_where_quic_is_dropped(browsers):
     """Packets to the port of QUIC get nowhere: WebRTC has another one."""
     check = Check(browsers, query="for=audio&devices=speaker")
@@ -734,7 +812,7 @@ CASES = {
     **{case.__name__: case for case in (
         good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
         without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
-        over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
+        relayed_over_udp, relayed_over_tcp, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         heard_by_the_microphone, screens,
     )},
     **calls.cases(Check, expect, wait_for),

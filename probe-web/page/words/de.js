@@ -85,6 +85,8 @@ export default {
     tested: 'Ihre Verbindung wurde gemessen.',
     tcp: 'Hier geht nur der langsamere Weg über TCP: UDP, das Gespräche benutzen, ist gesperrt. Gemessen wurden Verzögerungen; Verluste sind so nicht zu sehen.',
     tcp_unsupported: 'Über TCP gemessen, da dieser Browser weder WebTransport noch WebRTC kennt: Verzögerungen wurden gemessen, Verluste sind so nicht zu sehen.',
+    relay: 'Über ein Relay (TURN) gemessen: Der direkte Weg ist hier gesperrt.',
+    relay_tcp: 'Über ein Relay mit TCP (TURN) gemessen: UDP, das Gespräche benutzen, ist hier gesperrt. Gemessen wurden Verzögerungen; Verluste sind so nicht zu sehen.',
     none: 'Die Verbindung wird auf diesem Server nicht geprüft.',
     unsupported: 'Dieser Browser kann die Verbindung nicht so prüfen, wie ein Gespräch sie benutzt. Nehmen Sie ein aktuelles Chrome, Edge oder Firefox.',
     unreachable: 'Der Testserver war über UDP nicht zu erreichen. Eine Firewall oder ein VPN sperrt es vielleicht. Nehmen Sie ein anderes Netz oder fragen Sie, wer Ihres betreibt.',
@@ -92,6 +94,7 @@ export default {
     broke: 'Die Verbindung zum Testserver ist während der Prüfung abgerissen.',
     left: '',
   },
+  ways: { works: 'Geht', blocked: 'Gesperrt', credentials: 'Zugangsdaten abgelehnt', other: 'Führt nicht weiter' },
   failures: {
     denied: '{what}: für diese Seite gesperrt. {allow}',
     dismissed: '{what}: Die Frage des Browsers wurde ohne Antwort geschlossen. Prüfen Sie noch einmal und wählen Sie „Zulassen“.',
@@ -167,6 +170,10 @@ export default {
   },
   causes: {
     udp_blocked: ['Ihr Netz sperrt UDP, das Gespräche für Ton und Bild benutzen.', 'Nehmen Sie ein anderes Netz oder den Hotspot eines Telefons, oder bitten Sie den Administrator, UDP zu erlauben.'],
+    udp_port_blocked: ['Ihr Netz sperrt UDP zum Port {port}, über den Ton und Bild gehen würden.', 'Nehmen Sie ein anderes Netz oder den Hotspot eines Telefons, oder bitten Sie den Administrator, UDP zum Port {port} zu erlauben.'],
+    relay_user_refused: ['Das Relay {host} nimmt die Zugangsdaten nicht an, die diese Seite bekam.', 'Sagen Sie es dem Betreiber: Das gemeinsame Geheimnis oder eine der Uhren stimmt nicht.'],
+    relay_without_udp: ['Das Relay {host} ist von hier nicht über UDP zu erreichen, nur über {instead}.', 'Bitten Sie den Administrator, UDP zu erlauben.'],
+    relay_forwards_nothing: ['Durch das Relay {host} kommt nichts.', 'Sagen Sie es dem Betreiber.'],
     endpoint_refused: ['Der Testserver ist da, aber auf seinem Port hört niemand.', 'Bitten Sie den Betreiber, ihn zu starten.'],
     endpoint_unreachable: ['Der Testserver antwortet gar nicht.', 'Sehen Sie nach, ob Sie verbunden sind.'],
     endpoint_full: ['Der Testserver ist mit anderen Messungen beschäftigt.', 'Versuchen Sie es in einer Minute noch einmal.'],

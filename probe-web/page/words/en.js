@@ -85,6 +85,8 @@ export default {
     tested: 'Your connection was measured.',
     tcp: 'Only the slower way over TCP works here: UDP, which calls use, is blocked. Delays were measured; losses cannot be seen that way.',
     tcp_unsupported: 'Measured over TCP, since this browser knows neither WebTransport nor WebRTC: delays were measured; losses cannot be seen that way.',
+    relay: 'Measured through a relay (TURN): the direct way is blocked here.',
+    relay_tcp: 'Measured through a relay over TCP (TURN): UDP, which calls use, is blocked here. Delays were measured; losses cannot be seen that way.',
     none: 'The connection is not tested on this server.',
     unsupported: 'This browser cannot test the connection the way a call uses it. Use a current Chrome, Edge or Firefox.',
     unreachable: 'The test server could not be reached over UDP. A firewall or VPN may block it, and calls may not work well. Try another network, or ask whoever runs yours.',
@@ -92,6 +94,7 @@ export default {
     broke: 'The connection to the test server broke during the check.',
     left: '',
   },
+  ways: { works: 'Works', blocked: 'Blocked', credentials: 'Credentials refused', other: 'Leads nowhere' },
   failures: {
     denied: 'The {what} is blocked for this page. {allow}',
     dismissed: 'Your browser’s question about the {what} was closed without an answer. Check again and choose “Allow”.',

@@ -85,6 +85,8 @@ export default {
     tested: 'Su conexión se ha medido.',
     tcp: 'Aquí solo funciona el camino lento por TCP: UDP, que usan las llamadas, está bloqueado. Se midieron los retrasos; las pérdidas no se ven así.',
     tcp_unsupported: 'Medido por TCP, porque este navegador no conoce WebTransport ni WebRTC: se midieron los retrasos; las pérdidas no se ven así.',
+    relay: 'Medido a través de un repetidor (TURN): el camino directo está bloqueado aquí.',
+    relay_tcp: 'Medido a través de un repetidor por TCP (TURN): UDP, que usan las llamadas, está bloqueado aquí. Se midieron los retrasos; las pérdidas no se ven así.',
     none: 'La conexión no se comprueba en este servidor.',
     unsupported: 'Este navegador no puede comprobar la conexión como la usa una llamada. Use un Chrome, Edge o Firefox actual.',
     unreachable: 'No se pudo llegar al servidor de prueba por UDP. Quizá lo bloquea un cortafuegos o una VPN. Pruebe otra red o pregunte a quien gestiona la suya.',
@@ -92,6 +94,7 @@ export default {
     broke: 'La conexión con el servidor de prueba se cortó durante la comprobación.',
     left: '',
   },
+  ways: { works: 'Funciona', blocked: 'Bloqueado', credentials: 'Credenciales rechazadas', other: 'No lleva a ninguna parte' },
   failures: {
     denied: '{what}: acceso bloqueado para esta página. {allow}',
     dismissed: '{what}: la pregunta del navegador se cerró sin respuesta. Compruebe otra vez y elija «Permitir».',
@@ -167,6 +170,10 @@ export default {
   },
   causes: {
     udp_blocked: ['Su red bloquea UDP, que las llamadas usan para el sonido y la imagen.', 'Pruebe otra red o el punto de acceso de un teléfono, o pida al administrador que permita UDP.'],
+    udp_port_blocked: ['Su red bloquea UDP al puerto {port}, por donde irían el sonido y la imagen.', 'Pruebe otra red o el punto de acceso de un teléfono, o pida al administrador que permita UDP al puerto {port}.'],
+    relay_user_refused: ['El repetidor {host} no acepta las credenciales que recibió esta página.', 'Avise a quien lo gestiona: el secreto común o uno de los relojes no es correcto.'],
+    relay_without_udp: ['Al repetidor {host} no se llega por UDP desde aquí, solo por {instead}.', 'Pida al administrador que permita UDP.'],
+    relay_forwards_nothing: ['Por el repetidor {host} no pasa nada.', 'Avise a quien lo gestiona.'],
     endpoint_refused: ['El servidor de prueba responde, pero nadie escucha en su puerto.', 'Pida a quien lo gestiona que lo ponga en marcha.'],
     endpoint_unreachable: ['El servidor de prueba no responde.', 'Mire si está conectado.'],
     endpoint_full: ['El servidor de prueba está ocupado con otras mediciones.', 'Inténtelo dentro de un minuto.'],

@@ -13,6 +13,7 @@ use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
 use super::read::{Instead, NetworkRun, NoSession, Run, Samples, Way};
+use super::relays::RelaysRun;
 use crate::problem::Problem;
 
 /// A browser gives up an address that does not answer after four seconds; a refusal comes at once.
@@ -48,7 +49,7 @@ pub(super) fn of(run: &Run, url: &str) -> Result<Option<(TargetMeta, Option<Trac
             Ok(Some((TargetMeta { failure: Some(failure), identity: None, ..meta }, None)))
         }
         NetworkRun::Measured(samples) => {
-            let reached = Some(reached(samples));
+            let reached = Some(reached(samples, run.relays.as_ref(), url));
             if let Some(detail) = disturbance(run, samples) {
                 let failure = Some(TargetFailure::Disturbed { detail });
                 return Ok(Some((TargetMeta { reached, failure, ..meta }, None)));
@@ -60,20 +61,28 @@ pub(super) fn of(run: &Run, url: &str) -> Result<Option<(TargetMeta, Option<Trac
     }
 }
 
-/// By what the packets travelled. Where UDP got nowhere, the page itself shows that HTTPS does.
-fn reached(samples: &Samples) -> Reached {
-    let blocked = || TargetFailure::UdpBlocked { works: Some("https".to_owned()) };
-    let transport = match samples.way() {
-        Way::WebTransport => "webtransport",
-        Way::WebRtc => "webrtc",
-        Way::WebSocket => "websocket",
-    };
-    let over_tcp = samples.way() == Way::WebSocket;
+/// By what the packets travelled, and why not straight over UDP.
+fn reached(samples: &Samples, relays: Option<&RelaysRun>, url: &str) -> Reached {
+    let way = samples.way();
+    let straight = matches!(way, Way::WebTransport | Way::WebRtc);
     Reached {
-        transport: transport.to_owned(),
+        transport: way.name().to_owned(),
         address: None,
         setup_ms: Some(samples.setup_ms),
-        instead_of_udp: (over_tcp && samples.instead == Some(Instead::Unreachable)).then(blocked),
+        instead_of_udp: (!straight && samples.instead == Some(Instead::Unreachable))
+            .then(|| blocked(way, relays, url)),
+    }
+}
+
+/// What is blocked. Where UDP gets to a relay it is the endpoint's port alone; where it gets nowhere, the page itself shows that HTTPS does.
+fn blocked(way: Way, relays: Option<&RelaysRun>, url: &str) -> TargetFailure {
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    match (relays.and_then(RelaysRun::over_udp), port) {
+        (Some(works), Some(port)) => TargetFailure::UdpPortBlocked { port, works },
+        _ => {
+            let relay = relays.filter(|_| way.relayed_by().is_some()).and_then(|relays| relays.working(way));
+            TargetFailure::UdpBlocked { works: Some(relay.unwrap_or_else(|| "https".to_owned())) }
+        }
     }
 }
 

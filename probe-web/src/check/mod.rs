@@ -12,8 +12,10 @@ mod grant;
 mod machine;
 pub(crate) mod nodes;
 mod read;
+mod relays;
 mod rtc;
 pub(crate) mod run;
+mod turn;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +48,7 @@ pub use fallback::{Duplex, Fallback};
 pub(crate) use grant::ForResult;
 pub use grant::Grants;
 pub use rtc::{Answer, Offer, Unanswered, WebRtc};
+pub use turn::Turn;
 
 /// How long a page may take from its beginning to its result: a person reads, thinks and plugs things in meanwhile.
 const RUN_LASTS: SignedDuration = SignedDuration::from_mins(30);
@@ -63,6 +66,8 @@ pub struct Media {
     pub fallback: Option<Fallback>,
     /// What answers pages that come by WebRTC. `None`: nothing does.
     pub web_rtc: Option<WebRtc>,
+    /// Relays for pages that come by WebRTC and do not get here straight. `None`: there are none.
+    pub turn: Option<Turn>,
 }
 
 impl fmt::Debug for Media {
@@ -90,6 +95,8 @@ pub(crate) struct Session {
     /// Where to measure. Nothing where this server has no endpoint.
     #[schema(value_type = Option<Object>)]
     media: Option<Value>,
+    /// Relays to try where the direct way fails, with what lets this page in for some minutes.
+    ice_servers: Vec<turn::IceServer>,
     /// By what sounds and pictures are named, so that the page can say something at once.
     #[schema(value_type = Object)]
     limits: Value,
@@ -134,12 +141,17 @@ pub(crate) async fn session(
     if !state.grants.may_begin(state.clock.now()) {
         return Err(Problem::too_often("too many checks begin at this moment; try again in a minute"));
     }
+    // Who comes by nothing but WebTransport and the WebSocket has no use for a relay.
+    let turn =
+        state.media.as_ref().filter(|media| media.web_rtc.is_some()).and_then(|media| media.turn.as_ref());
     let media = state.media.as_ref().map(|media| {
+        let grant = || state.grants.for_media(state.later(GRANT_LASTS));
         let hash = (media.certificate)().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         json!({
             "url": media.url,
             "certificate_sha256": hash,
-            "grant": state.grants.for_media(state.later(GRANT_LASTS)),
+            "grant": grant(),
+            "grants": turn.iter().flat_map(|turn| (0..turn.len() + 2).map(|_| grant())).collect::<Vec<_>>(),
             "web_rtc": media.web_rtc.is_some(),
             "web_socket": media.fallback.is_some(),
         })
@@ -148,6 +160,7 @@ pub(crate) async fn session(
     Ok(Json(Session {
         run: state.grants.for_result(state.later(RUN_LASTS), tenant, url),
         media,
+        ice_servers: turn.map_or_else(Vec::new, |turn| turn.ice_servers(state.clock.now())),
         limits: named_by(),
         network: peer
             .and_then(|Extension(ConnectInfo(peer))| network(peer.ip(), &headers, &state.trusted_proxies)),

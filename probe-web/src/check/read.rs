@@ -4,6 +4,7 @@ use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
 use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
+use super::relays::RelaysRun;
 use crate::problem::Problem;
 
 /// Most records of a list: a run of a minute has some thousands.
@@ -33,6 +34,9 @@ pub(super) struct Run {
     pub(super) machine: Option<MachineRun>,
     #[serde(default)]
     pub(super) screen: Option<ScreenRun>,
+    /// What became of the relays, where the direct way failed.
+    #[serde(default)]
+    pub(super) relays: Option<RelaysRun>,
 }
 
 fn all_kinds() -> Vec<DeviceKind> {
@@ -176,7 +180,6 @@ pub(super) enum NoSession {
 /// What carried the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::enum_variant_names, reason = "this is what they are called")]
 pub(super) enum Way {
     /// Datagrams of QUIC.
     WebTransport,
@@ -184,9 +187,37 @@ pub(super) enum Way {
     WebRtc,
     /// TCP.
     WebSocket,
+    /// A data channel through a relay (TURN), over UDP as far as that.
+    #[serde(rename = "turn-udp")]
+    TurnUdp,
+    /// The same over TCP.
+    #[serde(rename = "turn-tcp")]
+    TurnTcp,
+    /// The same over TLS.
+    #[serde(rename = "turn-tls")]
+    TurnTls,
 }
 
-/// Why a better way was not taken: of the WebSocket any over UDP, of WebRTC the one by WebTransport.
+impl Way {
+    /// Its name in reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::WebTransport => "webtransport",
+            Self::WebRtc => "webrtc",
+            Self::WebSocket => "websocket",
+            Self::TurnUdp => "turn-udp",
+            Self::TurnTcp => "turn-tcp",
+            Self::TurnTls => "turn-tls",
+        }
+    }
+
+    /// Over what it goes to a relay; `None` where it goes through none.
+    pub(super) fn relayed_by(self) -> Option<&'static str> {
+        self.name().strip_prefix("turn-")
+    }
+}
+
+/// Why a better way was not taken: of the WebSocket and of relays any straight over UDP, of WebRTC the one by WebTransport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Instead {
@@ -274,6 +305,7 @@ impl Run {
         name("/speaker/label", &self.speaker.label)?;
         self.speaker.echo.map_or(Ok(()), EchoRun::check)?;
         self.machine.as_ref().map_or(Ok(()), MachineRun::check)?;
+        self.relays.as_ref().map_or(Ok(()), RelaysRun::check)?;
         if self.devices.len() > DeviceKind::ALL.len() {
             return Err(long("/devices"));
         }

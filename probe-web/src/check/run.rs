@@ -21,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::read::{NetworkRun, Run, Way};
+use super::relays::RelaysRun;
 use super::{connection, devices, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
@@ -144,8 +145,11 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
     // Judged from what is kept, so that whoever computes it again finds the same.
     let kept = encoded.as_ref().map(encoding::decode).transpose();
     let kept = kept.map_err(|error| Problem::field("/network", error.to_string()))?;
+    let relays = run.relays.as_ref().filter(|_| found.is_some());
+    let relays = relays.map(RelaysRun::targets).unwrap_or_default();
+    let beside = relays.iter().map(|meta| Probed { meta, trace: None });
     let probed: Vec<Probed<'_>> =
-        found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).collect();
+        found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).chain(beside).collect();
     let devices = devices::of(run);
     let machine = machine::of(run);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &kinds };
@@ -157,6 +161,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
         octets.map(u64::from).sum()
     });
     let told = connection_told(run).into_iter().chain(machine::besides(run));
+    let told = told.chain(run.relays.iter().flat_map(RelaysRun::told));
     let frame = Frame {
         id: new_id(received),
         kind: Kind::Check,
@@ -206,6 +211,7 @@ fn connection_told(run: &Run) -> Vec<(String, serde_json::Value)> {
             let name = match samples.way() {
                 Way::WebRtc => "connection_over_webrtc",
                 Way::WebSocket | Way::WebTransport => "connection_over_tcp",
+                Way::TurnUdp | Way::TurnTcp | Way::TurnTls => "connection_over_relay",
             };
             let instead = samples.instead.map(|why| told(name, json!(why)));
             let stamped = samples.on_page.then(|| told("connection_stamped_by", json!("page")));

@@ -124,6 +124,11 @@ pub(super) fn of_detour(blocked: &TargetFailure, transport: &str, host: &str, us
     let mut cause = of_failure(blocked, host, uses, State::Degraded);
     let instead = match transport {
         "quic-datagram" => "QUIC datagrams instead, which leave at the pace of QUIC's own control".to_owned(),
+        "turn-udp" => "a relay over UDP (TURN) instead".to_owned(),
+        "turn-tcp" | "turn-tls" => {
+            "a relay (TURN) instead, on the way to which what is lost is sent again and shows as delay"
+                .to_owned()
+        }
         other => format!("the {other} instead, where what is lost is sent again and shows as delay"),
     };
     cause.evidence.push(format!("all figures are those of {instead}"));

@@ -2,14 +2,14 @@
 
 use crate::schema::{DirectionReport, Reached, Target, Value};
 
-/// The transport that is TCP.
-const WEB_SOCKET: &str = "websocket";
+/// The transports that are TCP, as far as the relay where there is one.
+const OVER_TCP: [&str; 3] = ["websocket", "turn-tcp", "turn-tls"];
 const HIDDEN: &str =
     "TCP carried the packets: it sends again what is lost, and the figure would say nothing of the network";
 
 /// Takes out of a target that was measured over TCP what TCP hides. Delays stay: what was lost is in them.
 pub(super) fn leave_out_what_is_hidden(target: &mut Target, reached: Option<&Reached>) {
-    if reached.is_none_or(|reached| reached.transport != WEB_SOCKET) {
+    if reached.is_none_or(|reached| !OVER_TCP.contains(&reached.transport.as_str())) {
         return;
     }
     let streams = target.streams.iter_mut().map(|stream| &mut stream.figures);

@@ -51,9 +51,12 @@ const FIGURES: [Figure; 19] = [
     ("Kept for", "LIFETIME", true, |way| {
         Some(cell(&way.lifetime_s, |found| Cell::bare(format!("{} s", number::count(found.value)))))
     }),
-    ("Audio goes", "relayed_by: between two relayed addresses, or from one to itself", true, |way| {
-        Some(text(&way.relayed_by))
-    }),
+    (
+        "Audio goes",
+        "relayed_by: between two relayed addresses, from one to itself, or to the endpoint",
+        true,
+        |way| Some(text(&way.relayed_by)),
+    ),
 ];
 
 /// What does not exist of a way. Why stands in its first row.

@@ -34,7 +34,7 @@ pub struct TurnTransport {
     pub reflexive_address: Value<Exact<String>>,
     /// How long the address is kept without a refresh.
     pub lifetime_s: Value<Exact<u64>>,
-    /// Whether audio went from one relayed address to another (`pair`) or from one back to itself (`self`).
+    /// Whether audio went from one relayed address to another (`pair`) or from one back to itself (`self`), or, of a browser, to the endpoint and back (`endpoint`).
     pub relayed_by: Value<Exact<String>>,
     /// Packets shaped as audio from this computer through the relay and back to it: up once and down once each.
     pub relayed: Option<RoundTrip>,

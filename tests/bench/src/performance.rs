@@ -2,6 +2,7 @@
 
 mod agent;
 mod bulk;
+mod clients;
 mod devices;
 mod duration;
 mod fleet;
@@ -21,6 +22,7 @@ pub(crate) const JOBS: &[Job] = &[
     ("pacing", pacing::measure),
     ("floor", floor::measure),
     ("reflector", reflector::measure),
+    ("clients", clients::measure),
     ("udp-bulk", bulk::measure),
     ("quic-bulk", quic::measure),
     ("startup", startup::measure),
