@@ -1,6 +1,6 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
-import { ByWebSocket, ByWebTransport, Queue, frame } from './carriers.js';
+import { ByWebSocket, ByWebTransport, Queue, base64, frame } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
@@ -18,7 +18,17 @@ const ANSWER_MS = 4_000;
 const MOST_LATE_MS = 250;
 /** How long stragglers are awaited. */
 const DRAIN_MS = 1_000;
-const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 30_000_000 };
+const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 45_000_000 };
+/** Packets a second of video, at most: a frame's last one is not full. */
+const VIDEO_PPS = (rate_bps) => Math.ceil(rate_bps / 8 / 1_200) + 60;
+/** The most that is looked for, where the endpoint has it. */
+const SEARCH = { max_bitrate_bps: 200_000_000, max_pps: 20_000 };
+/** Audio is alone for so long, then video comes in. */
+const ALONE_US = 1_500_000;
+/** How long the page may take to say whether there is to be more. */
+const WORD_MS = 12_000;
+/** How long what is not yet answered is awaited before the first look. */
+const FIRST_DRAIN_MS = 300;
 const HELLO = 1;
 const ACCEPT = 2;
 const REFUSE = 3;
@@ -31,23 +41,28 @@ const zero = performance.now();
 const now = (unix_ms) => Math.round(((unix_ms === undefined ? performance.now() : unix_ms - performance.timeOrigin) - zero) * 1000);
 /** What the page says of the WebRTC connection that it was asked for. */
 const told = new Queue();
+/** Whether there is to be more than the first look needs. */
+const word = new Queue();
 
 self.onmessage = async ({ data }) => {
   if (data.url) self.postMessage({ done: await measure(data) });
-  else told.put(data);
+  else ('load' in data ? word : told).put(data);
 };
 // What is sent to a worker that has not read its script to the end may be lost.
 self.postMessage({ ready: true });
 
-async function measure(media) {
-  const { grant, web_socket, packets } = media;
+async function measure(asked) {
+  const { grant, web_socket, packets, rung_bps } = asked;
   const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
-  let { carrier, instead, after } = await overUdp(media);
+  let { carrier, instead, after } = await overUdp(asked);
   if (!carrier && web_socket) carrier = await ByWebSocket.open(web_socket).catch(() => null);
   if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable', after);
   const { way, on_page = false } = carrier;
   try {
-    return { ...await session(carrier, grant, way === 'websocket' ? Math.min(packets, OVER_TCP) : packets), way, on_page, instead };
+    const fast = way === 'webtransport';
+    const wanted = { grant, packets: way === 'websocket' ? Math.min(packets, OVER_TCP) : packets, rung_bps: fast ? rung_bps : null };
+    const tell = (result) => ({ ...result, way, on_page, instead });
+    return tell(await session(carrier, wanted, fast ? (early) => self.postMessage({ early: tell(early) }) : null));
   } catch (error) {
     return failed(error instanceof Refused ? 'refused' : 'broke');
   } finally {
@@ -90,13 +105,15 @@ async function openPeer() {
 
 class Refused extends Error {}
 
-async function session(carrier, grant, packets) {
+async function session(carrier, { grant, packets, rung_bps }, tellEarly) {
   const frames = await carrier.control();
+  const video = rung_bps ?? 0;
   const hello = {
     versions: [1],
     token: grant,
     client: { name: 'greenroom-check', version: '1' },
-    wants: LIMITS,
+    wants: { ...LIMITS, max_bitrate_bps: LIMITS.max_bitrate_bps + video, max_pps: LIMITS.max_pps + (video && VIDEO_PPS(video)) },
+    ...(tellEarly && { search: SEARCH }),
     probes: 'quic_datagrams',
   };
   await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
@@ -105,23 +122,31 @@ async function session(carrier, grant, packets) {
   if (first?.kind !== ACCEPT) throw new Error('no answer to hello');
   const accept = JSON.parse(new TextDecoder().decode(first.payload));
   const run = new Run(carrier, accept, await keys(accept.key), packets);
+  const load = tellEarly && await import('./load.js');
+  if (video) run.rung = new load.Rung(run, video);
   const there = [];
   const log = collect(frames, there);
   await run.validate();
   const setup_ms = now() / 1000;
   const telling = setInterval(() => self.postMessage({ seen: run.seen() }), TELL_MS);
+  let filled = null;
   try {
-    await run.audio();
+    const sending = run.audio();
+    sending.catch(() => {});
+    if (tellEarly) {
+      await Promise.race([run.first(), sending]);
+      tellEarly({ ...run.told(), setup_ms, complete: true, there: [...there] });
+      filled = await run.more(load);
+    }
+    run.enough = true;
+    await sending;
   } finally {
     clearInterval(telling);
   }
   self.postMessage({ seen: run.seen() });
   const complete = await ended(carrier, log);
   run.over = true;
-  return {
-    state: 'measured', setup_ms, planned: packets, sent: run.sent, received: run.received, corrupt: run.corrupt,
-    covered_until_us: run.covered_until_us, complete: complete && run.sent.length === packets, stalled_us: run.stalled_us, there,
-  };
+  return { ...run.told(), setup_ms, complete: complete && run.sent.length >= packets, there, ...(filled && { load: { ...filled, granted_bps: accept.limits.max_bitrate_bps } }) };
 }
 
 /** Asks for the rest of the endpoint's log; whether it came. */
@@ -155,6 +180,14 @@ class Run {
   stalled_us = 0;
   covered_until_us = 0;
   over = false;
+  /** Whether no more audio is needed than was planned. */
+  enough = false;
+  /** Whether the connection is being filled: what waits then says nothing of the browser. */
+  filled = false;
+  rung = null;
+  latest = null;
+  least_us = Infinity;
+  begin = 0;
   nonce = new Uint8Array(16);
   validated = null;
 
@@ -167,9 +200,16 @@ class Run {
     this.listening = this.listen();
   }
 
+  now() {
+    return now();
+  }
+
   packet(seq, kind, at_us) {
-    const unix_ms = performance.timeOrigin + zero + at_us / 1000;
-    return packet({ seq, unix_ms, ssid: this.accept.ssid, kind, nonce: this.nonce, key: this.up });
+    return this.sign(packet, { seq, kind, at_us, nonce: this.nonce });
+  }
+
+  sign(make, { at_us, ...wanted }) {
+    return make({ ...wanted, unix_ms: performance.timeOrigin + zero + at_us / 1000, ssid: this.accept.ssid, key: this.up });
   }
 
   async listen() {
@@ -177,6 +217,7 @@ class Run {
       const value = await this.carrier.receive();
       if (value === null) return;
       const at = now(value.came);
+      if (await this.rung?.take(value, at)) continue;
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
       else this.take(said, at, value.length);
@@ -188,6 +229,19 @@ class Run {
     if (said.kind === VALIDATED) this.validated(true);
     if (said.of >= FIRST_PROBE) return;
     this.received.push([said.seq, at, length + HEADERS, said.of, said.received_us, said.sent_us]);
+    if (this.latest === null || said.of > this.latest.of) this.latest = { of: said.of, at };
+    this.least_us = Math.min(this.least_us, this.trip_us());
+  }
+
+  /** How long the latest packet that was answered took. */
+  trip_us() {
+    return this.latest ? this.latest.at - (this.sent[this.latest.of]?.[1] ?? this.latest.at) : 0;
+  }
+
+  /** How long ago the latest packet that was answered left. */
+  behind() {
+    const first = this.sent[0]?.[1] ?? now();
+    return now() - (this.latest ? this.sent[this.latest.of]?.[1] ?? first : first);
   }
 
   /** Shows the endpoint that what it sends to this address is wanted. */
@@ -202,11 +256,34 @@ class Run {
     throw new Error('no datagram came back');
   }
 
+  /** Waits for the packets that a first look needs, video among them, and a moment for what is on its way. */
+  async first() {
+    const until = this.begin + this.packets * INTERVAL_MS * 1000;
+    if (this.rung) await this.rung.play(this.begin + ALONE_US, until);
+    await pause((until - now()) / 1000 + FIRST_DRAIN_MS);
+  }
+
+  /** Fills the connection each way, if the page says so. */
+  async more({ both }) {
+    const { load } = await within(word.take(), WORD_MS).catch(() => ({ load: null }));
+    if (!load) return null;
+    this.filled = true;
+    return both(this, load);
+  }
+
+  told() {
+    const { sent, received, corrupt, covered_until_us, stalled_us } = this;
+    return {
+      state: 'measured', planned: sent.length, sent: [...sent], received: [...received], corrupt, stalled_us,
+      covered_until_us: this.enough ? covered_until_us : now(), rung: this.rung?.told() ?? null,
+    };
+  }
+
   /** Sends the audio stream, and waits for what is still on its way. */
   async audio() {
-    const begin = now() + INTERVAL_MS * 1000;
-    for (let seq = 0; seq < this.packets; seq += 1) {
-      const intended = begin + seq * INTERVAL_MS * 1000;
+    this.begin = now() + INTERVAL_MS * 1000;
+    for (let seq = 0; seq < this.packets || !this.enough; seq += 1) {
+      const intended = this.begin + seq * INTERVAL_MS * 1000;
       // Made beforehand: signing is not to delay it.
       const octets = await this.packet(seq, IN_STREAM, intended);
       const wait = (intended - now()) / 1000;
@@ -229,7 +306,7 @@ class Run {
   async send(octets) {
     const asked = now();
     const at = await this.carrier.send(octets, now);
-    this.stalled_us = Math.max(this.stalled_us, at - asked);
+    if (!this.filled) this.stalled_us = Math.max(this.stalled_us, at - asked);
     return at;
   }
 
@@ -247,10 +324,4 @@ class Run {
     const trips = this.received.slice(-50).map(([, at, , of]) => at - (this.sent[of]?.[1] ?? at)).sort((a, b) => a - b);
     return { due, came, rtt_ms: trips.length ? trips[trips.length >> 1] / 1000 : null };
   }
-}
-
-function base64(octets) {
-  let text = '';
-  for (const octet of octets) text += String.fromCharCode(octet);
-  return btoa(text);
 }

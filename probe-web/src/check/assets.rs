@@ -40,6 +40,7 @@ const FILES: &[Source] = &[
     ("monitor-words.js", SCRIPT, include_str!("../../page/monitor-words.js")),
     ("network-worker.js", SCRIPT, include_str!("../../page/network-worker.js")),
     ("network.js", SCRIPT, include_str!("../../page/network.js")),
+    ("load.js", SCRIPT, include_str!("../../page/load.js")),
     ("peer.js", SCRIPT, include_str!("../../page/peer.js")),
     ("page.js", SCRIPT, include_str!("../../page/page.js")),
     ("screen.js", SCRIPT, include_str!("../../page/screen.js")),
@@ -282,9 +283,9 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
-        let peer = size(&["peer.js"]);
+        let (peer, load) = (size(&["peer.js"]), size(&["load.js"]));
         println!(
-            "core {core}, WebRTC {peer}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
+            "core {core}, WebRTC {peer}, load {load}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",
             all + languages.iter().min().unwrap(),
             all + most
@@ -293,6 +294,7 @@ mod tests {
         assert!(report <= 8_500, "{report}");
         assert!(core <= 15_000, "{core}");
         assert!(peer <= 2_000, "{peer}");
+        assert!(load <= 4_000, "{load}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");
     }
