@@ -118,7 +118,8 @@ impl RungRun {
     /// The use whose rate it is.
     pub(super) fn use_(&self) -> Option<Use> {
         let profile = Profile::default();
-        let is_it = |(use_, rate): &(Use, Bitrate)| use_.media() == Media::Video && rate.bps() == self.rate_bps;
+        let is_it =
+            |(use_, rate): &(Use, Bitrate)| use_.media() == Media::Video && rate.bps() == self.rate_bps;
         profile.uses.iter().map(|(use_, limits)| (*use_, limits.rate_bps)).find(is_it).map(|(use_, _)| use_)
     }
 
@@ -181,10 +182,9 @@ pub(super) fn add(trace: &mut Trace, samples: &Samples) -> Result<(), Problem> {
     }
     trace.phases = phases(trace, samples)?;
     let Some(load) = &samples.load else { return Ok(()) };
-    for (direction, found) in [
-        (Direction::Up, uploaded(&load.up)?),
-        (Direction::Down, downloaded(&load.down, samples)),
-    ] {
+    for (direction, found) in
+        [(Direction::Up, uploaded(&load.up)?), (Direction::Down, downloaded(&load.down, samples))]
+    {
         let Some(end) = ended(&found, direction, load, samples) else { continue };
         trace.capacity.extend(found);
         trace.searches.push(CapacitySearch { direction, end });
