@@ -26,6 +26,8 @@ const DOWN: StreamId = StreamId(2);
 const MOST_PACKETS: usize = 20_000;
 /// Most counts of a transfer: one every 50 ms.
 const MOST_COUNTS: usize = 1_000;
+/// Most octets between two counts: sums of them stay far from what a number holds.
+const MOST_OCTETS: u64 = 1 << 40;
 /// Octets of one count of the endpoint.
 const TOLD: usize = 32;
 /// What a datagram of QUIC adds to a packet (RFC 9000 section 17.3.1, RFC 9221 section 4, RFC 9297 section 2.1).
@@ -292,7 +294,7 @@ fn interval(
     octets: u64,
     packets: u64,
 ) -> Option<CapacityInterval> {
-    let lasted = Some(to - from).filter(|lasted| *lasted > Micros::ZERO)?;
+    let lasted = Some(to - from).filter(|lasted| *lasted > Micros::ZERO && octets < MOST_OCTETS)?;
     Some(CapacityInterval {
         direction,
         at: from,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greenroom_reports::schema::{self, Report};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::Programs;
 use crate::lab::{Lab, LabError};
@@ -67,18 +67,15 @@ impl Drop for Server {
 }
 
 #[derive(Deserialize)]
-struct Told<'a> {
-    #[serde(borrow)]
-    early: Option<Early<'a>>,
-    #[serde(borrow)]
-    report: &'a RawValue,
+struct Told {
+    early: Option<Early>,
+    report: Value,
 }
 
 #[derive(Deserialize)]
-struct Early<'a> {
+struct Early {
     after_ms: f64,
-    #[serde(borrow)]
-    report: &'a RawValue,
+    report: Value,
 }
 
 /// What the page found, and what it said first.
@@ -100,16 +97,17 @@ pub(super) fn page(
     if !ran.status.success() {
         return Err(failed("the page")(&String::from_utf8_lossy(&ran.stderr)));
     }
-    let told: Told<'_> = serde_json::from_slice(&ran.stdout).map_err(|error| failed("the page")(&error))?;
-    let read =
-        |text: &RawValue| schema::read(text.get()).map_err(|error| failed("the page's report")(&error));
+    let told: Told = serde_json::from_slice(&ran.stdout).map_err(|error| failed("the page")(&error))?;
+    let read = |report: &Value| {
+        schema::read(&report.to_string()).map_err(|error| failed("the page's report")(&error))
+    };
     let early = match &told.early {
         Some(early) => {
-            Some((Duration::from_secs_f64((early.after_ms / 1_000.0).max(0.0)), read(early.report)?))
+            Some((Duration::from_secs_f64((early.after_ms / 1_000.0).max(0.0)), read(&early.report)?))
         }
         None => None,
     };
-    Ok((read(told.report)?, early))
+    Ok((read(&told.report)?, early))
 }
 
 /// What the program finds, thoroughly.
