@@ -162,9 +162,14 @@ export class Check {
 
   /** How far the connection may be filled; `null` for not at all. */
   #load() {
-    const reason = this.#options.quick ? 'quick' : navigator.connection?.saveData ? 'save_data' : null;
-    this.#unloaded = reason;
-    return reason || this.#stopping.signal.aborted ? null : LOAD;
+    this.#unloaded = this.#unwanted;
+    return this.#unwanted || this.#stopping.signal.aborted ? null : LOAD;
+  }
+
+  /** Why the connection is not to be filled; `null` where it may be. */
+  get #unwanted() {
+    if (this.#options.quick) return 'quick';
+    return navigator.connection?.saveData ? 'save_data' : null;
   }
 
   async #connect(media, onearly) {
@@ -172,6 +177,7 @@ export class Check {
     this.#tell({ step: 'network', state: 'running', code: 'testing' });
     const result = await measure(media, {
       rung_bps: this.#options.quick ? null : limits.rungs_bps?.[this.#options.for] ?? null,
+      fill: this.#unwanted === null,
       onearly,
       webRtc: this.#server.webRtc,
       webSocket: this.#server.webSocket,

@@ -52,7 +52,7 @@ self.onmessage = async ({ data }) => {
 self.postMessage({ ready: true });
 
 async function measure(asked) {
-  const { grant, web_socket, packets, rung_bps } = asked;
+  const { grant, web_socket, packets, rung_bps, fill } = asked;
   const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
   let { carrier, instead, after } = await overUdp(asked);
   if (!carrier && web_socket) carrier = await ByWebSocket.open(web_socket).catch(() => null);
@@ -60,7 +60,7 @@ async function measure(asked) {
   const { way, on_page = false } = carrier;
   try {
     const fast = way === 'webtransport';
-    const wanted = { grant, packets: way === 'websocket' ? Math.min(packets, OVER_TCP) : packets, rung_bps: fast ? rung_bps : null };
+    const wanted = { grant, packets: way === 'websocket' ? Math.min(packets, OVER_TCP) : packets, rung_bps: fast ? rung_bps : null, fill };
     const tell = (result) => ({ ...result, way, on_page, instead });
     return tell(await session(carrier, wanted, fast ? (early) => self.postMessage({ early: tell(early) }) : null));
   } catch (error) {
@@ -105,7 +105,7 @@ async function openPeer() {
 
 class Refused extends Error {}
 
-async function session(carrier, { grant, packets, rung_bps }, tellEarly) {
+async function session(carrier, { grant, packets, rung_bps, fill }, tellEarly) {
   const frames = await carrier.control();
   const video = rung_bps ?? 0;
   const hello = {
@@ -113,7 +113,7 @@ async function session(carrier, { grant, packets, rung_bps }, tellEarly) {
     token: grant,
     client: { name: 'greenroom-check', version: '1' },
     wants: { ...LIMITS, max_bitrate_bps: LIMITS.max_bitrate_bps + video, max_pps: LIMITS.max_pps + (video && VIDEO_PPS(video)) },
-    ...(tellEarly && { search: SEARCH }),
+    ...(tellEarly && fill && { search: SEARCH }),
     probes: 'quic_datagrams',
   };
   await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
@@ -185,6 +185,7 @@ class Run {
   /** Whether the connection is being filled: what waits then says nothing of the browser. */
   filled = false;
   rung = null;
+  came = new Queue();
   latest = null;
   least_us = Infinity;
   begin = 0;
@@ -212,11 +213,18 @@ class Run {
     return make({ ...wanted, unix_ms: performance.timeOrigin + zero + at_us / 1000, ssid: this.accept.ssid, key: this.up });
   }
 
+  /** Notes when packets came; what they say is read behind that, for it takes a moment. */
   async listen() {
+    this.read().catch(() => {});
     while (!this.over) {
       const value = await this.carrier.receive();
+      this.came.put(value && { value, at: now(value.came) });
       if (value === null) return;
-      const at = now(value.came);
+    }
+  }
+
+  async read() {
+    for await (const { value, at } of this.came.all()) {
       if (await this.rung?.take(value, at)) continue;
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
@@ -230,7 +238,8 @@ class Run {
     if (said.of >= FIRST_PROBE) return;
     this.received.push([said.seq, at, length + HEADERS, said.of, said.received_us, said.sent_us]);
     if (this.latest === null || said.of > this.latest.of) this.latest = { of: said.of, at };
-    this.least_us = Math.min(this.least_us, this.trip_us());
+    const left = this.sent[said.of]?.[1];
+    if (left) this.least_us = Math.min(this.least_us, at - left);
   }
 
   /** How long the latest packet that was answered took. */

@@ -5,11 +5,11 @@ const LONGEST_MS = 60_000;
 
 /**
  * @param {{ url: string, certificate_sha256: string, grant: string, web_rtc: boolean, web_socket: boolean } | null} media
- * @param {{ webRtc: string, webSocket: string, packets: number, rung_bps: number|null, signal: AbortSignal, onstrength: (seen: object) => void, onearly: (result: object) => Promise<object|null> }} how
+ * @param {{ webRtc: string, webSocket: string, packets: number, rung_bps: number|null, fill: boolean, signal: AbortSignal, onstrength: (seen: object) => void, onearly: (result: object) => Promise<object|null> }} how
  *   `onearly` is told what there is once it is enough for a first look, and says how far the connection may be filled; it is not always asked
  * @returns {Promise<object>} what the server is told
  */
-export function measure(media, { webRtc, webSocket, packets, rung_bps, signal, onstrength, onearly }) {
+export function measure(media, { webRtc, webSocket, packets, rung_bps, fill, signal, onstrength, onearly }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
   const web_rtc = media.web_rtc && 'RTCPeerConnection' in window;
   if (!('WebTransport' in window) && !web_rtc && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
@@ -33,7 +33,7 @@ export function measure(media, { webRtc, webSocket, packets, rung_bps, signal, o
       return;
     }
     worker.onmessage = ({ data }) => {
-      if (data.ready) worker.postMessage({ ...media, packets, rung_bps, web_rtc, web_socket: media.web_socket ? webSocket : null });
+      if (data.ready) worker.postMessage({ ...media, packets, rung_bps, fill, web_rtc, web_socket: media.web_socket ? webSocket : null });
       if (data.peer) {
         peer = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant: media.grant }));
         peer.catch(() => worker.postMessage({ refused: true }));
