@@ -202,7 +202,9 @@ fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, P
         let streams = trace.here.streams.iter();
         let octets =
             streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
-        octets.map(u64::from).sum()
+        // What filled the connection is known as far as it arrived.
+        let filled: u64 = trace.capacity.iter().map(|interval| interval.received_bytes).sum();
+        octets.map(u64::from).sum::<u64>() + filled
     });
     let told = connection_told(run).into_iter().chain(machine::besides(run));
     let frame = Frame {
