@@ -210,9 +210,9 @@ pub struct Way {
     /// What the program told.
     pub native_bps: Option<f64>,
     /// Lost of the page's audio, and how much of it there was.
-    pub loss_told: (f64, usize),
+    pub loss_told: (f64, u64),
     /// Lost at random of all that the page and the endpoint sent this way, and how much there was.
-    pub loss_true: (f64, usize),
+    pub loss_true: (f64, u64),
 }
 
 impl Comparison {
@@ -294,14 +294,14 @@ fn of(direction: Direction, target: &Target) -> (usize, &DirectionReport) {
 /// The port of the endpoint that `greenroom serve` runs.
 const MEDIA: u16 = 7_443;
 
-fn random_loss(truth: &Truth, direction: Direction) -> (f64, usize) {
+fn random_loss(truth: &Truth, direction: Direction) -> (f64, u64) {
     let counts = truth.counts(direction, |packet| packet.has_port(MEDIA));
     let lost = counts.dropped.get(&DropReason::RandomLoss).copied().unwrap_or(0);
     // What a full queue dropped was not lost by chance.
     let offered = counts.offered - counts.dropped.get(&DropReason::QueueFull).copied().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "counts of packets stay far below 2^53")]
     let ratio = if offered == 0 { 0.0 } else { lost as f64 / offered as f64 };
-    (ratio, usize::try_from(offered).unwrap_or(usize::MAX))
+    (ratio, offered)
 }
 
 /// Octets of an audio packet in a datagram of QUIC, with or without an acknowledgment beside it.
