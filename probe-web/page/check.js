@@ -17,8 +17,6 @@ const QUICK = { watch_ms: 1_500, packets: 75 };
 export const LOAD = { bytes: 16_000_000, ms: 4_000 };
 /** How long a result waits for the rest of what the computer and the camera were asked. */
 const PATIENCE_MS = 4_000;
-/** What is over in so short a time is worth waiting for. */
-const SOON_MS = 250;
 const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
 const FINE = { camera: 'picture', microphone: 'speech' };
 const NO_SOUND = { rate_hz: null, samples: 0, squares: 0, offset: 0, least: 0, greatest: 0, clipped: 0, runs: 0, levels_dbfs: [] };
@@ -115,9 +113,10 @@ export class Check {
     if (!quick && devices.includes('speaker')) await this.#speaker(opened.microphone?.stream ?? null, limits);
     if (screen) found.screen = await this.#screen();
     await first;
-    if (more) await within(more, PATIENCE_MS).catch(() => {});
     this.#live();
     await this.#early(whole);
+    if (more) await within(more, PATIENCE_MS).catch(() => {});
+    this.#live();
     await Promise.race([whole, this.#enough.promise]);
     this.#live();
     return await this.#send();
@@ -126,8 +125,8 @@ export class Check {
   /** Tells what there is so far, where the rest takes longer. */
   async #early(whole) {
     const { onearly } = this.#options;
-    const over = await Promise.race([whole.then(() => true), pause(SOON_MS).then(() => false)]);
-    if (over || !onearly) return;
+    const over = await Promise.race([whole.then(() => true), pause(0).then(() => false)]);
+    if (over || !onearly || this.#unwanted) return;
     this.#tell({ step: 'network', state: 'running', code: 'loading' });
     const report = await this.#server.look(this.#body(false)).catch(() => null);
     this.#live();

@@ -150,6 +150,7 @@ const PIECE_OCTETS = 16_384;
 /** Uploads are written in pieces that tunnels cannot make smaller. */
 const PIECE = new Uint8Array(PIECE_OCTETS);
 const INTERVAL_MS = 50;
+const LATE_US = 5_000;
 const ANSWER_MS = 3_000;
 /** How long the queue that one transfer has left may take to empty. */
 const EMPTY_MS = 3_000;
@@ -224,7 +225,14 @@ async function download(transport, run, { bytes, ms }) {
   let head = new Uint8Array(0);
   let came = 0;
   const counts = [];
-  const note = () => counts.push([run.now(), came]);
+  let due = run.now();
+  // What is counted late may have come before: it says nothing of its time.
+  const note = () => {
+    const at = run.now();
+    due += INTERVAL_MS * 1000;
+    if (at - due < LATE_US) counts.push([at, came]);
+    else due = at;
+  };
   const reader = stream.readable.getReader();
   const reading = drain(reader, (octets) => {
     if (head.length < PACKET_OCTETS) head = joined([head, octets.subarray(0, PACKET_OCTETS - head.length)]);
@@ -233,7 +241,6 @@ async function download(transport, run, { bytes, ms }) {
   const noting = setInterval(note, INTERVAL_MS);
   const ended = await Promise.race([reading.then(() => true), pause(ms).then(() => false)]);
   clearInterval(noting);
-  note();
   reader.cancel().catch(() => {});
   writer.abort().catch(() => {});
   const view = new DataView(head.buffer);

@@ -27,8 +27,10 @@ const SEARCH = { max_bitrate_bps: 200_000_000, max_pps: 20_000 };
 const ALONE_US = 1_500_000;
 /** How long the page may take to say whether there is to be more. */
 const WORD_MS = 12_000;
+/** Packets that a first look needs: with them it comes within six seconds. */
+const FIRST = 260;
 /** How long what is not yet answered is awaited before the first look. */
-const FIRST_DRAIN_MS = 300;
+const FIRST_DRAIN_MS = 200;
 const HELLO = 1;
 const ACCEPT = 2;
 const REFUSE = 3;
@@ -267,7 +269,7 @@ class Run {
 
   /** Waits for the packets that a first look needs, video among them, and a moment for what is on its way. */
   async first() {
-    const until = this.begin + this.packets * INTERVAL_MS * 1000;
+    const until = this.begin + Math.min(this.packets, FIRST) * INTERVAL_MS * 1000;
     if (this.rung) await this.rung.play(this.begin + ALONE_US, until);
     await pause((until - now()) / 1000 + FIRST_DRAIN_MS);
   }
