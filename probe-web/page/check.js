@@ -1,10 +1,10 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
 import { list, openAll, stop } from './devices.js';
-import { bars, handoff, linesOf } from './handoff.js';
 import { keepReport } from './memory.js';
 import { measure } from './network.js';
 import { CheckError, Server } from './server.js';
+import { bars, linesOf } from './strength.js';
 import { pause, resolvers, unless, within } from './time.js';
 
 export { CheckError };
@@ -129,11 +129,12 @@ export class Check {
     if (over || !onearly || this.#unwanted) return;
     this.#tell({ step: 'network', state: 'running', code: 'loading' });
     const report = await this.#server.look(this.#body(false)).catch(() => null);
+    const result = report && await this.#result(report);
     this.#live();
-    if (!report) return;
+    if (!result) return;
     this.#told = true;
     this.#found.network.unloaded ??= 'stopped';
-    onearly(this.#result(report));
+    onearly(result);
   }
 
   /** Nothing more is done for a run that was stopped. */
@@ -297,7 +298,8 @@ export class Check {
     return this.#result(report);
   }
 
-  #result(report) {
+  async #result(report) {
+    const { handoff } = await import('./handoff.js').catch(() => { throw new CheckError('offline'); });
     const { chosen } = this.#options;
     const result = handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
     return { ...result, report, network: this.#session.network, embedders: this.#session.embedders, machine: this.#found.machine };

@@ -27,8 +27,87 @@ const MOST_LATE_US = 250_000;
 const MOST_BEHIND_US = 1_000_000;
 const LOOK_MS = 100;
 
-/** Video at a call's rate, beside the audio. */
-export class Rung {
+/** Packets a second of video, at most: a frame's last one is not full. */
+const videoPps = (rate_bps) => Math.ceil(rate_bps / 8 / MOST_OCTETS) + 2 * FRAMES_A_SECOND;
+/** The most that is looked for, where the endpoint has it. */
+const SEARCH = { max_bitrate_bps: 200_000_000, max_pps: 20_000 };
+/** Audio is alone for so long, then video comes in. */
+const ALONE_US = 1_500_000;
+/** Packets of audio that a first look needs, as long as it takes them: with them it comes within six seconds. */
+const FIRST = 260;
+const AUDIO_US = 20_000;
+/** How long what is not yet answered is awaited before the first look. */
+const FIRST_DRAIN_MS = 200;
+/** How long the page may take to say whether there is to be more. */
+const WORD_MS = 12_000;
+
+/** All that goes on beside the audio. */
+export class Beside {
+  #rung = null;
+  #load = null;
+
+  /** @param {{ rung_bps: number|null, fill: boolean }} wanted */
+  constructor({ rung_bps, fill }) {
+    this.rate_bps = rung_bps;
+    this.fill = fill;
+  }
+
+  /** What the endpoint is asked for beyond what audio needs. */
+  hello({ max_bitrate_bps, max_pps, ...wants }) {
+    const video = this.rate_bps ?? 0;
+    const search = this.fill ? { search: SEARCH } : {};
+    return { wants: { ...wants, max_bitrate_bps: max_bitrate_bps + video, max_pps: max_pps + (video && videoPps(video)) }, ...search };
+  }
+
+  /** Takes a packet that is one of video. */
+  async take(run, octets, at) {
+    if (!isMedia(octets)) return false;
+    const said = await media(octets, run.down);
+    if (said === null) run.corrupt += 1;
+    else if (said.stream === DOWN) this.#rung?.received.push([said.seq, at, octets.length + HEADERS]);
+    return true;
+  }
+
+  /** Video, then a first look, then as much as goes, if the page says so. */
+  async play(run, sending, word, tell) {
+    await Promise.race([this.#first(run), sending]);
+    tell();
+    const { load } = await within(word.take(), WORD_MS).catch(() => ({ load: null }));
+    if (!load) return;
+    run.filled = true;
+    await this.#rung?.over;
+    this.#load = { ...await both(run, load), granted_bps: run.accept.limits.max_bitrate_bps };
+  }
+
+  async #first(run) {
+    const until = run.begin + Math.min(run.packets, FIRST) * AUDIO_US;
+    if (this.rate_bps) {
+      this.#rung = new Rung(run, this.rate_bps);
+      await this.#rung.play(run.begin + ALONE_US, until);
+    }
+    await pause((until - run.now()) / 1000 + FIRST_DRAIN_MS);
+  }
+
+  told() {
+    return { rung: this.#rung?.told() ?? null, ...(this.#load && { load: this.#load }) };
+  }
+}
+
+/** Of the latest packet that was answered: how long that took, and how long ago it left. And the least that any took. */
+function trips({ sent, received, now }) {
+  let [latest, least] = [-1, Infinity];
+  let trip = 0;
+  for (const [, at, , of] of received) {
+    const left = sent[of]?.[1];
+    if (!left) continue;
+    least = Math.min(least, at - left);
+    if (of > latest) [latest, trip] = [of, at - left];
+  }
+  return { least, trip, behind: now() - (sent[latest]?.[1] ?? sent[0]?.[1] ?? now()) };
+}
+
+/** Video at a call's rate. */
+class Rung {
   sent = [];
   received = [];
   from_us = null;
@@ -40,15 +119,6 @@ export class Rung {
   constructor(run, rate_bps) {
     this.run = run;
     this.rate_bps = rate_bps;
-  }
-
-  /** Takes a packet that is one of video. */
-  async take(octets, at) {
-    if (!isMedia(octets)) return false;
-    const said = await media(octets, this.run.down);
-    if (said === null) this.run.corrupt += 1;
-    else if (said.stream === DOWN) this.received.push([said.seq, at, octets.length + HEADERS]);
-    return true;
   }
 
   /** Sends and lets send, from one point to another, or until a queue grows. */
@@ -69,7 +139,7 @@ export class Rung {
   async #watch(to_us) {
     while (this.run.now() < to_us && !this.#stopped) {
       await pause(LOOK_MS);
-      this.#stopped = this.run.behind() > MOST_BEHIND_US;
+      this.#stopped = trips(this.run).behind > MOST_BEHIND_US;
     }
     if (this.#stopped) await this.run.carrier.write(frame(STOP_STREAM, { stream: DOWN }));
   }
@@ -159,7 +229,7 @@ const EMPTY_US = 30_000;
 const ANSWERED_US = EMPTY_US + 40_000;
 
 /** As much as goes, one way after the other. What did not come about has its reason. */
-export async function both(run, { bytes, ms }) {
+async function both(run, { bytes, ms }) {
   crypto.getRandomValues(PIECE);
   const { transport } = run.carrier;
   const way = async (transfer) => {
@@ -168,7 +238,6 @@ export async function both(run, { bytes, ms }) {
     await emptied(run);
     return { ...found, from_us, to_us: run.now() };
   };
-  await run.rung?.over;
   const up = await way(upload);
   return { up, down: await way(download) };
 }
@@ -176,7 +245,8 @@ export async function both(run, { bytes, ms }) {
 /** Waits until the queue that was filled is empty again. */
 async function emptied(run) {
   const until = run.now() + EMPTY_MS * 1000;
-  while (run.now() < until && (run.behind() > run.least_us + ANSWERED_US || run.trip_us() > run.least_us + EMPTY_US)) await pause(INTERVAL_MS);
+  const isFull = ({ least, trip, behind }) => behind > least + ANSWERED_US || trip > least + EMPTY_US;
+  while (run.now() < until && isFull(trips(run))) await pause(INTERVAL_MS);
 }
 
 function request(kind, bytes, ms) {

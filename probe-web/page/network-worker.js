@@ -19,18 +19,6 @@ const MOST_LATE_MS = 250;
 /** How long stragglers are awaited. */
 const DRAIN_MS = 1_000;
 const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 45_000_000 };
-/** Packets a second of video, at most: a frame's last one is not full. */
-const VIDEO_PPS = (rate_bps) => Math.ceil(rate_bps / 8 / 1_200) + 60;
-/** The most that is looked for, where the endpoint has it. */
-const SEARCH = { max_bitrate_bps: 200_000_000, max_pps: 20_000 };
-/** Audio is alone for so long, then video comes in. */
-const ALONE_US = 1_500_000;
-/** How long the page may take to say whether there is to be more. */
-const WORD_MS = 12_000;
-/** Packets that a first look needs: with them it comes within six seconds. */
-const FIRST = 260;
-/** How long what is not yet answered is awaited before the first look. */
-const FIRST_DRAIN_MS = 200;
 const HELLO = 1;
 const ACCEPT = 2;
 const REFUSE = 3;
@@ -107,16 +95,16 @@ async function openPeer() {
 
 class Refused extends Error {}
 
-async function session(carrier, { grant, packets, rung_bps, fill }, tellEarly) {
+async function session(carrier, { grant, packets, ...more }, tellEarly) {
   const frames = await carrier.control();
-  const video = rung_bps ?? 0;
+  const beside = tellEarly && new (await import('./load.js')).Beside(more);
   const hello = {
     versions: [1],
     token: grant,
     client: { name: 'greenroom-check', version: '1' },
-    wants: { ...LIMITS, max_bitrate_bps: LIMITS.max_bitrate_bps + video, max_pps: LIMITS.max_pps + (video && VIDEO_PPS(video)) },
-    ...(tellEarly && fill && { search: SEARCH }),
+    wants: LIMITS,
     probes: 'quic_datagrams',
+    ...beside?.hello(LIMITS),
   };
   await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
   const first = (await within(frames.next(), ANSWER_MS)).value;
@@ -124,22 +112,17 @@ async function session(carrier, { grant, packets, rung_bps, fill }, tellEarly) {
   if (first?.kind !== ACCEPT) throw new Error('no answer to hello');
   const accept = JSON.parse(new TextDecoder().decode(first.payload));
   const run = new Run(carrier, accept, await keys(accept.key), packets);
-  const load = tellEarly && await import('./load.js');
-  if (video) run.rung = new load.Rung(run, video);
+  run.beside = beside;
   const there = [];
   const log = collect(frames, there);
   await run.validate();
   const setup_ms = now() / 1000;
   const telling = setInterval(() => self.postMessage({ seen: run.seen() }), TELL_MS);
-  let filled = null;
   try {
     const sending = run.audio();
     sending.catch(() => {});
-    if (tellEarly) {
-      await Promise.race([run.first(), sending]);
-      tellEarly({ ...run.told(), setup_ms, complete: true, there: [...there] });
-      filled = await run.more(load);
-    }
+    // What goes on beside it says when there is enough.
+    await beside?.play(run, sending, word, () => tellEarly({ ...run.told(), setup_ms, complete: true, there: [...there] }));
     run.enough = true;
     await sending;
   } finally {
@@ -148,7 +131,7 @@ async function session(carrier, { grant, packets, rung_bps, fill }, tellEarly) {
   self.postMessage({ seen: run.seen() });
   const complete = await ended(carrier, log);
   run.over = true;
-  return { ...run.told(), setup_ms, complete: complete && run.sent.length >= packets, there, ...(filled && { load: { ...filled, granted_bps: accept.limits.max_bitrate_bps } }) };
+  return { ...run.told(), setup_ms, complete: complete && run.sent.length >= packets, there };
 }
 
 /** Asks for the rest of the endpoint's log; whether it came. */
@@ -186,10 +169,8 @@ class Run {
   enough = false;
   /** Whether the connection is being filled: what waits then says nothing of the browser. */
   filled = false;
-  rung = null;
+  beside = null;
   came = new Queue();
-  latest = null;
-  least_us = Infinity;
   begin = 0;
   nonce = new Uint8Array(16);
   validated = null;
@@ -227,7 +208,7 @@ class Run {
 
   async read() {
     for await (const { value, at } of this.came.all()) {
-      if (await this.rung?.take(value, at)) continue;
+      if (await this.beside?.take(this, value, at)) continue;
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
       else this.take(said, at, value.length);
@@ -239,20 +220,6 @@ class Run {
     if (said.kind === VALIDATED) this.validated(true);
     if (said.of >= FIRST_PROBE) return;
     this.received.push([said.seq, at, length + HEADERS, said.of, said.received_us, said.sent_us]);
-    if (this.latest === null || said.of > this.latest.of) this.latest = { of: said.of, at };
-    const left = this.sent[said.of]?.[1];
-    if (left) this.least_us = Math.min(this.least_us, at - left);
-  }
-
-  /** How long the latest packet that was answered took. */
-  trip_us() {
-    return this.latest ? this.latest.at - (this.sent[this.latest.of]?.[1] ?? this.latest.at) : 0;
-  }
-
-  /** How long ago the latest packet that was answered left. */
-  behind() {
-    const first = this.sent[0]?.[1] ?? now();
-    return now() - (this.latest ? this.sent[this.latest.of]?.[1] ?? first : first);
   }
 
   /** Shows the endpoint that what it sends to this address is wanted. */
@@ -267,26 +234,11 @@ class Run {
     throw new Error('no datagram came back');
   }
 
-  /** Waits for the packets that a first look needs, video among them, and a moment for what is on its way. */
-  async first() {
-    const until = this.begin + Math.min(this.packets, FIRST) * INTERVAL_MS * 1000;
-    if (this.rung) await this.rung.play(this.begin + ALONE_US, until);
-    await pause((until - now()) / 1000 + FIRST_DRAIN_MS);
-  }
-
-  /** Fills the connection each way, if the page says so. */
-  async more({ both }) {
-    const { load } = await within(word.take(), WORD_MS).catch(() => ({ load: null }));
-    if (!load) return null;
-    this.filled = true;
-    return both(this, load);
-  }
-
   told() {
     const { sent, received, corrupt, covered_until_us, stalled_us } = this;
     return {
       state: 'measured', planned: sent.length, sent: [...sent], received: [...received], corrupt, stalled_us,
-      covered_until_us: this.enough ? covered_until_us : now(), rung: this.rung?.told() ?? null,
+      covered_until_us: this.enough ? covered_until_us : now(), ...this.beside?.told(),
     };
   }
 

@@ -47,6 +47,7 @@ const FILES: &[Source] = &[
     ("server.js", SCRIPT, include_str!("../../page/server.js")),
     ("speaker.js", SCRIPT, include_str!("../../page/speaker.js")),
     ("stamp.js", SCRIPT, include_str!("../../page/stamp.js")),
+    ("strength.js", SCRIPT, include_str!("../../page/strength.js")),
     ("style.js", SCRIPT, include_str!("../../page/style.js")),
     ("sweep.js", SCRIPT, include_str!("../../page/sweep.js")),
     ("time.js", SCRIPT, include_str!("../../page/time.js")),
@@ -265,12 +266,12 @@ mod tests {
             "check.js",
             "carriers.js",
             "devices.js",
-            "handoff.js",
             "network.js",
             "network-worker.js",
             "memory.js",
             "server.js",
             "stamp.js",
+            "strength.js",
             "time.js",
         ]);
         let devices = size(&["camera.js", "microphone.js", "meter-worklet.js", "speaker.js", "sweep.js"]);
