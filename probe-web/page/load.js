@@ -34,7 +34,7 @@ const SEARCH = { max_bitrate_bps: 200_000_000, max_pps: 20_000 };
 /** Audio is alone for so long, then video comes in. */
 const ALONE_US = 1_500_000;
 /** Packets of audio that a first look needs, as long as it takes them: with them it comes within six seconds. */
-const FIRST = 260;
+const FIRST = 240;
 const AUDIO_US = 20_000;
 /** How long what is not yet answered is awaited before the first look. */
 const FIRST_DRAIN_MS = 200;

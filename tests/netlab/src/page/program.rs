@@ -1,7 +1,7 @@
 //! The programs at both ends.
 
 use std::io::{self, BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use greenroom_reports::schema::{self, Report};
@@ -36,24 +36,25 @@ fn failed(program: &'static str) -> impl Fn(&dyn std::fmt::Display) -> PageError
 }
 
 /// A server that ends with its handle.
-struct Server(Child);
+struct Server {
+    child: Child,
+    /// Kept open, for it may have more to say.
+    stdout: BufReader<ChildStdout>,
+}
 
 impl Server {
     /// Waits until it has written a line that holds this.
     fn start(command: &mut Command, ready: &str) -> io::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let stdout = child.stdout.take();
-        let server = Self(child);
-        let mut lines = BufReader::new(stdout.ok_or_else(|| io::Error::other("no output"))?);
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let mut server = Self { child, stdout: BufReader::new(stdout) };
         let mut line = String::new();
         while !line.contains(ready) {
             line.clear();
-            if lines.read_line(&mut line)? == 0 {
+            if server.stdout.read_line(&mut line)? == 0 {
                 return Err(io::Error::other("it ended before it was ready"));
             }
         }
-        // It may have more to say.
-        std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
         Ok(server)
     }
 }
@@ -61,8 +62,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
