@@ -34,6 +34,11 @@ const TOLD: usize = 32;
 const AROUND_DATAGRAM: u64 = 23;
 /// Half of the round trips this much above those before show that the link itself was full.
 const QUEUED: Micros = Micros::from_millis(5);
+/// An interval with less than this share of the whole transfer's rate is a stall, which lasts until it is made up for.
+const STALLED_PERCENT: u64 = 50;
+const MADE_UP_PERCENT: u64 = 90;
+/// A stall that is longer is an outage.
+const LONGEST_STALL: Micros = Micros::from_secs(1);
 /// The share of what was granted that counts as all of it.
 const CEILING_PERCENT: u64 = 95;
 
@@ -284,7 +289,40 @@ fn downloaded(run: &DownloadRun, samples: &Samples) -> Vec<CapacityInterval> {
         intervals.extend(interval(Direction::Down, from, at, octets, packets));
         last = Some((at, *came));
     }
-    intervals
+    whole(intervals)
+}
+
+/// Puts a stall and what makes up for it together.
+///
+/// A stream hands on octets in order: behind one that was lost they wait, though they have come, and then all are there at once. A second
+/// that began in between would have more than the link carries. The beginning, which is slow by itself, stays as it is.
+fn whole(intervals: Vec<CapacityInterval>) -> Vec<CapacityInterval> {
+    let rate = |one: &CapacityInterval| Bitrate::of(DataSize::from_bytes(one.received_bytes), one.lasted);
+    let octets = intervals.iter().map(|one| DataSize::from_bytes(one.received_bytes)).sum();
+    let Some(mean) = Bitrate::of(octets, intervals.iter().map(|one| one.lasted).sum()) else {
+        return intervals;
+    };
+    let below = |one: &CapacityInterval, percent: u64| {
+        rate(one).is_none_or(|rate| rate.bps() < mean.bps().saturating_mul(percent) / 100)
+    };
+    let (mut put, mut begun): (Vec<CapacityInterval>, bool) = (Vec::new(), false);
+    let mut stalled = false;
+    for one in intervals {
+        begun |= !below(&one, STALLED_PERCENT);
+        match put.last_mut().filter(|_| stalled) {
+            Some(last) => {
+                last.lasted += one.lasted;
+                last.received_bytes = last.received_bytes.saturating_add(one.received_bytes);
+                last.received_packets = last.received_packets.saturating_add(one.received_packets);
+            }
+            None => {
+                stalled = begun && below(&one, STALLED_PERCENT);
+                put.push(one);
+            }
+        }
+        stalled &= put.last().is_some_and(|last| last.lasted < LONGEST_STALL && below(last, MADE_UP_PERCENT));
+    }
+    put
 }
 
 fn interval(
@@ -359,5 +397,44 @@ fn few(pointer: &str, count: usize, most: usize) -> Result<(), Problem> {
     match count <= most {
         true => Ok(()),
         false => Err(Problem::field(pointer, "has more entries than any run")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Intervals of 50 ms with so many thousand octets.
+    fn intervals(thousands: impl IntoIterator<Item = u64>) -> Vec<CapacityInterval> {
+        let at = |n: i64| Micros::from_millis(50 * n);
+        (0..)
+            .zip(thousands)
+            .map(|(n, thousand)| {
+                interval(Direction::Down, at(n), at(n + 1), thousand * 1_000, thousand).expect("it lasts")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_stall_and_what_makes_up_for_it_are_one() {
+        // Slow at first; then half a second in which next to nothing can be handed on, and all of it at once.
+        let stalled = (0..10).map(|_| 1).chain((0..10).map(|n| if n == 9 { 91 } else { 1 }));
+        let found = whole(intervals((0..5).map(|_| 1).chain((0..20).map(|_| 10)).chain(stalled)));
+        assert_eq!(
+            found.iter().map(|one| one.received_bytes).sum::<u64>(),
+            5_000 + 200_000 + 10_000 + 100_000
+        );
+        let most = found.iter().filter_map(|one| {
+            Bitrate::of(DataSize::from_bytes(one.received_bytes), one.lasted).map(Bitrate::mbps)
+        });
+        assert!(most.fold(0.0, f64::max) <= 1.7, "{found:?}");
+        assert!(found.windows(2).all(|two| two[0].at + two[0].lasted == two[1].at), "nothing is left out");
+    }
+
+    #[test]
+    fn a_steady_transfer_stays_as_it_is() {
+        let steady = intervals((0..5).map(|n| n + 1).chain((0..40).map(|n| 9 + n % 3)));
+        assert_eq!(whole(steady.clone()), steady);
+        assert_eq!(whole(Vec::new()), Vec::new());
     }
 }
