@@ -137,18 +137,13 @@ async fn an_upload_is_told_while_it_runs_and_broken_off_without_harm() {
 async fn two_transfers_run_at_once_and_a_third_waits() {
     let running = start().await;
     let page = Page::open(&running, None).await;
-    let first = page.ask(download(u64::MAX, 1_000)).await;
+    let (_send, mut first) = page.ask(download(u64::MAX, 1_000)).await;
     let _second = page.ask(BulkRequest::Upload).await;
     let (_send, mut receive) = page.ask(download(1_000, 5_000)).await;
-    let (mut first_receive, mut first_ended) = (first.1, false);
-    let third = tokio::select! {
-        _ = all(&mut first_receive) => {
-            first_ended = true;
-            None
-        }
-        third = all(&mut receive) => Some(third),
-    };
-    assert!(first_ended && third.is_none(), "the third began while two ran");
+    // The first takes its whole second.
+    let third = tokio::time::timeout(Duration::from_millis(300), receive.read_chunk(1, true)).await;
+    assert!(third.is_err(), "the third began while two ran");
+    tokio::time::timeout(PATIENCE, all(&mut first)).await.expect("it ends");
     let (came, whole) = tokio::time::timeout(PATIENCE, all(&mut receive)).await.expect("it has its turn");
     assert_eq!((came.len(), whole), (1_004, true));
 }
