@@ -179,7 +179,7 @@ const NOWHERE: &str = "off";
 
 #[test]
 fn a_good_run_and_who_comes_back() {
-    cases(HERE, "good");
+    cases(HERE, "good,busy");
 }
 
 #[test]

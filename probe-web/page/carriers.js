@@ -131,3 +131,9 @@ export function frame(kind, message) {
   octets.set(payload, 5);
   return octets;
 }
+
+export function base64(octets) {
+  let text = '';
+  for (const octet of octets) text += String.fromCharCode(octet);
+  return btoa(text);
+}

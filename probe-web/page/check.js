@@ -1,11 +1,11 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
 import { list, openAll, stop } from './devices.js';
-import { bars, handoff, linesOf } from './handoff.js';
 import { keepReport } from './memory.js';
 import { measure } from './network.js';
 import { CheckError, Server } from './server.js';
-import { unless, within } from './time.js';
+import { bars, linesOf } from './strength.js';
+import { pause, resolvers, unless, within } from './time.js';
 
 export { CheckError };
 
@@ -13,6 +13,8 @@ export { CheckError };
 const WHOLE = { watch_ms: 4_000, packets: 300 };
 /** Of somebody who was here before and had no trouble: two seconds. */
 const QUICK = { watch_ms: 1_500, packets: 75 };
+/** As much as goes each way, for so long, and never more octets. A second at a steady rate is what counts. */
+export const LOAD = { bytes: 16_000_000, ms: 4_000 };
 /** How long a result waits for the rest of what the computer and the camera were asked. */
 const PATIENCE_MS = 4_000;
 const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
@@ -37,6 +39,12 @@ export class Check {
   #found = null;
   #session = null;
   #sent = false;
+  /** Settles when the connection may be filled. */
+  #free = resolvers();
+  #unloaded = 'late';
+  /** Whether there was a first verdict, and what says that it is enough. */
+  #told = false;
+  #enough = resolvers();
   /** What looks at devices: it comes while the person reads the browser's question. */
   #tools = null;
 
@@ -48,9 +56,10 @@ export class Check {
     if (options.signal?.aborted) this.stop();
   }
 
-  /** Ends it; what it has opened is closed. */
+  /** Ends it; what it has opened is closed. Where there was a first verdict, with what was there for it. */
   stop() {
-    this.#stopping.abort(new CheckError('stopped'));
+    if (this.#told) this.#enough.resolve();
+    else this.#stopping.abort(new CheckError('stopped'));
   }
 
   async run() {
@@ -86,7 +95,7 @@ export class Check {
     this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, relays: null };
     const found = this.#found;
     // It needs no permission: it runs while the person reads the browser's question.
-    const network = this.#measure(media);
+    const { first, whole } = this.#measure(media);
     this.#tell({ step: 'permission', state: 'asking' });
     const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js')]);
     tools.catch(() => {});
@@ -98,13 +107,34 @@ export class Check {
     this.#tell({ step: 'permission', state: 'done' });
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
     this.#live();
-    const more = quick ? null : network.then(() => this.#look(opened.camera));
+    const more = quick ? null : first.then(() => this.#look(opened.camera));
+    // What fills the connection keeps the computer busy, too: not while that is measured.
+    this.#free.resolve(more && within(more, PATIENCE_MS).catch(() => {}));
     if (!quick && devices.includes('speaker')) await this.#speaker(opened.microphone?.stream ?? null, limits);
     if (screen) found.screen = await this.#screen();
-    await network;
+    await first;
+    this.#live();
+    await this.#early(whole);
     if (more) await within(more, PATIENCE_MS).catch(() => {});
     this.#live();
+    await Promise.race([whole, this.#enough.promise]);
+    this.#live();
     return await this.#send();
+  }
+
+  /** Tells what there is so far, where the rest takes longer. */
+  async #early(whole) {
+    const { onearly } = this.#options;
+    const over = await Promise.race([whole.then(() => true), pause(0).then(() => false)]);
+    if (over || !onearly || this.#unwanted) return;
+    this.#tell({ step: 'network', state: 'running', code: 'loading' });
+    const report = await this.#server.look(this.#body(false)).catch(() => null);
+    const result = report && await this.#result(report);
+    this.#live();
+    if (!result) return;
+    this.#told = true;
+    this.#found.network.unloaded ??= 'stopped';
+    onearly(result);
   }
 
   /** Nothing more is done for a run that was stopped. */
@@ -115,10 +145,40 @@ export class Check {
     }
   }
 
-  async #measure(media) {
+  /** `first`: enough is there for a first verdict; `whole`: all of it. */
+  #measure(media) {
+    let early;
+    const first = new Promise((resolve) => { early = resolve; });
+    const onearly = async (result) => {
+      this.#found.network = result;
+      early();
+      await this.#free.promise;
+      return this.#load();
+    };
+    const whole = this.#connect(media, onearly);
+    whole.catch(() => {});
+    return { first: Promise.race([first, whole]), whole };
+  }
+
+  /** How far the connection may be filled; `null` for not at all. */
+  #load() {
+    this.#unloaded = this.#unwanted;
+    return this.#unwanted || this.#stopping.signal.aborted ? null : LOAD;
+  }
+
+  /** Why the connection is not to be filled; `null` where it may be. */
+  get #unwanted() {
+    if (this.#options.quick) return 'quick';
+    return navigator.connection?.saveData ? 'save_data' : null;
+  }
+
+  async #connect(media, onearly) {
     const { limits } = this.#session;
     this.#tell({ step: 'network', state: 'running', code: 'testing' });
     const { relays, ...result } = await measure(media, {
+      rung_bps: this.#options.quick ? null : limits.rungs_bps?.[this.#options.for] ?? null,
+      fill: this.#unwanted === null,
+      onearly,
       webRtc: this.#server.webRtc,
       webSocket: this.#server.webSocket,
       ice: this.#session.ice_servers ?? [],
@@ -128,6 +188,7 @@ export class Check {
         if (due > 0 && rtt_ms !== null) this.#tell({ step: 'network', state: 'running', code: 'testing', strength: bars(rtt_ms, 1 - came / due, limits.connection) });
       },
     });
+    if (result.state === 'measured' && !result.load) result.unloaded = result.way === 'webtransport' ? this.#unloaded ?? 'broke' : 'way';
     Object.assign(this.#found, { network: result, relays });
     const tcp = { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead];
     const over = { websocket: tcp, 'turn-udp': 'relay', 'turn-tcp': 'relay_tcp', 'turn-tls': 'relay_tcp' }[result.way];
@@ -232,10 +293,15 @@ export class Check {
 
   async #send() {
     this.#tell({ step: 'sending', state: 'running' });
-    const { chosen } = this.#options;
     this.#sent = true;
     const report = await this.#server.send(this.#body(false));
     keepReport(report);
+    return this.#result(report);
+  }
+
+  async #result(report) {
+    const { handoff } = await import('./handoff.js').catch(() => { throw new CheckError('offline'); });
+    const { chosen } = this.#options;
     const result = handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
     return { ...result, report, network: this.#session.network, embedders: this.#session.embedders, machine: this.#found.machine };
   }

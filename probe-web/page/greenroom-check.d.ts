@@ -78,6 +78,8 @@ export interface CheckOptions {
   onprogress?: (progress: Progress) => void;
   /** The microphone's level in dB of full scale, fifty times a second. */
   onlevel?: (level_dbfs: number) => void;
+  /** Called with a first verdict as soon as there is one, where filling the connection takes longer. Its `id` and `code` are the last one's. */
+  onearly?: (verdict: VerdictDetail) => void;
   /**
    * Asks the person. Without it the sound is played at once, and the speaker counts as heard when the microphone hears it.
    */
@@ -106,7 +108,7 @@ export class GreenroomCheck extends HTMLElement {
   report(): Report | null;
   onverdict: ((detail: VerdictDetail) => void) | null;
   addEventListener(type: 'progress', listener: (event: CustomEvent<Progress>) => void): void;
-  addEventListener(type: 'verdict' | 'join', listener: (event: CustomEvent<VerdictDetail>) => void): void;
+  addEventListener(type: 'early' | 'verdict' | 'join', listener: (event: CustomEvent<VerdictDetail>) => void): void;
   addEventListener(type: 'devices', listener: (event: CustomEvent<Record<DeviceKind, { deviceId: string; label: string }[]>>) => void): void;
   addEventListener(type: 'error', listener: (event: CustomEvent<{ reason: CheckError['reason'] }>) => void): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;

@@ -1,6 +1,6 @@
 // <greenroom-check>: asks, shows, measures, and says in one sentence whether a call will work.
 
-import { Check, CheckError, check, system } from './check.js';
+import { Check, CheckError, LOAD, check, system } from './check.js';
 import { canChoose, list, open, permission, stop } from './devices.js';
 import { tell } from './handoff.js';
 import { browser, choose, fill, load, number, translated } from './language.js';
@@ -11,6 +11,8 @@ import { sheet } from './style.js';
 export { CheckError, check };
 
 const KINDS = ['camera', 'microphone', 'speaker'];
+/** What a check sends and receives at most, both ways: what fills the connection, and some for the packets before. */
+const MOST_MB = Math.ceil((2 * LOAD.bytes) / 1e6) + 8;
 /** What a browser can do, as far as it is shown. */
 const SHOWN = ['secure_context', 'cross_origin_isolated', 'web_rtc', 'web_transport', 'web_codecs', 'screen_capture', 'speaker_choice'];
 
@@ -141,9 +143,21 @@ export class GreenroomCheck extends HTMLElement {
       keep: true,
       onprogress: (detail) => this.#progress(detail),
       onlevel: (level) => { this.#parts.meter.value = level; },
+      onearly: (result) => this.#early(result),
       answer: (asked) => (asked.question === 'speaker' ? this.#askSpeaker(asked) : this.#askScreen(asked)),
       ...more,
     });
+  }
+
+  /** A first verdict, by which who wants to may join; the connection's own limits are still looked for. */
+  #early(result) {
+    this.#last = result;
+    this.#show(result, true);
+    this.#send('early', this.#detail(result));
+  }
+
+  #detail({ report, network, embedders, machine, ...handed }) {
+    return { ...handed, report };
   }
 
   async #done(result) {
@@ -151,13 +165,13 @@ export class GreenroomCheck extends HTMLElement {
     const good = result.verdict === 'ready';
     const devices = await memory.devicesNow();
     memory.remember({ devices, network: result.network, good, chosen: result.devices, want: this.getAttribute('for') });
-    const { report, network, embedders, machine, ...handed } = result;
-    const detail = { ...handed, report };
+    const detail = this.#detail(result);
     this.#show(result);
     this.#send('verdict', detail);
     // What goes wrong in there is not this check's failure.
     queueMicrotask(() => this.onverdict?.(detail));
-    tell(this.getAttribute('hand-off'), embedders, { event: 'verdict', ...handed });
+    const { report, ...handed } = detail;
+    tell(this.getAttribute('hand-off'), result.embedders, { event: 'verdict', ...handed });
   }
 
   #send(name, detail) {
@@ -189,9 +203,11 @@ export class GreenroomCheck extends HTMLElement {
   }
 
   #join() {
-    const { report, network, embedders, machine, ...handed } = this.#last;
+    // Who joins needs the connection for that.
+    this.stop();
+    const { report, ...handed } = this.#detail(this.#last);
     this.#send('join', { ...handed, report });
-    tell(this.getAttribute('hand-off'), embedders, { event: 'join', ...handed });
+    tell(this.getAttribute('hand-off'), this.#last.embedders, { event: 'join', ...handed });
   }
 
   async #devicesChanged() {
@@ -225,7 +241,7 @@ export class GreenroomCheck extends HTMLElement {
     parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
     parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
     const host = this.#server?.base.host ?? this.getAttribute('endpoint');
-    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })));
+    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })), ' ', fill(words.data, { n: number(this.#language, MOST_MB) }));
     parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
       make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
       make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
@@ -452,17 +468,22 @@ export class GreenroomCheck extends HTMLElement {
   }
 
   #result(state, ...content) {
-    const { result } = this.#parts;
+    const { result, spoken } = this.#parts;
+    const shown = !result.hidden;
     result.className = `card verdict ${state}`;
     result.replaceChildren(make('h2', { textContent: this.#words.verdicts[state] }), ...content);
     result.hidden = false;
-    result.focus();
     // For who hears the page: heading and sentences, without the figures.
-    this.#parts.spoken.textContent = [...result.querySelectorAll('h2, p, li')].map((one) => one.textContent).join(' ');
+    const text = [...result.querySelectorAll('h2, p, li')].map((one) => one.textContent).join(' ');
+    // Who reads a first verdict is not called away where the last one says the same.
+    if (!shown || spoken.textContent !== text) {
+      spoken.textContent = text;
+      result.focus();
+    }
   }
 
   /** Verdict and cause first, then what else there is, figures, code and the report itself. */
-  #show(found) {
+  #show(found, early = false) {
     const words = this.#words;
     const { report } = found;
     const known = words.verdicts[report.verdict.overall] ? report.verdict.overall : 'inconclusive';
@@ -473,17 +494,32 @@ export class GreenroomCheck extends HTMLElement {
       [words.rtt, target?.rtt_ms?.p50, (ms) => fill(words.ms, { n: n(ms, 1) })],
       [words.loss_up, target?.up?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
       [words.loss_down, target?.down?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
+      ...this.#filled(target, n),
     ].filter(([, value]) => typeof value === 'number').map(([name, value, as]) => [name, as(value)]);
     const code = make('dd', { className: 'code', textContent: report.code });
     const file = new Blob([JSON.stringify(report, null, 2)], { type: 'application/json' });
-    const save = make('a', { className: 'button', part: 'button download', href: URL.createObjectURL(file), download: `greenroom-${report.code}.json`, textContent: words.download });
+    const save = early ? '' : make('a', { className: 'button', part: 'button download', href: URL.createObjectURL(file), download: `greenroom-${report.code}.json`, textContent: words.download });
     const gate = this.getAttribute('gate');
     const join = gate === null || (!found.may_join && gate !== 'soft') ? [] : [this.#button(found.may_join ? words.join : words.anyway, () => this.#join(), found.may_join ? 'main' : '')];
-    this.#say('');
+    this.#say(early ? words.connection.loading : '');
     this.#bars(found.strength);
     const also = others.length === 0 ? [] : [make('p', { textContent: `${words.also}:` }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
     this.#result(known, ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })), ...also,
-      make('dl', {}, ...this.#rows(figures), make('dt', { textContent: words.code }), code), make('div', { className: 'row' }, ...join, save));
+      make('dl', {}, ...this.#rows(figures), ...(early ? [] : [make('dt', { textContent: words.code }), code])), make('div', { className: 'row' }, ...join, save));
+  }
+
+  /** How much the connection carries, and how much longer answers take meanwhile. */
+  #filled(target, n) {
+    const words = this.#words;
+    const rate = (found) => (bps) => fill(found.at_least ? words.at_least : words.mbps, { n: n(bps / 1e6, bps < 10e6 ? 1 : 0) });
+    const longer = (ms) => fill(words.ms, { n: n(Math.max(0, ms)) });
+    const { up, down, loaded } = target ?? {};
+    return [
+      [words.capacity_up, up?.capacity_bps?.value, rate(up?.capacity_bps ?? {})],
+      [words.capacity_down, down?.capacity_bps?.value, rate(down?.capacity_bps ?? {})],
+      [words.loaded_up, loaded?.saturated_up_ms?.value, longer],
+      [words.loaded_down, loaded?.saturated_down_ms?.value, longer],
+    ];
   }
 
   /** The verdict's sentences in the person's language, by their causes' codes. */

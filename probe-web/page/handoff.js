@@ -1,10 +1,8 @@
-// What an application starts its call with.
+// What an application starts its call with. Loaded once there is a result.
+
+import { bars, linesOf } from './strength.js';
 
 const START = { 360: [640, 360, 600_000], 720: [1280, 720, 1_700_000], 1080: [1920, 1080, 3_000_000] };
-const LINES = { audio: 0, '360p': 360, '720p': 720, '1080p': 1080 };
-
-/** Lines of the picture that is wanted; 0 for none. */
-export const linesOf = (wanted) => LINES[wanted] ?? 720;
 
 /**
  * @param {object} report
@@ -31,16 +29,6 @@ export function strength(report, limits) {
   if (typeof rtt !== 'number') return null;
   const lost = ['up', 'down'].map((way) => target[way]?.loss_ratio?.value).filter((value) => typeof value === 'number');
   return bars(rtt, lost.length ? Math.max(...lost) : 0, limits.connection);
-}
-
-/** By the worse of both: 4 well within the good value, 3 within it, 2 within the limit, 1 beyond it. */
-export function bars(rtt_ms, loss_ratio, { rtt_good_ms, rtt_limit_ms, loss_good_ratio, loss_limit_ratio }) {
-  const of = (value, good, limit) => {
-    if (value <= good / 2) return 4;
-    if (value <= good) return 3;
-    return value <= limit ? 2 : 1;
-  };
-  return Math.min(of(rtt_ms, rtt_good_ms, rtt_limit_ms), of(loss_ratio, loss_good_ratio, loss_limit_ratio));
 }
 
 /** The largest size that was wanted, that the camera gives and that this computer encodes in time; `null` for none. */

@@ -1,6 +1,6 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
-import { ByWebTransport, Queue, frame } from './carriers.js';
+import { ByWebTransport, Queue, base64, frame } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
@@ -18,7 +18,7 @@ const ANSWER_MS = 4_000;
 const MOST_LATE_MS = 250;
 /** How long stragglers are awaited. */
 const DRAIN_MS = 1_000;
-const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 30_000_000 };
+const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 45_000_000 };
 const HELLO = 1;
 const ACCEPT = 2;
 const REFUSE = 3;
@@ -34,26 +34,33 @@ const queues = [];
 const told = (of) => (queues[of] ??= new Queue());
 /** What became of the relays, where they were tried. */
 let relays = null;
+/** Whether there is to be more than the first look needs. */
+const word = new Queue();
 
 self.onmessage = async ({ data }) => {
   if (data.url) self.postMessage({ done: await measure(data), relays });
+  else if ('load' in data) word.put(data);
   else told(data.of).put(data);
 };
 // What is sent to a worker that has not read its script to the end may be lost.
 self.postMessage({ ready: true });
 
-async function measure(media) {
-  let { grant, web_socket, packets } = media;
+async function measure(asked) {
+  let { grant, web_socket, packets, rung_bps, fill } = asked;
   const failed = (reason, after = now()) => ({ state: 'failed', reason, after_ms: after / 1000 });
-  let { carrier, instead, after } = await overUdp(media);
-  if (!carrier && instead === 'unreachable' && media.relays.length > 0) {
-    ({ carrier, grant, relays } = await import('./relays.js').then(({ best }) => best(media, openPeer, session)).catch(() => ({ grant, relays })));
+  let { carrier, instead, after } = await overUdp(asked);
+  if (!carrier && instead === 'unreachable' && asked.relays.length > 0) {
+    const trial = (carrier, grant, packets) => session(carrier, { grant, packets, rung_bps: null, fill: false }, null);
+    ({ carrier, grant, relays } = await import('./relays.js').then(({ best }) => best(asked, openPeer, trial)).catch(() => ({ grant, relays })));
   }
   if (!carrier && web_socket) carrier = await import('./socket.js').then(({ ByWebSocket }) => ByWebSocket.open(web_socket)).catch(() => null);
   if (!carrier) return instead === 'unsupported' ? { state: 'not_tested', reason: 'unsupported' } : failed('unreachable', after);
   const { way, on_page = false } = carrier;
   try {
-    return { ...await session(carrier, grant, /tcp|tls|socket/.test(way) ? Math.min(packets, OVER_TCP) : packets), way, on_page, instead };
+    const fast = way === 'webtransport';
+    const wanted = { grant, packets: /tcp|tls|socket/.test(way) ? Math.min(packets, OVER_TCP) : packets, rung_bps: fast ? rung_bps : null, fill };
+    const tell = (result) => ({ ...result, way, on_page, instead });
+    return tell(await session(carrier, wanted, fast ? (early) => self.postMessage({ early: tell(early) }) : null));
   } catch (error) {
     return failed(error instanceof Refused ? 'refused' : 'broke');
   } finally {
@@ -96,14 +103,16 @@ async function openPeer(peer = { of: 0 }) {
 
 class Refused extends Error {}
 
-async function session(carrier, grant, packets) {
+async function session(carrier, { grant, packets, ...more }, tellEarly) {
   const frames = await carrier.control();
+  const beside = tellEarly && new (await import('./load.js')).Beside(more);
   const hello = {
     versions: [1],
     token: grant,
     client: { name: 'greenroom-check', version: '1' },
     wants: LIMITS,
     probes: 'quic_datagrams',
+    ...beside?.hello(LIMITS),
   };
   await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
   const first = (await within(frames.next(), ANSWER_MS)).value;
@@ -111,23 +120,26 @@ async function session(carrier, grant, packets) {
   if (first?.kind !== ACCEPT) throw new Error('no answer to hello');
   const accept = JSON.parse(new TextDecoder().decode(first.payload));
   const run = new Run(carrier, accept, await keys(accept.key), packets);
+  run.beside = beside;
   const there = [];
   const log = collect(frames, there);
   await run.validate();
   const setup_ms = now() / 1000;
   const telling = setInterval(() => self.postMessage({ seen: run.seen() }), TELL_MS);
   try {
-    await run.audio();
+    const sending = run.audio();
+    sending.catch(() => {});
+    // What goes on beside it says when there is enough.
+    await beside?.play(run, sending, word, () => tellEarly({ ...run.told(), setup_ms, complete: true, there: [...there] }));
+    run.enough = true;
+    await sending;
   } finally {
     clearInterval(telling);
   }
   self.postMessage({ seen: run.seen() });
   const complete = await ended(carrier, log);
   run.over = true;
-  return {
-    state: 'measured', setup_ms, planned: packets, sent: run.sent, received: run.received, corrupt: run.corrupt,
-    covered_until_us: run.covered_until_us, complete: complete && run.sent.length === packets, stalled_us: run.stalled_us, there,
-  };
+  return { ...run.told(), setup_ms, complete: complete && run.sent.length >= packets, there };
 }
 
 /** Asks for the rest of the endpoint's log; whether it came. */
@@ -161,6 +173,13 @@ class Run {
   stalled_us = 0;
   covered_until_us = 0;
   over = false;
+  /** Whether no more audio is needed than was planned. */
+  enough = false;
+  /** Whether the connection is being filled: what waits then says nothing of the browser. */
+  filled = false;
+  beside = null;
+  came = new Queue();
+  begin = 0;
   nonce = new Uint8Array(16);
   validated = null;
 
@@ -173,16 +192,31 @@ class Run {
     this.listening = this.listen();
   }
 
-  packet(seq, kind, at_us) {
-    const unix_ms = performance.timeOrigin + zero + at_us / 1000;
-    return packet({ seq, unix_ms, ssid: this.accept.ssid, kind, nonce: this.nonce, key: this.up });
+  now() {
+    return now();
   }
 
+  packet(seq, kind, at_us) {
+    return this.sign(packet, { seq, kind, at_us, nonce: this.nonce });
+  }
+
+  sign(make, { at_us, ...wanted }) {
+    return make({ ...wanted, unix_ms: performance.timeOrigin + zero + at_us / 1000, ssid: this.accept.ssid, key: this.up });
+  }
+
+  /** Notes when packets came; what they say is read behind that, for it takes a moment. */
   async listen() {
+    this.read().catch(() => {});
     while (!this.over) {
       const value = await this.carrier.receive();
+      this.came.put(value && { value, at: now(value.came) });
       if (value === null) return;
-      const at = now(value.came);
+    }
+  }
+
+  async read() {
+    for await (const { value, at } of this.came.all()) {
+      if (await this.beside?.take(this, value, at)) continue;
       const said = await reply(value, this.down, this.accept.anchor_unix_us);
       if (said === null) this.corrupt += 1;
       else this.take(said, at, value.length);
@@ -208,11 +242,19 @@ class Run {
     throw new Error('no datagram came back');
   }
 
+  told() {
+    const { sent, received, corrupt, covered_until_us, stalled_us } = this;
+    return {
+      state: 'measured', planned: sent.length, sent: [...sent], received: [...received], corrupt, stalled_us,
+      covered_until_us: this.enough ? covered_until_us : now(), ...this.beside?.told(),
+    };
+  }
+
   /** Sends the audio stream, and waits for what is still on its way. */
   async audio() {
-    const begin = now() + INTERVAL_MS * 1000;
-    for (let seq = 0; seq < this.packets; seq += 1) {
-      const intended = begin + seq * INTERVAL_MS * 1000;
+    this.begin = now() + INTERVAL_MS * 1000;
+    for (let seq = 0; seq < this.packets || !this.enough; seq += 1) {
+      const intended = this.begin + seq * INTERVAL_MS * 1000;
       // Made beforehand: signing is not to delay it.
       const octets = await this.packet(seq, IN_STREAM, intended);
       const wait = (intended - now()) / 1000;
@@ -235,7 +277,7 @@ class Run {
   async send(octets) {
     const asked = now();
     const at = await this.carrier.send(octets, now);
-    this.stalled_us = Math.max(this.stalled_us, at - asked);
+    if (!this.filled) this.stalled_us = Math.max(this.stalled_us, at - asked);
     return at;
   }
 
@@ -253,10 +295,4 @@ class Run {
     const trips = this.received.slice(-50).map(([, at, , of]) => at - (this.sent[of]?.[1] ?? at)).sort((a, b) => a - b);
     return { due, came, rtt_ms: trips.length ? trips[trips.length >> 1] / 1000 : null };
   }
-}
-
-function base64(octets) {
-  let text = '';
-  for (const octet of octets) text += String.fromCharCode(octet);
-  return btoa(text);
 }

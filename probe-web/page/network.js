@@ -5,10 +5,11 @@ const LONGEST_MS = 60_000;
 
 /**
  * @param {{ url: string, certificate_sha256: string, grant: string, web_rtc: boolean, web_socket: boolean } | null} media
- * @param {{ webRtc: string, webSocket: string, ice: RTCIceServer[], packets: number, signal: AbortSignal, onstrength: (seen: object) => void }} how
+ * @param {{ webRtc: string, webSocket: string, ice: RTCIceServer[], packets: number, rung_bps: number|null, fill: boolean, signal: AbortSignal, onstrength: (seen: object) => void, onearly: (result: object) => Promise<object|null> }} how
+ *   `onearly` is told what there is once it is enough for a first look, and says how far the connection may be filled; it is not always asked
  * @returns {Promise<object>} what the server is told; `relays` of it where they were tried
  */
-export function measure(media, { webRtc, webSocket, ice, packets, signal, onstrength }) {
+export function measure(media, { webRtc, webSocket, ice, packets, rung_bps, fill, signal, onstrength, onearly }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
   const web_rtc = media.web_rtc && 'RTCPeerConnection' in window;
   if (!('WebTransport' in window) && !web_rtc && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
@@ -35,7 +36,7 @@ export function measure(media, { webRtc, webSocket, ice, packets, signal, onstre
       return;
     }
     worker.onmessage = ({ data }) => {
-      if (data.ready) worker.postMessage({ ...media, packets, web_rtc, web_socket: media.web_socket ? webSocket : null, relays: web_rtc ? ice.map(({ urls }) => urls[0]) : [] });
+      if (data.ready) worker.postMessage({ ...media, packets, rung_bps, fill, web_rtc, web_socket: media.web_socket ? webSocket : null, relays: web_rtc ? ice.map(({ urls }) => urls[0]) : [] });
       if (data.peer) {
         const { of, relay, grant = media.grant } = data.peer;
         peers[of] = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant, of, relay: ice[relay] }));
@@ -43,6 +44,7 @@ export function measure(media, { webRtc, webSocket, ice, packets, signal, onstre
       }
       if (data.over) peers[data.over].then((made) => made.close(true), () => {});
       if (data.seen) onstrength(data.seen);
+      if (data.early) onearly(data.early).catch(() => null).then((load) => worker.postMessage({ load }));
       if (data.done) finish(data.done, data.relays);
       if (data.failed) broke();
     };

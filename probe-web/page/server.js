@@ -33,6 +33,11 @@ export class Server {
     return this.#ask('api/v1/runs', this.#post(run));
   }
 
+  /** What would come of a run as far as it is; nothing is kept. Once for a run. */
+  look(run) {
+    return this.#ask('api/v1/runs/look', this.#post(run));
+  }
+
   /** Hands in what there is of a run while the page goes away. Nobody hears the answer. */
   leave(run) {
     let options = this.#post(run);

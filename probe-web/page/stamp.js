@@ -1,6 +1,6 @@
 // STAMP packets (RFC 8762, RFC 8972) as the endpoint takes them: authenticated, with the endpoint's own address check. See docs/PROTOCOL.md.
 
-const BASE = 112;
+export const BASE = 112;
 const TAG = 16;
 const COVERED = 96;
 /** From base to the end: Class of Service, Follow-Up Telemetry, nonce, HMAC. As long as an encrypted Opus packet at 64 kbit/s. */
@@ -38,7 +38,18 @@ function hmacKey(octets) {
  * @param {{ seq: number, unix_ms: number, ssid: number, kind: number, nonce: Uint8Array, key: CryptoKey }} wanted
  */
 export async function packet({ seq, unix_ms, ssid, kind, nonce, key }) {
-  const octets = new Uint8Array(LENGTH);
+  const octets = base({ seq, unix_ms, ssid, length: LENGTH });
+  tlv(octets, BASE, 4, 4);
+  tlv(octets, BASE + 8, 7, 16);
+  tlv(octets, NONCE_TLV, 252, 20);
+  octets[NONCE_TLV + 4] = kind;
+  octets.set(nonce, NONCE_TLV + 8);
+  return sign(octets, HMAC_TLV, key);
+}
+
+/** What every packet begins with. */
+export function base({ seq, unix_ms, ssid, length }) {
+  const octets = new Uint8Array(length);
   const view = new DataView(octets.buffer);
   view.setUint32(0, seq);
   const seconds = Math.floor(unix_ms / 1000);
@@ -47,18 +58,25 @@ export async function packet({ seq, unix_ms, ssid, kind, nonce, key }) {
   // A clock that nobody synchronizes, right to 2 x 2^(22 - 32) s.
   octets.set([22, 2], 24);
   view.setUint16(26, ssid);
-  tlv(octets, BASE, 4, 4);
-  tlv(octets, BASE + 8, 7, 16);
-  tlv(octets, NONCE_TLV, 252, 20);
-  octets[NONCE_TLV + 4] = kind;
-  octets.set(nonce, NONCE_TLV + 8);
-  tlv(octets, HMAC_TLV, 8, TAG);
-  octets.set(await tlvTag(octets, HMAC_TLV, key), HMAC_TLV + 4);
+  return octets;
+}
+
+/** Signs the TLVs up to the one for it, and the fixed part. */
+export async function sign(octets, at, key) {
+  tlv(octets, at, 8, TAG);
+  octets.set(await tlvTag(octets, at, key), at + 4);
   octets.set(await tag(octets.subarray(0, COVERED), key), COVERED);
   return octets;
 }
 
-function tlv(octets, at, kind, length) {
+/** Whether both signatures are right. */
+export async function verified(octets, at, key) {
+  return octets[at + 1] === 8 && same(await tag(octets.subarray(0, COVERED), key), octets.subarray(COVERED, BASE))
+    && same(await tlvTag(octets, at, key), octets.subarray(at + 4, at + 4 + TAG));
+}
+
+/** Writes the head of a TLV. */
+export function tlv(octets, at, kind, length) {
   octets.set([0x80, kind, length >> 8, length & 0xff], at);
 }
 
@@ -80,10 +98,7 @@ function tlvTag(octets, at, key) {
  * @param {number} anchor_unix_us the endpoint's wall clock at zero of its times
  */
 export async function reply(octets, key, anchor_unix_us) {
-  if (octets.length !== LENGTH || octets[HMAC_TLV + 1] !== 8) return null;
-  const right = same(await tag(octets.subarray(0, COVERED), key), octets.subarray(COVERED, BASE))
-    && same(await tlvTag(octets, HMAC_TLV, key), octets.subarray(HMAC_TLV + 4, HMAC_TLV + 4 + TAG));
-  if (!right) return null;
+  if (octets.length !== LENGTH || !await verified(octets, HMAC_TLV, key)) return null;
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   const point = (at) => micros(view.getUint32(at), view.getUint32(at + 4)) - anchor_unix_us;
   return {

@@ -38,3 +38,10 @@ export function unless(promise, signal) {
 
 /** @param {number} ms */
 export const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/** A promise and what settles it: younger browsers have it as `Promise.withResolvers`. */
+export function resolvers() {
+  let resolve;
+  const promise = new Promise((settle) => { resolve = settle; });
+  return { promise, resolve };
+}

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use greenroom_reports::schema::{Kind, Place, Report, Source, State};
+use greenroom_reports::trace::PhaseKind;
 use greenroom_web::check::{Answer, EmbedOrigin, Media, Turn, Unanswered, WebRtc};
 use greenroom_web::clock::Clock;
 use greenroom_web::store::sqlite::SqliteStore;
@@ -61,7 +64,11 @@ impl House {
     }
 
     async fn send(&self, run: &Value) -> (u16, Value) {
-        let request = Request::post("/api/v1/runs").header(header::CONTENT_TYPE, "application/json");
+        self.post("/api/v1/runs", run).await
+    }
+
+    async fn post(&self, path: &str, run: &Value) -> (u16, Value) {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         let (status, _, text) = self.ask(request.body(Body::from(run.to_string())).unwrap()).await;
         (status, serde_json::from_str(&text).unwrap())
     }
@@ -688,6 +695,140 @@ async fn a_report_names_the_way_that_was_measured() {
         assert_eq!(run.get("connection_over_webrtc").and_then(Value::as_str), over_webrtc, "{told}");
         assert_eq!(run.get("connection_stamped_by").is_some(), told["on_page"] == true, "{told}");
     }
+}
+
+/// Twelve seconds of audio, and the connection filled up and down meanwhile: up a queue stands, and 5 Mbit/s come; down 20, without one.
+fn filled() -> Value {
+    let trip = |at: i64| if (2_000_000..6_000_000).contains(&at) { 140_000 } else { 40_000 };
+    let at = |k: i64| 20_000 * k;
+    let sent: Vec<Value> = (0..600).map(|k| json!([at(k), at(k), 212])).collect();
+    let received: Vec<Value> =
+        (0..600).map(|k| json!([k, at(k) + trip(at(k)), 212, k, at(k) + 500_000, at(k) + 500_050])).collect();
+    // Slower at first, as all that looks for its rate.
+    let octets = |k: u64, each: u64| (0..k).map(|n| if n < 10 { each / 10 } else { each }).sum::<u64>();
+    let told: Vec<u8> = (0..80)
+        .flat_map(|k| [50_000 * k, octets(k, 28_000), octets(k, 31_250), octets(k, 25)])
+        .flat_map(u64::to_be_bytes)
+        .collect();
+    let counts: Vec<Value> = (0..80).map(|k| json!([6_000_000 + 50_000 * k, octets(k, 120_000)])).collect();
+    json!({ "state": "measured", "setup_ms": 30.0, "way": "webtransport", "planned": 600, "sent": sent, "received": received,
+        "covered_until_us": 13_000_000, "complete": true, "corrupt": 0, "stalled_us": 300, "there": [], "rung": null,
+        "load": {
+            "up": { "from_us": 2_000_000, "to_us": 6_000_000, "spent": false, "told": STANDARD.encode(told) },
+            "down": { "from_us": 6_000_000, "to_us": 10_000_000, "spent": false, "packet": [1_480, 1_424], "counts": counts },
+            "granted_bps": 100_000_000,
+        } })
+}
+
+#[tokio::test]
+async fn how_much_a_connection_carries_is_told_each_way_and_how_much_longer_answers_take() {
+    let house = House::new(true).await;
+    let (status, answer) = house.changed(|run| run["network"] = filled()).await;
+    assert_eq!(status, 201, "{answer}");
+    let report = report(answer);
+    let target = &report.targets[0];
+    let up = target.up.capacity_bps.measured().unwrap();
+    assert!((up.value / 5e6 - 1.0).abs() < 0.001 && !up.at_least, "{up:?}");
+    let down = target.down.capacity_bps.measured().unwrap();
+    // 120,000 octets of the stream in 50 ms are 124,720 in packets; answers of 235 octets come beside them.
+    let real = f64::from(124_720_u32) * 160.0 + f64::from(235 * 8 * 50_u32);
+    assert!((down.value / real - 1.0).abs() < 0.001 && down.at_least, "{down:?} is not {real}");
+    let longer = target.loaded.saturated_up_ms.measured().unwrap();
+    assert!((longer.value - 100.0).abs() < 0.1, "{longer:?}");
+    let as_ever = target.loaded.saturated_down_ms.measured().unwrap();
+    assert!(as_ever.value.abs() < 0.1, "{as_ever:?}");
+    // What was slow while the connection was filled is held against nothing.
+    assert!(target.rtt_ms.measured().unwrap().max < 41.0);
+    let kinds: Vec<PhaseKind> = target.phases.iter().map(|phase| phase.kind).collect();
+    assert_eq!(
+        kinds,
+        [PhaseKind::Idle, PhaseKind::Capacity, PhaseKind::Settle, PhaseKind::Capacity, PhaseKind::Settle]
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_was_not_filled_has_its_reason() {
+    let house = House::new(true).await;
+    for why in ["save_data", "quick", "way", "late", "stopped", "broke"] {
+        let unloaded = |run: &mut Value| {
+            run["network"] = second();
+            run["network"]["unloaded"] = json!(why);
+        };
+        let (status, answer) = house.changed(unloaded).await;
+        assert_eq!((status, &answer["settings"]["run"]["capacity_not_tested"]), (201, &json!(why)));
+        assert_eq!(answer["targets"][0]["up"]["capacity_bps"]["state"], "not_tested");
+    }
+}
+
+#[tokio::test]
+async fn what_fills_no_connection_is_refused() {
+    let house = House::new(true).await;
+    for (pointer, value) in [
+        ("/network/load/up/told", json!("!")),
+        ("/network/load/up/told", json!("A".repeat(100_000))),
+        ("/network/load/up/told", json!(STANDARD.encode([255; 64]))),
+        ("/network/load/up/from_us", json!(i64::MIN)),
+        ("/network/load/up/to_us", json!(7_000_000)),
+        ("/network/load/down/packet", json!([1_480, 0])),
+        ("/network/load/down/packet", json!([100, 101])),
+        ("/network/load/down/counts", json!(vec![[0, 0]; 1_001])),
+        ("/network/load/granted_bps", json!(-1)),
+        ("/network/rung", json!({ "rate_bps": 1, "from_us": 0, "to_us": 1, "sent": [], "received": [] })),
+        (
+            "/network/rung",
+            json!({ "rate_bps": 1_500_000, "from_us": 0, "to_us": 1, "sent": [[i64::MAX, 0, 0]], "received": [] }),
+        ),
+        (
+            "/network/rung",
+            json!({ "rate_bps": 1_500_000, "from_us": 3, "to_us": 1, "sent": [], "received": [] }),
+        ),
+    ] {
+        let change = |run: &mut Value| {
+            run["network"] = filled();
+            set(run, pointer, value);
+        };
+        let (status, answer) = house.changed(change).await;
+        assert_eq!(status, 422, "{pointer} {answer}");
+    }
+    // Sums of these do not fit; they are nobody's.
+    let extremes = |run: &mut Value| {
+        run["network"] = filled();
+        run["network"]["load"]["granted_bps"] = json!(u64::MAX);
+        run["network"]["load"]["down"]["counts"] =
+            json!([[0, 0], [1, u64::MAX], [2, u64::MAX], [3_000_000, 1]]);
+        run["network"]["load"]["up"]["told"] = json!(STANDARD.encode([0; 32]));
+    };
+    let (status, answer) = house.changed(extremes).await;
+    assert_eq!(status, 201, "{answer}");
+}
+
+#[tokio::test]
+async fn a_run_is_looked_at_once_before_its_end_and_nothing_is_kept() {
+    let house = House::new(true).await;
+    let mut run = run(house.session().await["run"].as_str().unwrap());
+    run["network"] = second();
+    let (status, first) = house.post("/api/v1/runs/look", &run).await;
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(
+        house.get(&format!("/api/v1/reports/{}", first["id"].as_str().unwrap())).await.0,
+        401,
+        "not for everybody"
+    );
+    assert_eq!(house.post("/api/v1/runs/look", &run).await.0, 401, "once");
+    run["network"] = filled();
+    let (status, last) = house.send(&run).await;
+    assert_eq!(status, 201, "{last}");
+    assert_eq!(
+        (&first["id"], &first["code"]),
+        (&last["id"], &last["code"]),
+        "who joins by the first tells the last one"
+    );
+    assert_eq!(house.send(&run).await.0, 401, "once");
+    let other = house.session().await["run"].as_str().unwrap().to_owned();
+    run["run"] = json!(other);
+    let (status, another) = house.send(&run).await;
+    assert_eq!(status, 201, "{another}");
+    assert_ne!(another["id"], last["id"]);
 }
 
 #[tokio::test]

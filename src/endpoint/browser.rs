@@ -1,6 +1,6 @@
 //! The way in for browsers: WebTransport over HTTP/3, on the same UDP port as QUIC, told apart by ALPN.
 //!
-//! Its first bidirectional stream is the control protocol and its datagrams carry the same STAMP packets as everybody's, so a browser
+//! Its first bidirectional stream is the control protocol, further ones are bulk transfers, and its datagrams carry the same STAMP packets as everybody's, so a browser
 //! is measured by the same machine, with stamps that say that the program took them. Each session has a reflector and a pacing thread of
 //! its own, as those over a WebSocket have.
 
@@ -35,7 +35,7 @@ pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Res
     let hello = session::read_hello(&mut link).await?;
     let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock())?;
     tokio::select! {
-        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared) => served,
+        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared, Some(&session)) => served,
         () = datagrams::carry_session(&session, far) => Ok(()),
     }
 }

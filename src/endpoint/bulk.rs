@@ -16,13 +16,13 @@ use crate::net::clock::Clock;
 use crate::proto::control::Limits;
 
 /// Octets of data written or read at once.
-const PIECE: usize = 64 * 1_024;
+pub(super) const PIECE: usize = 64 * 1_024;
 /// Transfers of one client at once.
 const MAX_STREAMS: usize = 16;
 /// How long a request may take to arrive.
-const REQUEST: Duration = Duration::from_secs(3);
+pub(super) const REQUEST: Duration = Duration::from_secs(3);
 /// The data: zeros would be compressed by a tunnel on the way.
-static PATTERN: [u8; PIECE] = pattern();
+pub(super) static PATTERN: [u8; PIECE] = pattern();
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,56 @@ impl BulkResult {
     }
 }
 
+/// How an upload of a page stands: counts since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadTold {
+    /// Time since then.
+    pub at: Micros,
+    /// Octets of the stream that have come, in order.
+    pub stream: DataSize,
+    /// Octets at the IP layer that the connection received, everything that it carries included.
+    pub received: DataSize,
+    /// The packets that they came in.
+    pub packets: u64,
+}
+
+impl LoadTold {
+    /// Octets on the wire.
+    pub const LEN: usize = 32;
+
+    /// Writes it: microseconds, octets of the stream, octets at the IP layer, packets; big endian.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let at = u64::try_from(self.at.get()).unwrap_or(0);
+        let mut wire = [0; Self::LEN];
+        for (place, value) in
+            wire.chunks_exact_mut(8).zip([at, self.stream.bytes(), self.received.bytes(), self.packets])
+        {
+            place.copy_from_slice(&value.to_be_bytes());
+        }
+        wire
+    }
+}
+
+/// Sizes of the packets that a download to a page comes in, as far as the path's MTU is known by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadPacket {
+    /// Octets of a full packet at the IP layer.
+    pub ip: u16,
+    /// Octets of the stream in it.
+    pub stream: u16,
+}
+
+impl LoadPacket {
+    /// Octets on the wire.
+    pub const LEN: usize = 4;
+
+    /// Writes it, big endian.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let ([a, b], [c, d]) = (self.ip.to_be_bytes(), self.stream.to_be_bytes());
+        [a, b, c, d]
+    }
+}
+
 /// Serves transfers until the connection ends. Dropping it ends them.
 ///
 /// Each has a task of its own: within the session's, every piece of data would wake all that the session waits for.
@@ -177,7 +227,7 @@ async fn source(send: &mut SendStream, bytes: DataSize, duration: Micros, mut th
 }
 
 /// Keeps a transfer below the rate that was granted.
-struct Throttle {
+pub(super) struct Throttle {
     rate: Bitrate,
     clock: Clock,
     moved: DataSize,
@@ -187,17 +237,23 @@ struct Throttle {
 const AHEAD: Micros = Micros::from_millis(50);
 
 impl Throttle {
-    fn new(rate: Bitrate) -> Self {
+    pub(super) fn new(rate: Bitrate) -> Self {
         Self { rate, clock: Clock::start(), moved: DataSize::default() }
     }
 
     async fn wait(&mut self, bytes: usize) {
+        let ahead = self.ahead(bytes);
+        if ahead > Duration::ZERO {
+            tokio::time::sleep(ahead).await;
+        }
+    }
+
+    /// Counts what was moved; how long to wait before more is.
+    pub(super) fn ahead(&mut self, bytes: usize) -> Duration {
         self.moved += DataSize::from_bytes(bytes as u64);
         let due = self.rate.time_for(self.moved).unwrap_or(Micros::MAX);
         let ahead = due - self.clock.now();
-        if ahead > AHEAD {
-            tokio::time::sleep(ahead.to_duration().min(Duration::from_secs(1))).await;
-        }
+        if ahead > AHEAD { ahead.to_duration().min(Duration::from_secs(1)) } else { Duration::ZERO }
     }
 }
 
@@ -228,6 +284,17 @@ mod tests {
         assert_eq!(BulkRequest::from_bytes([9; BulkRequest::LEN]), None);
         let result = BulkResult { received: DataSize::from_bytes(7), took: Micros::new(8) };
         assert_eq!(BulkResult::from_bytes(result.to_bytes()), result);
+    }
+
+    #[test]
+    fn what_a_page_is_told_stands_in_order() {
+        let size = DataSize::from_bytes;
+        let told = LoadTold { at: Micros::new(1), stream: size(2), received: size(u64::MAX), packets: 4 };
+        let wire = told.to_bytes();
+        let values: Vec<u64> =
+            wire.chunks_exact(8).map(|eight| u64::from_be_bytes(eight.try_into().unwrap())).collect();
+        assert_eq!(values, [1, 2, u64::MAX, 4]);
+        assert_eq!(LoadPacket { ip: 1_480, stream: 258 }.to_bytes(), [5, 200, 1, 2]);
     }
 
     #[test]

@@ -194,7 +194,7 @@ async fn serve(mut peer: Peer, shared: &Shared) -> Result<(), Broken> {
     let (tunnel, far) = tunnel::tunnel(at, at, shared.clock())?;
     let mut link = Link::web_rtc(peer, far);
     let hello = session::read_hello(&mut link).await?;
-    session::serve_tunnel(&mut link, hello, tunnel, at, shared).await
+    session::serve_tunnel(&mut link, hello, tunnel, at, shared, None).await
 }
 
 fn hex(bytes: &[u8]) -> String {

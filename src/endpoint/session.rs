@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::{LOG_CAP, Stats, browser, bulk, random_bytes};
+use super::{LOG_CAP, Stats, browser, bulk, load, random_bytes};
 use crate::address::Token;
 use crate::net::clock::Clock;
 use crate::net::datagrams;
@@ -190,7 +190,7 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
         if hello.probes == ProbeCarrier::QuicDatagrams {
             let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock)?;
             return tokio::select! {
-                served = serve_tunnel(&mut link, hello, tunnel, peer, shared) => served,
+                served = serve_tunnel(&mut link, hello, tunnel, peer, shared, None) => served,
                 () = datagrams::carry(&connection, far) => Ok(()),
             };
         }
@@ -220,21 +220,23 @@ pub(super) async fn serve_web_socket<S>(
         let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
         let mut link = Link::web_socket(socket, far);
         let hello = read_hello(&mut link).await?;
-        serve_tunnel(&mut link, hello, tunnel, peer, shared).await
+        serve_tunnel(&mut link, hello, tunnel, peer, shared, None).await
     };
     end(peer, served.await);
 }
 
-/// Serves a session whose probes come through a tunnel, with a reflector of its own.
+/// Serves a session whose probes come through a tunnel, with a reflector of its own, and, where a page has opened it by WebTransport,
+/// bulk transfers beside it.
 pub(super) async fn serve_tunnel(
     link: &mut Link,
     hello: Hello,
     tunnel: TunnelSocket,
     peer: SocketAddr,
     shared: &Shared,
+    page: Option<&web_transport_quinn::Session>,
 ) -> Result<(), Broken> {
-    // The control of TCP and of QUIC decides how fast it goes: there is no capacity to search.
-    let hello = Hello { search: None, ..hello };
+    // The control of TCP and of QUIC decides how fast it goes: there is no capacity to search but by the streams of a page.
+    let hello = Hello { search: hello.search.filter(|_| page.is_some()), ..hello };
     let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(link, refusal).await,
@@ -251,7 +253,12 @@ pub(super) async fn serve_tunnel(
     let options = DriverOptions::relaxed("fallback");
     let driver = Driver::start(reflector, vec![Box::new(tunnel)], shared.clock, &options)?;
     let transport = Transport { stamp_port: peer.port(), stamps };
-    Session { driver: &driver, clock: shared.clock, limits, transport }.serve(link, None).await
+    let session = Session { driver: &driver, clock: shared.clock, limits, transport };
+    let Some(page) = page else { return session.serve(link, None).await };
+    tokio::select! {
+        served = session.serve(link, None) => served,
+        () = load::serve(page, limits, &shared.stats) => Ok(()),
+    }
 }
 
 fn end(peer: SocketAddr, outcome: Result<(), Broken>) {

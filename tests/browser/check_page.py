@@ -190,9 +190,15 @@ def good(browsers):
     expect(disturbed or target["state"]["transport"] == "webtransport", target["state"])
     if not disturbed:
         for way in ("up", "down"):
-            expect(target[way]["planned"] == 300, way, target[way])
+            expect(target[way]["planned"] >= 300, way, target[way])
             expect(target[way]["lost"] == 0, way, target[way])
+            # Loopback carries what the endpoint lets pass; how much, a busy machine decides.
+            expect(target[way]["capacity_bps"]["value"] > 1e6, way, target[way]["capacity_bps"])
         expect(target["rtt_ms"]["p50"] < 1_000, target["rtt_ms"])
+        expect(report["verdict"]["uses"]["video_720p"]["state"] != "not_tested", report["verdict"]["uses"])
+        expect({(stream["use"], stream["direction"]) for stream in target["streams"]} == {("video_720p", "up"), ("video_720p", "down")}, target["streams"])
+        check.shows("Room on the way out")
+        check.shows("Slower when the way in is full")
     camera = report["devices"]["cameras"][0]
     expect(camera["frames"]["rate_fps"]["value"] > 5, camera["frames"])
     expect(camera["picture"]["sharpness"]["state"] == "measured", camera["picture"])
@@ -416,6 +422,20 @@ def hidden(browsers):
     expect(all(cause["place"] in ("computer", "device") for cause in report["verdict"]["causes"]), codes(report))
 
 
+def busy(browsers):
+    """The page's own thread is busy for three fifths of the time, also while the connection is filled: nothing is lost by that."""
+    check = Check(browsers, query="for=720p&devices=microphone")
+    check.page.evaluate("setInterval(() => { const until = performance.now() + 30; while (performance.now() < until); }, 50)")
+    report = check.run(answer=None)
+    target = report["targets"][0]
+    if "disturbed" not in codes(report):
+        for way in ("up", "down"):
+            expect(target[way]["planned"] >= 300 and target[way]["lost"] == 0, way, target[way])
+        for stream in target["streams"]:
+            expect(stream["planned"] > 500 and stream["lost"] == 0, stream)
+        expect(target["up"]["capacity_bps"]["state"] == "measured", target["up"]["capacity_bps"])
+
+
 def server_gone(browsers):
     """Last of its group: the server ends with it."""
     check = Check(browsers)
@@ -504,7 +524,7 @@ def embedded(browsers):
     check.page.evaluate("""() => {
       window.told = [];
       const element = document.querySelector('greenroom-check');
-      for (const name of ['progress', 'verdict', 'join', 'devices']) element.addEventListener(name, ({ detail }) => window.told.push([name, detail]));
+      for (const name of ['progress', 'early', 'verdict', 'join', 'devices']) element.addEventListener(name, ({ detail }) => window.told.push([name, detail]));
       element.onverdict = (detail) => { window.called = detail.code; };
     }""")
     check.shows("A check before our call")
@@ -518,6 +538,8 @@ def embedded(browsers):
     steps = {detail["step"] for name, detail in told if name == "progress"}
     expect({"permission", "camera", "microphone", "speaker", "network", "computer", "sending"} <= steps, steps)
     handed = next(detail for name, detail in told if name == "verdict")
+    # Where there was a first verdict, it is that of the same report.
+    expect(all(detail["code"] == handed["code"] and detail["id"] == handed["id"] for name, detail in told if name == "early"), told)
     listed = next(detail for name, detail in told if name == "devices")
     expect(listed["camera"] and listed["microphone"][0]["label"], listed)
     expect(handed["devices"]["camera"] and handed["devices"]["microphone"], handed["devices"])
@@ -811,7 +833,7 @@ CASES = {
     "blurred": faults("speech", "blurred", "Your microphone works.", "The picture is blurred.", ["camera_blurred"], "degraded"),
     **{case.__name__: case for case in (
         good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
-        without_endpoint, hidden, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
+        without_endpoint, hidden, busy, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         relayed_over_udp, relayed_over_tcp, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         heard_by_the_microphone, screens,
     )},

@@ -53,6 +53,7 @@ fn described() -> OpenApiRouter<AppState> {
         .routes(routes!(events::listen))
         .routes(routes!(check::session))
         .routes(routes!(check::run::take))
+        .routes(routes!(check::run::look))
         .routes(routes!(pages::metrics::page))
         .routes(routes!(app::alive))
         .routes(routes!(app::ready))

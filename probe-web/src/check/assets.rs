@@ -40,6 +40,7 @@ const FILES: &[Source] = &[
     ("monitor-words.js", SCRIPT, include_str!("../../page/monitor-words.js")),
     ("network-worker.js", SCRIPT, include_str!("../../page/network-worker.js")),
     ("network.js", SCRIPT, include_str!("../../page/network.js")),
+    ("load.js", SCRIPT, include_str!("../../page/load.js")),
     ("peer.js", SCRIPT, include_str!("../../page/peer.js")),
     ("relays.js", SCRIPT, include_str!("../../page/relays.js")),
     ("page.js", SCRIPT, include_str!("../../page/page.js")),
@@ -48,6 +49,7 @@ const FILES: &[Source] = &[
     ("socket.js", SCRIPT, include_str!("../../page/socket.js")),
     ("speaker.js", SCRIPT, include_str!("../../page/speaker.js")),
     ("stamp.js", SCRIPT, include_str!("../../page/stamp.js")),
+    ("strength.js", SCRIPT, include_str!("../../page/strength.js")),
     ("style.js", SCRIPT, include_str!("../../page/style.js")),
     ("sweep.js", SCRIPT, include_str!("../../page/sweep.js")),
     ("time.js", SCRIPT, include_str!("../../page/time.js")),
@@ -266,12 +268,12 @@ mod tests {
             "check.js",
             "carriers.js",
             "devices.js",
-            "handoff.js",
             "network.js",
             "network-worker.js",
             "memory.js",
             "server.js",
             "stamp.js",
+            "strength.js",
             "time.js",
         ]);
         let devices = size(&["camera.js", "microphone.js", "meter-worklet.js", "speaker.js", "sweep.js"]);
@@ -284,9 +286,10 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
-        let (peer, relays) = (size(&["peer.js"]), size(&["relays.js", "socket.js"]));
+        let (peer, relays, load) =
+            (size(&["peer.js"]), size(&["relays.js", "socket.js"]), size(&["load.js"]));
         println!(
-            "core {core}, WebRTC {peer}, relays and the WebSocket {relays}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
+            "core {core}, WebRTC {peer}, relays and the WebSocket {relays}, load {load}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",
             all + languages.iter().min().unwrap(),
             all + most
@@ -295,6 +298,7 @@ mod tests {
         assert!(report <= 8_500, "{report}");
         assert!(core <= 15_000, "{core}");
         assert!(peer <= 2_000, "{peer}");
+        assert!(load <= 4_000, "{load}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 68_000, "all languages: {all} and {languages:?}");
     }

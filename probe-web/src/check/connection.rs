@@ -6,12 +6,13 @@ use greenroom_reports::assess::TargetMeta;
 use greenroom_reports::schema::{Identity, Reached};
 use greenroom_reports::trace::encoding::HalfAssembler;
 use greenroom_reports::trace::{
-    ClockInfo, Half, Media, Phase, PhaseKind, ReplyStamps, RxRecord, StampSource, StreamId, StreamLog,
-    StreamSpec, Trace, TxOutcome, TxRecord,
+    ClockInfo, Half, Media, ReplyStamps, RxRecord, StampSource, StreamId, StreamLog, StreamSpec, Trace,
+    TxOutcome, TxRecord,
 };
 use greenroom_reports::units::{Bitrate, Micros};
 use greenroom_reports::verdict::TargetFailure;
 
+use super::load;
 use super::read::{Instead, NetworkRun, NoSession, Run, Samples, Way};
 use super::relays::RelaysRun;
 use crate::problem::Problem;
@@ -91,9 +92,12 @@ fn disturbance(run: &Run, samples: &Samples) -> Option<String> {
     if run.browser.hidden > 0 {
         return Some("the page was in the background meanwhile".to_owned());
     }
+    // While the connection is filled, the computer is busy with that.
+    let before = samples.load.as_ref().map_or(i64::MAX, |load| load.up.from_us);
     let mut late: Vec<i64> = samples
         .sent
         .iter()
+        .filter(|(intended, ..)| *intended < before)
         .filter_map(|(intended, user, _)| Some((*user)?.saturating_sub(*intended)))
         .collect();
     late.sort_unstable();
@@ -123,8 +127,6 @@ fn trace(samples: &Samples) -> Result<Trace, Problem> {
             ..TxRecord::planned(seq, Micros::new(*intended), *bytes)
         })
         .collect();
-    let from = tx.first().map_or(Micros::ZERO, |first| first.intended);
-    let to = tx.last().map_or(Micros::ZERO, |last| last.intended + Micros::from_millis(20));
     let log = StreamLog {
         id: StreamId::AUDIO,
         spec: StreamSpec { media: Media::Audio, direction: None, rate: rate(samples) },
@@ -142,9 +144,9 @@ fn trace(samples: &Samples) -> Result<Trace, Problem> {
         complete: samples.complete,
         host_load: None,
     };
-    let none = Bitrate::from_bps(0);
-    let phases = vec![Phase { kind: PhaseKind::Idle, from, to, offered_up: none, offered_down: none }];
-    Ok(Trace { here, there, phases, ..Trace::default() })
+    let mut trace = Trace { here, there, ..Trace::default() };
+    load::add(&mut trace, samples)?;
+    Ok(trace)
 }
 
 fn rate(samples: &Samples) -> Bitrate {

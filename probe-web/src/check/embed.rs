@@ -18,7 +18,7 @@ use crate::problem::Problem;
 const LONGEST: usize = 300;
 
 /// What a page of another site may ask for, besides the files below `/check/`.
-const SHARED: [&str; 2] = ["/api/v1/session", "/api/v1/runs"];
+const SHARED: [&str; 3] = ["/api/v1/session", "/api/v1/runs", "/api/v1/runs/look"];
 /// Where the report of a call goes. It may be sent there; what else is asked for there is not for other sites.
 const REPORTS: &str = "/api/v1/reports";
 const FILES: &str = "/check/";

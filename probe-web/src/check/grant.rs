@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use uuid::{Builder, Uuid};
 
 use crate::clock::random;
 use crate::store::{Store, StoreError, Tenant};
@@ -43,6 +44,21 @@ pub(crate) struct ForResult {
     pub(crate) tenant: Tenant,
     /// What the page measures against; empty for nothing.
     pub(crate) media: String,
+}
+
+impl ForResult {
+    /// The id of the report that comes of it: the same for a first look and for the result.
+    pub(crate) fn report_id(&self) -> Uuid {
+        let (head, _) = self.nonce.split_first_chunk().expect("a nonce is longer");
+        let began = self.until.checked_sub(super::RUN_LASTS).unwrap_or(self.until);
+        let ms = u64::try_from(began.as_millisecond()).unwrap_or(0);
+        Builder::from_unix_timestamp_millis(ms, head).into_uuid()
+    }
+
+    /// What is noted once it was looked at.
+    pub(crate) fn for_a_look(&self) -> [u8; NONCE] {
+        self.nonce.map(|octet| !octet)
+    }
 }
 
 impl Grants {

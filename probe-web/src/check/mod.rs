@@ -9,6 +9,7 @@ mod embed;
 mod extras;
 mod fallback;
 mod grant;
+mod load;
 mod machine;
 pub(crate) mod nodes;
 mod read;
@@ -17,6 +18,7 @@ mod rtc;
 pub(crate) mod run;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use axum::http::HeaderMap;
 use axum::routing::{delete, get, post};
 use greenroom_reports::schema::Use;
 use greenroom_reports::signals::limits;
+use greenroom_reports::trace::Media as Medium;
 use greenroom_reports::verdict::{DeviceFigure, Profile};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -189,6 +192,9 @@ fn named_by() -> Value {
     let worth = Profile::default().device_limits();
     let good = |figure: DeviceFigure| worth.get(&figure).map(|edge| edge.good);
     let audio = Profile::default().uses.remove(&Use::Audio);
+    let video = Profile::default().uses.into_iter().filter(|(use_, _)| use_.media() == Medium::Video);
+    let rungs: BTreeMap<&str, u64> =
+        video.map(|(use_, limits)| (use_.short(), limits.rate_bps.bps())).collect();
     let (rtt, loss) = audio.map_or((None, None), |audio| (audio.rtt_p50_ms, audio.loss_ratio));
     json!({
         "connection": {
@@ -206,6 +212,7 @@ fn named_by() -> Value {
             "noisy_dbfs": good(DeviceFigure::NoiseFloorDbfs),
             "clipped_ratio": good(DeviceFigure::ClippedRatio),
         },
+        "rungs_bps": rungs,
         "encode_times_real_time": good(DeviceFigure::EncodeTimesRealTime),
         "sweep": { "sure_db": limits().sweep.sure_db.value, "nothing_db": limits().sweep.nothing_db.value },
         "picture": {

@@ -4,6 +4,7 @@ use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
 use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
+use super::load::{LoadRun, RungRun, Unloaded};
 use super::relays::RelaysRun;
 use crate::problem::Problem;
 
@@ -253,6 +254,15 @@ pub(super) struct Samples {
     pub(super) stalled_us: i64,
     /// The endpoint's half, in chunks as they came, base64.
     pub(super) there: Vec<String>,
+    /// Video beside the audio.
+    #[serde(default)]
+    pub(super) rung: Option<RungRun>,
+    /// As much as the connection carries.
+    #[serde(default)]
+    pub(super) load: Option<LoadRun>,
+    /// Why it was not filled.
+    #[serde(default)]
+    pub(super) unloaded: Option<Unloaded>,
 }
 
 impl Samples {
@@ -355,6 +365,8 @@ impl Run {
                 if sent.chain(received).chain(others).any(|point| !(-POINT..=POINT).contains(&point)) {
                     return Err(Problem::field("/network", "has a point in time that no run has"));
                 }
+                samples.rung.as_ref().map_or(Ok(()), RungRun::check)?;
+                samples.load.as_ref().map_or(Ok(()), LoadRun::check)?;
                 let lists = [samples.sent.len(), samples.received.len(), samples.there.len()];
                 match lists.into_iter().all(|len| len <= MOST) {
                     true => Ok(()),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -20,14 +20,15 @@ use greenroom_reports::verdict::Profile;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::grant::ForResult;
+use super::load::RungRun;
 use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
 use super::{connection, devices, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
-use crate::clock::new_id;
-use crate::ingest::body;
+use crate::ingest::body::{self, Packing};
 use crate::ingest::read;
 use crate::problem::Problem;
 use crate::store::{CheckLink, Outcome};
@@ -59,19 +60,12 @@ pub(crate) async fn take(
     let body = body::whole(body).await?;
     let received = state.clock.now();
     let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
-    let grants = state.grants.clone();
-    let read = apart(move || {
-        let json = body::unpack(packing, &body)?;
-        let run = Run::read(&json)?;
-        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
-        Ok((run, grant))
-    });
-    let (run, grant) = read.await?;
+    let (run, grant) = read_run(&state, packing, body, received).await?;
     if !state.store.spend_grant(&grant.nonce, grant.until).await? {
         return Err(ended());
     }
     let made = apart(move || {
-        let report = report(&run, &endpoint_url(&grant.media), received)?;
+        let report = report(&run, &grant, received)?;
         let json = serde_json::to_vec(&report)
             .map_err(|_| Problem::unavailable("the report could not be written down"))?;
         // A link's report is its tenant's, whosever page it was opened on.
@@ -93,6 +87,59 @@ pub(crate) async fn take(
         }
     }
     Ok((StatusCode::CREATED, Json(report)).into_response())
+}
+
+/// What would come of a run as far as it is: a first verdict, while more is measured. Nothing is kept. The result itself has the same id
+/// and code.
+#[utoipa::path(
+    post, path = "/api/v1/runs/look", tag = "check",
+    request_body(content = Object, content_type = "application/json", description = "The grant of the session, and raw samples so far"),
+    responses(
+        (status = 200, description = "The report as it would be now", body = ReportBody),
+        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The run has ended, or was looked at before", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No run; `errors` names the field", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn look(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let packing = body::packing(&headers)?;
+    let body = body::whole(body).await?;
+    let received = state.clock.now();
+    let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
+    let (run, grant) = read_run(&state, packing, body, received).await?;
+    // Once, so that nobody has reports made for nothing. The result is let in all the same.
+    if !state.store.spend_grant(&grant.for_a_look(), grant.until).await? {
+        return Err(ended());
+    }
+    let report = apart(move || report(&run, &grant, received)).await?;
+    Ok(Json(report).into_response())
+}
+
+/// Reads a run, whose grant is good.
+async fn read_run(
+    state: &AppState,
+    packing: Packing,
+    body: Bytes,
+    received: Timestamp,
+) -> Result<(Run, ForResult), Problem> {
+    let grants = state.grants.clone();
+    apart(move || {
+        let json = body::unpack(packing, &body)?;
+        let run = Run::read(&json)?;
+        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
+        Ok((run, grant))
+    })
+    .await
 }
 
 /// The check link that the page was opened by, if it was: its report is of the link's ticket.
@@ -129,9 +176,10 @@ fn endpoint_url(media: &str) -> String {
     format!("greenroom://{host}")
 }
 
-fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> {
+fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, Problem> {
+    let url = &endpoint_url(&grant.media);
     let profile = Profile::default();
-    let asked = BTreeSet::from([Use::Audio]);
+    let asked = asked(run);
     let kinds = run.devices.clone();
     let mode = Mode::Quick;
     let question = Question { profile: &profile, asked: &asked, mode, at_cap: true };
@@ -158,12 +206,14 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
         let streams = trace.here.streams.iter();
         let octets =
             streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
-        octets.map(u64::from).sum()
+        // What filled the connection is known as far as it arrived.
+        let filled: u64 = trace.capacity.iter().map(|interval| interval.received_bytes).sum();
+        octets.map(u64::from).sum::<u64>() + filled
     });
     let told = connection_told(run).into_iter().chain(machine::besides(run));
     let told = told.chain(run.relays.iter().flat_map(RelaysRun::told));
     let frame = Frame {
-        id: new_id(received),
+        id: grant.report_id(),
         kind: Kind::Check,
         parent: None,
         complete: !run.partial,
@@ -184,7 +234,7 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
             surroundings: None,
         },
         settings: Settings {
-            asked: [("uses".to_owned(), json!(["audio"]))].into_iter().collect(),
+            asked: [("uses".to_owned(), json!(asked))].into_iter().collect(),
             run: told.collect(),
             judged: Judged {
                 uses: asked.iter().copied().collect(),
@@ -198,6 +248,15 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
         traces: encoded.into_iter().map(|trace| (0, trace)).collect(),
     };
     Ok(assemble(frame, assessment))
+}
+
+/// The uses that the verdict speaks of: audio, and the video whose rate was sent.
+fn asked(run: &Run) -> BTreeSet<Use> {
+    let rung = match &run.network {
+        NetworkRun::Measured(samples) => samples.rung.as_ref().filter(|rung| !rung.sent.is_empty()),
+        NetworkRun::NotTested { .. } | NetworkRun::Failed { .. } => None,
+    };
+    rung.and_then(RungRun::use_).into_iter().chain([Use::Audio]).collect()
 }
 
 /// Why the connection was not tested, or not by the first way; and where the page's own thread stamped the packets, which other work of the
@@ -215,7 +274,8 @@ fn connection_told(run: &Run) -> Vec<(String, serde_json::Value)> {
             };
             let instead = samples.instead.map(|why| told(name, json!(why)));
             let stamped = samples.on_page.then(|| told("connection_stamped_by", json!("page")));
-            instead.into_iter().chain(stamped).collect()
+            let unloaded = samples.unloaded.map(|why| told("capacity_not_tested", json!(why)));
+            instead.into_iter().chain(stamped).chain(unloaded).collect()
         }
     }
 }

@@ -3,6 +3,7 @@
 mod delay;
 mod figures;
 pub(crate) mod networks;
+pub(crate) mod pages;
 pub(crate) mod places;
 mod tools;
 

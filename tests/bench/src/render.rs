@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::Fallible;
-use crate::accuracy::{networks, places};
+use crate::accuracy::{networks, pages, places};
 use crate::machine::Conditions;
 use crate::record::{Goal, Row, Section};
 
 /// The documents and their templates, under `docs` and under `templates`.
-const DOCUMENTS: &[&str] = &["PERFORMANCE.md", "accuracy/real-time.md", "accuracy/places-real.md"];
+const DOCUMENTS: &[&str] =
+    &["PERFORMANCE.md", "accuracy/page.md", "accuracy/real-time.md", "accuracy/places-real.md"];
 
 /// Writes every document anew.
 pub(crate) fn documents() -> Fallible<()> {
@@ -33,6 +34,7 @@ fn fill(template: &str) -> Fallible<String> {
             Some(name) => {
                 let kept = match name {
                     networks::NAME => networks::table()?,
+                    pages::NAME => pages::table()?,
                     places::NAME => places::table()?,
                     name => Section::load(name)?.map(|section| table(&section)),
                 };

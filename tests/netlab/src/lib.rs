@@ -7,6 +7,8 @@
 pub mod lab;
 pub mod link;
 pub mod packet;
+#[cfg(target_os = "linux")]
+pub mod page;
 pub mod places;
 pub mod scenario;
 pub mod sim;

@@ -1,0 +1,195 @@
+//! Bulk transfers of a page: those of [`super::bulk`] over streams of its WebTransport session, told as they come.
+//!
+//! A browser says little of what its streams do: when octets that it took left, or how large packets were. So an upload is answered with
+//! a [`LoadTold`] of 32 octets every 50 ms, and a download begins with a [`LoadPacket`] of 4 octets. Both end at their time, whatever is
+//! still on the way: the stream is reset.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use greenroom_reports::units::{DataSize, Micros};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use web_transport_quinn::{RecvStream, SendStream, Session};
+
+use super::bulk::{BulkRequest, PATTERN, PIECE, REQUEST, Throttle};
+use super::{LoadPacket, LoadTold, Stats};
+use crate::net::clock::Clock;
+use crate::proto::capacity::{INTERVAL, LONGEST};
+use crate::proto::control::Limits;
+
+/// Transfers of one page at once: one each way.
+const MAX_STREAMS: usize = 2;
+/// Behind the control stream, whose log would wait for it otherwise.
+const BEHIND: i32 = -1;
+/// What a stream is reset with. It means nothing.
+const OVER: u32 = 0;
+
+/// Serves transfers until the session ends. Dropping it ends them.
+pub(super) async fn serve(session: &Session, limits: Limits, stats: &Arc<Stats>) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            opened = session.accept_bi(), if running.len() < MAX_STREAMS => match opened {
+                Ok((send, receive)) => {
+                    let transfer = Transfer { session: session.clone(), send, receive, limits };
+                    let stats = Arc::clone(stats);
+                    running.spawn(async move { stats.bulk_bytes.add(transfer.run().await) });
+                }
+                Err(_) => return,
+            },
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// One transfer. A page that breaks it off has its reasons.
+struct Transfer {
+    session: Session,
+    send: SendStream,
+    receive: RecvStream,
+    limits: Limits,
+}
+
+impl Transfer {
+    /// Octets that were moved.
+    async fn run(mut self) -> u64 {
+        let mut wire = [0; BulkRequest::LEN];
+        let asked = tokio::time::timeout(REQUEST, self.receive.read_exact(&mut wire)).await;
+        if !matches!(asked, Ok(Ok(()))) {
+            return 0;
+        }
+        // It fails once the stream is gone.
+        let _ = self.send.set_priority(BEHIND);
+        let most = self.limits.max_duration_us.min(LONGEST);
+        match BulkRequest::from_bytes(wire) {
+            Some(BulkRequest::Upload) => self.sink(most).await,
+            Some(BulkRequest::Download { bytes, duration }) => self.source(bytes, duration.min(most)).await,
+            None => 0,
+        }
+    }
+
+    async fn sink(&mut self, lasting: Micros) -> u64 {
+        let Self { session, send, receive, limits } = self;
+        let counted = Counted::start(session);
+        let mut throttle = Throttle::new(limits.max_bitrate_bps);
+        let mut tick = tokio::time::interval(INTERVAL.to_duration());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let deadline = tokio::time::sleep(lasting.to_duration());
+        tokio::pin!(deadline);
+        let mut received = 0;
+        let mut pause = Box::pin(tokio::time::sleep(Duration::ZERO));
+        loop {
+            tokio::select! {
+                () = &mut deadline => {
+                    // It fails once the stream has ended by itself.
+                    let _ = receive.stop(OVER);
+                    break;
+                }
+                _ = tick.tick() => {
+                    if send.write_all(&counted.told(session, received).to_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+                chunk = async {
+                    pause.as_mut().await;
+                    receive.read_chunk(PIECE, true).await
+                } => {
+                    let Ok(Some(chunk)) = chunk else { break };
+                    received += chunk.bytes.len() as u64;
+                    let ahead = throttle.ahead(chunk.bytes.len());
+                    if ahead > Duration::ZERO {
+                        pause = Box::pin(tokio::time::sleep(ahead));
+                    }
+                }
+            }
+        }
+        // Without a reader it is of no use.
+        let _ = send.write_all(&counted.told(session, received).to_bytes()).await;
+        let _ = send.finish();
+        received
+    }
+
+    async fn source(&mut self, bytes: DataSize, lasting: Micros) -> u64 {
+        let deadline = tokio::time::sleep(lasting.to_duration());
+        tokio::pin!(deadline);
+        let mut throttle = Throttle::new(self.limits.max_bitrate_bps);
+        let packet = packet(&self.session).to_bytes();
+        if self.send.write_all(&packet).await.is_err() {
+            return 0;
+        }
+        let mut sent = 0;
+        while sent < bytes.bytes() {
+            let piece = usize::try_from(bytes.bytes() - sent).unwrap_or(PIECE).min(PIECE);
+            let writing = async {
+                self.send.write_chunk(Bytes::from_static(&PATTERN[..piece])).await?;
+                tokio::time::sleep(throttle.ahead(piece)).await;
+                Ok::<_, web_transport_quinn::WriteError>(())
+            };
+            tokio::select! {
+                () = &mut deadline => {
+                    // What is still buffered here would take its time.
+                    let _ = self.send.reset(OVER);
+                    return sent;
+                }
+                written = writing => if written.is_err() {
+                    return sent;
+                },
+            }
+            sent += piece as u64;
+        }
+        let _ = self.send.finish();
+        tokio::select! {
+            () = &mut deadline => drop(self.send.reset(OVER)),
+            _ = self.send.stopped() => {}
+        }
+        sent
+    }
+}
+
+/// What the whole connection received since a transfer began.
+struct Counted {
+    clock: Clock,
+    before: (u64, u64),
+    headers: u64,
+}
+
+impl Counted {
+    fn start(session: &Session) -> Self {
+        let headers = u64::from(headers(session));
+        Self { clock: Clock::start(), before: received(session), headers }
+    }
+
+    fn told(&self, session: &Session, stream: u64) -> LoadTold {
+        let (bytes, packets) = received(session);
+        let packets = packets.saturating_sub(self.before.1);
+        let bytes = bytes.saturating_sub(self.before.0) + packets * self.headers;
+        LoadTold {
+            at: self.clock.now(),
+            stream: DataSize::from_bytes(stream),
+            received: DataSize::from_bytes(bytes),
+            packets,
+        }
+    }
+}
+
+/// Octets of UDP payload, and packets.
+fn received(session: &Session) -> (u64, u64) {
+    let udp = quinn::Connection::stats(session).udp_rx;
+    (udp.bytes, udp.datagrams)
+}
+
+/// Octets of the IP and UDP headers.
+fn headers(session: &Session) -> u16 {
+    if session.remote_address().ip().to_canonical().is_ipv4() { 28 } else { 48 }
+}
+
+/// Octets of a full packet that are not the stream's: QUIC's header with a packet number of 2 octets (RFC 9000 section 17.3.1), 16 of
+/// AEAD, and the frame's type, stream and offset (section 19.8). Browsers' connection IDs have none.
+const AROUND: u16 = 1 + 2 + 16 + 1 + 2 + 4;
+
+fn packet(session: &Session) -> LoadPacket {
+    let mtu = quinn::Connection::stats(session).path.current_mtu;
+    LoadPacket { ip: mtu.saturating_add(headers(session)), stream: mtu.saturating_sub(AROUND) }
+}
