@@ -13,7 +13,7 @@ export { CheckError };
 const WHOLE = { watch_ms: 4_000, packets: 300 };
 /** Of somebody who was here before and had no trouble: two seconds. */
 const QUICK = { watch_ms: 1_500, packets: 75 };
-/** How long a result waits for the rest of what the computer and the camera were asked. */
+/** How long a result waits for the rest of what the connection, the computer and the camera were asked. */
 const PATIENCE_MS = 4_000;
 const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
 const FINE = { camera: 'picture', microphone: 'speech' };
@@ -83,7 +83,7 @@ export class Check {
     this.#session = await this.#server.session();
     const { media, limits } = this.#session;
     this.#began = performance.now();
-    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null };
+    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, echo: null };
     const found = this.#found;
     // It needs no permission: it runs while the person reads the browser's question.
     const network = this.#measure(media);
@@ -96,12 +96,14 @@ export class Check {
     const [cameras, microphones, speakers] = await tools.catch(() => { throw new CheckError('offline'); });
     this.#tools = { cameras, microphones, speakers };
     this.#tell({ step: 'permission', state: 'done' });
+    const echo = quick ? null : this.#echo(opened, network).catch(() => {});
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
     this.#live();
-    const more = quick ? null : network.then(() => this.#look(opened.camera));
+    const more = quick ? null : network.then(() => echo).then(() => this.#look(opened.camera));
     if (!quick && devices.includes('speaker')) await this.#speaker(opened.microphone?.stream ?? null, limits);
     if (screen) found.screen = await this.#screen();
     await network;
+    if (echo) await within(echo, PATIENCE_MS).catch(() => {});
     if (more) await within(more, PATIENCE_MS).catch(() => {});
     this.#live();
     return await this.#send();
@@ -132,6 +134,17 @@ export class Check {
     const over = overTcp ? { unsupported: 'tcp_unsupported', unreachable: 'tcp' }[result.instead] : 'tested';
     const state = { measured: overTcp ? 'fair' : 'done', failed: 'bad', not_tested: 'done' }[result.state];
     this.#tell({ step: 'network', state, code: result.state === 'measured' ? over : result.reason });
+  }
+
+  /** Sound and picture there and back, as a call sends them, once the packets are through: mostly while the person is asked. */
+  async #echo(opened, clear) {
+    const grant = this.#session.media?.echo_grant;
+    if (!grant) return;
+    const { echo } = await import('./media-path.js');
+    const own = (one) => (this.#options.send === 'devices' ? one?.stream ?? null : null);
+    const figures = await echo({ url: this.#server.webRtc, grant, microphone: own(opened.microphone), camera: own(opened.camera), picture: linesOf(this.#options.for) > 0, clear, signal: this.#stopping.signal });
+    this.#found.echo = figures;
+    this.#tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
   }
 
   async #watch(opened, limits) {
@@ -246,11 +259,11 @@ export class Check {
   }
 
   #body(partial) {
-    const { camera, microphone, speaker, network, machine, screen } = this.#found;
+    const { camera, microphone, speaker, network, machine, screen, echo } = this.#found;
     return {
       run: this.#session.run, duration_ms: performance.now() - this.#began, partial, devices: this.#asked(),
       browser: { system: system(), isolated: self.crossOriginIsolated === true, hidden: this.#hidden },
-      camera, microphone, speaker, network, machine, screen,
+      camera, microphone, speaker, network, machine, screen, echo,
     };
   }
 

@@ -136,6 +136,7 @@ export class GreenroomCheck extends HTMLElement {
       for: this.getAttribute('for') ?? undefined,
       devices: this.#kinds,
       screen: this.hasAttribute('screen'),
+      send: this.getAttribute('send') ?? undefined,
       chosen: this.#chosen,
       video: this.#parts.video,
       keep: true,
@@ -225,7 +226,7 @@ export class GreenroomCheck extends HTMLElement {
     parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
     parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
     const host = this.#server?.base.host ?? this.getAttribute('endpoint');
-    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })));
+    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(this.getAttribute('send') === 'devices' ? words.privacy_sent : words.privacy, { host })));
     parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
       make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
       make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
@@ -284,6 +285,7 @@ export class GreenroomCheck extends HTMLElement {
     }
     if (step === 'sending') this.#say(words.sending);
     if (step === 'computer') this.#computer(figures);
+    if (step === 'media') this.#media(figures);
     if (step === 'camera' && state === 'sizes') this.#sizes(figures);
     if (detail.strength !== undefined) this.#bars(detail.strength);
     const texts = { camera: { watching: words.watching, ...words.pictures }, microphone: { speak: words.speak, ...words.sounds }, speaker: { play: words.play_reason, playing: words.playing, ...words.speakers }, network: words.connection, screen: { share: words.share_reason, watching: words.watching, ...words.screens } }[step];
@@ -418,6 +420,18 @@ export class GreenroomCheck extends HTMLElement {
     told.push(...encode.map((run) => [fill(words.can.encode, run), fill(words.times, { n: n(run.times_real_time, 1) })]));
     this.#parts.computer.lastElementChild.replaceChildren(...this.#rows(told));
     this.#parts.computer.hidden = false;
+  }
+
+  /** How much of a trial call's sound and picture came back. */
+  #media({ state, streams = [] }) {
+    const { trial, percent } = this.#words;
+    const share = (kind) => {
+      const one = streams.find(({ media }) => media === kind);
+      return one && fill(percent, { n: number(this.#language, one.sent_packets ? (one.received_packets / one.sent_packets) * 100 : 0, 1) });
+    };
+    const [audio, video] = ['audio', 'video'].map(share);
+    const text = state === 'failed' ? trial.none : fill(video ? trial.both : trial.audio, { audio, video });
+    if (state !== 'not_tested') this.#parts.network.detail.textContent = text;
   }
 
   #sizes(sizes) {

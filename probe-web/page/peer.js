@@ -8,9 +8,9 @@ import { within } from './time.js';
 const ANSWER_MS = 4_000;
 /** From the offer on: it is posted, then come ICE, DTLS and SCTP, some six round trips in all. */
 const OPEN_MS = 5_000;
-const CONTROL = { negotiated: true, id: 0 };
+export const CONTROL = { negotiated: true, id: 0 };
 /** Nothing is sent again, nothing waits for what was lost: as UDP has it. */
-const PACKETS = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
+export const PACKETS = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
 const SDP = { 'Content-Type': 'application/sdp' };
 
 /** Milliseconds of Unix time by the clock that all of a page's parts share. */
@@ -33,25 +33,35 @@ export async function connect(worker, { url, grant }) {
       const ports = channels.map(keep);
       worker.postMessage({ ports }, ports);
     }
-    await connection.setLocalDescription();
-    const body = connection.localDescription.sdp;
-    const headers = { ...SDP, Authorization: `Bearer ${grant}` };
-    const response = await fetch(url, { method: 'POST', headers, body, credentials: 'omit', signal: AbortSignal.timeout(ANSWER_MS) });
-    const sdp = await response.text();
-    if (!response.ok) throw new Error(`no answer to the offer: ${response.status}`);
-    await connection.setRemoteDescription({ type: 'answer', sdp });
-    const session = new URL(response.headers.get('Location'), response.url);
-    return {
-      close(early) {
-        connection.close();
-        // A session that came to its end is over there, too.
-        if (early) fetch(session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
-      },
-    };
+    return await agree(connection, { url, grant });
   } catch (error) {
     connection.close();
     throw error;
   }
+}
+
+/**
+ * Offers what a connection has, and takes the answer.
+ * @param {RTCPeerConnection} connection
+ * @param {{ url: string, grant: string }} where
+ * @returns {Promise<{ close(early: boolean): void }>}
+ */
+export async function agree(connection, { url, grant }) {
+  await connection.setLocalDescription();
+  const body = connection.localDescription.sdp;
+  const headers = { ...SDP, Authorization: `Bearer ${grant}` };
+  const response = await fetch(url, { method: 'POST', headers, body, credentials: 'omit', signal: AbortSignal.timeout(ANSWER_MS) });
+  const sdp = await response.text();
+  if (!response.ok) throw new Error(`no answer to the offer: ${response.status}`);
+  await connection.setRemoteDescription({ type: 'answer', sdp });
+  const session = new URL(response.headers.get('Location'), response.url);
+  return {
+    close(early) {
+      connection.close();
+      // A session that came to its end is over there, too.
+      if (early) fetch(session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
+    },
+  };
 }
 
 /** Keeps a channel on the page; a port to it. */

@@ -35,7 +35,7 @@ pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Res
     let hello = session::read_hello(&mut link).await?;
     let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock())?;
     tokio::select! {
-        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared) => served,
+        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared, None) => served,
         () = datagrams::carry_session(&session, far) => Ok(()),
     }
 }

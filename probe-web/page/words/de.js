@@ -6,6 +6,7 @@ export default {
   intro: 'Hier werden Kamera, Mikrofon, Lautsprecher und Verbindung angesehen. Danach steht fest, ob ein Gespräch funktionieren wird. Es dauert etwa zehn Sekunden.',
   reason: 'Der Browser fragt, ob diese Seite Kamera und Mikrofon benutzen darf. Bitte erlauben Sie beides.',
   privacy: 'Bild und Ton bleiben auf diesem Computer. Zahlen wie Helligkeit, Lautstärke und Paketzeiten, die Namen Ihrer Geräte und was Ihr Browser kann, gehen an {host}, sobald Sie anfangen.',
+  privacy_sent: 'Nach dem Start gehen Ihr Bild und Ihr Ton drei Sekunden lang an {host} und zurück; sie werden nirgends aufbewahrt. Auch Werte wie Helligkeit, Lautstärke und Zeiten von Paketen, die Namen Ihrer Geräte und was Ihr Browser kann, werden dorthin gesendet.',
   start: 'Prüfung starten',
   again: 'Noch einmal prüfen',
   stop: 'Anhalten',
@@ -91,6 +92,11 @@ export default {
     refused: 'Der Testserver ist ausgelastet. Prüfen Sie in einer Minute noch einmal.',
     broke: 'Die Verbindung zum Testserver ist während der Prüfung abgerissen.',
     left: '',
+  },
+  trial: {
+    both: 'Probeanruf: {audio} des Tons und {video} des Bildes kamen zurück.',
+    audio: 'Probeanruf: {audio} des Tons kamen zurück.',
+    none: 'Ein Probeanruf kam nicht zustande. Anrufe im Browser (WebRTC) sind hier vielleicht gesperrt.',
   },
   failures: {
     denied: '{what}: für diese Seite gesperrt. {allow}',

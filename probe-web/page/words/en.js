@@ -6,6 +6,7 @@ export default {
   intro: 'This looks at your camera, microphone, speaker and connection, and says whether a call will work. It takes about ten seconds.',
   reason: 'Your browser will ask whether this page may use your camera and microphone. Please allow both.',
   privacy: 'Pictures and sound stay on this computer. Figures such as brightness, loudness and packet times, the names of your devices and what your browser can do are sent to {host} when you start.',
+  privacy_sent: 'Your picture and sound go to {host} and back for three seconds when you start; they are kept nowhere. Figures such as brightness, loudness and packet times, the names of your devices and what your browser can do are sent there, too.',
   start: 'Start the check',
   again: 'Check again',
   stop: 'Stop',
@@ -91,6 +92,11 @@ export default {
     refused: 'The test server is busy. Check again in a minute.',
     broke: 'The connection to the test server broke during the check.',
     left: '',
+  },
+  trial: {
+    both: 'Trial call: {audio} of the sound and {video} of the picture came back.',
+    audio: 'Trial call: {audio} of the sound came back.',
+    none: 'No trial call came about. Calls in the browser (WebRTC) may be blocked here.',
   },
   failures: {
     denied: 'The {what} is blocked for this page. {allow}',

@@ -6,6 +6,7 @@ export default {
   intro: 'Aquí se revisan la cámara, el micrófono, el altavoz y la conexión, y se dice si una llamada funcionará. Tarda unos diez segundos.',
   reason: 'El navegador preguntará si esta página puede usar la cámara y el micrófono. Permita ambos, por favor.',
   privacy: 'La imagen y el sonido se quedan en este equipo. Al empezar se envían a {host} cifras como el brillo, el volumen y los tiempos de los paquetes, los nombres de sus dispositivos y lo que su navegador sabe hacer.',
+  privacy_sent: 'Al empezar, su imagen y su sonido van a {host} y vuelven durante tres segundos; no se guardan en ningún sitio. También se envían allí valores como el brillo, el volumen y los tiempos de los paquetes, los nombres de sus dispositivos y lo que puede su navegador.',
   start: 'Empezar la comprobación',
   again: 'Comprobar otra vez',
   stop: 'Parar',
@@ -91,6 +92,11 @@ export default {
     refused: 'El servidor de prueba está ocupado. Compruebe otra vez dentro de un minuto.',
     broke: 'La conexión con el servidor de prueba se cortó durante la comprobación.',
     left: '',
+  },
+  trial: {
+    both: 'Llamada de prueba: volvió el {audio} del sonido y el {video} de la imagen.',
+    audio: 'Llamada de prueba: volvió el {audio} del sonido.',
+    none: 'No se pudo hacer una llamada de prueba. Es posible que aquí estén bloqueadas las llamadas en el navegador (WebRTC).',
   },
   failures: {
     denied: '{what}: acceso bloqueado para esta página. {allow}',

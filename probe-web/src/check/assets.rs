@@ -30,6 +30,7 @@ const FILES: &[Source] = &[
     ("handoff.js", SCRIPT, include_str!("../../page/handoff.js")),
     ("language.js", SCRIPT, include_str!("../../page/language.js")),
     ("machine.js", SCRIPT, include_str!("../../page/machine.js")),
+    ("media-path.js", SCRIPT, include_str!("../../page/media-path.js")),
     ("memory.js", SCRIPT, include_str!("../../page/memory.js")),
     ("meter-worklet.js", SCRIPT, include_str!("../../page/meter-worklet.js")),
     ("microphone.js", SCRIPT, include_str!("../../page/microphone.js")),
@@ -282,9 +283,9 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
-        let peer = size(&["peer.js"]);
+        let (peer, media) = (size(&["peer.js"]), size(&["media-path.js"]));
         println!(
-            "core {core}, WebRTC {peer}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
+            "core {core}, WebRTC {peer}, media {media}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",
             all + languages.iter().min().unwrap(),
             all + most
@@ -293,6 +294,7 @@ mod tests {
         assert!(report <= 8_500, "{report}");
         assert!(core <= 15_000, "{core}");
         assert!(peer <= 2_000, "{peer}");
+        assert!(media <= 3_500, "{media}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 64_000, "all languages: {all} and {languages:?}");
     }

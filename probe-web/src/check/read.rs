@@ -3,6 +3,7 @@
 use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
+use super::echo;
 use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
 use crate::problem::Problem;
 
@@ -33,6 +34,9 @@ pub(super) struct Run {
     pub(super) machine: Option<MachineRun>,
     #[serde(default)]
     pub(super) screen: Option<ScreenRun>,
+    /// Sound and picture there and back.
+    #[serde(default)]
+    pub(super) echo: Option<echo::EchoRun>,
 }
 
 fn all_kinds() -> Vec<DeviceKind> {
@@ -232,7 +236,7 @@ impl Samples {
     }
 }
 
-const DAY_MS: f64 = 86_400_000.0;
+pub(super) const DAY_MS: f64 = 86_400_000.0;
 
 /// Looks at a name.
 pub(super) fn name(pointer: &str, text: &str) -> Result<(), Problem> {
@@ -274,6 +278,7 @@ impl Run {
         name("/speaker/label", &self.speaker.label)?;
         self.speaker.echo.map_or(Ok(()), EchoRun::check)?;
         self.machine.as_ref().map_or(Ok(()), MachineRun::check)?;
+        self.echo.as_ref().map_or(Ok(()), echo::EchoRun::check)?;
         if self.devices.len() > DeviceKind::ALL.len() {
             return Err(long("/devices"));
         }

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::read::{NetworkRun, Run, Way};
-use super::{connection, devices, machine};
+use super::{connection, devices, echo, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
@@ -144,19 +144,24 @@ fn report(run: &Run, url: &str, received: Timestamp) -> Result<Report, Problem> 
     // Judged from what is kept, so that whoever computes it again finds the same.
     let kept = encoded.as_ref().map(encoding::decode).transpose();
     let kept = kept.map_err(|error| Problem::field("/network", error.to_string()))?;
-    let probed: Vec<Probed<'_>> =
-        found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).collect();
+    let media = echo::of(run, url);
+    let probed: Vec<Probed<'_>> = found
+        .iter()
+        .map(|(meta, _)| Probed { meta, trace: kept.as_ref() })
+        .chain(media.iter().map(|meta| Probed { meta, trace: None }))
+        .collect();
     let devices = devices::of(run);
     let machine = machine::of(run);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &kinds };
     let assessment = with_devices(assess(&probed, &question), equipment, &question);
-    let bytes_used = kept.as_ref().map_or(0, |trace| {
-        let streams = trace.here.streams.iter();
-        let octets =
-            streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
-        octets.map(u64::from).sum()
-    });
-    let told = connection_told(run).into_iter().chain(machine::besides(run));
+    let bytes_used = echo::octets(run)
+        + kept.as_ref().map_or(0, |trace| {
+            let streams = trace.here.streams.iter();
+            let octets =
+                streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
+            octets.map(u64::from).sum()
+        });
+    let told = connection_told(run).into_iter().chain(echo::told(run)).chain(machine::besides(run));
     let frame = Frame {
         id: new_id(received),
         kind: Kind::Check,
