@@ -250,6 +250,26 @@ fn losses_over_webrtc_are_told_as_they_were() {
     where_dropped(rules, "webrtc_with_losses");
 }
 
+#[test]
+fn sound_and_picture_come_back() {
+    cases(HERE, "media_there_and_back,own_media_there_and_back");
+}
+
+/// Of the packets of sound (payload type 111) every tenth on the way up and every twentieth on the way down, of the picture's (96) every
+/// fifteenth up.
+#[test]
+fn losses_of_media_are_told_as_they_were() {
+    let rules = "udp dport 7445 @th,72,8 & 0x7f == 111 numgen inc mod 10 9 counter drop; \
+                 add rule inet t c udp sport 7445 @th,72,8 & 0x7f == 111 numgen inc mod 20 19 counter drop; \
+                 add rule inet t c udp dport 7445 @th,72,8 & 0x7f == 96 numgen inc mod 15 14 counter drop";
+    where_dropped(rules, "media_with_losses");
+}
+
+#[test]
+fn a_trial_call_that_does_not_come_about_is_told_and_judged_by_nobody() {
+    where_dropped("udp dport 7445 drop", "media_unreachable");
+}
+
 /// Server and browser in a network of their own, in which these packets are dropped.
 fn where_dropped(rules: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");
