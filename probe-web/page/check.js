@@ -1,6 +1,6 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
-import { list, openAll, stop } from './devices.js';
+import { openAll, stop } from './devices.js';
 import { bars, handoff, linesOf } from './handoff.js';
 import { keepReport } from './memory.js';
 import { measure } from './network.js';
@@ -192,28 +192,11 @@ export class Check {
     this.#tell({ step, state: code === FINE[step] ? 'good' : bad, code, figures });
   }
 
-  /** Plays the sweep; where the microphone does not hear it, the person is asked. */
   async #speaker(microphone, limits) {
-    const found = this.#found;
-    const id = () => this.#options.chosen.speaker;
-    const labels = list('speaker');
-    let echo = null;
-    const play = async () => {
-      this.#tell({ step: 'speaker', state: 'running', code: 'playing' });
-      const result = await this.#tools.speakers.play(id(), live(microphone));
-      echo = result.echo ?? echo;
-      if (!result.played) return 'failed';
-      return echo && echo.confidence_db >= limits.sweep.sure_db ? 'heard' : 'played';
-    };
-    this.#tell({ step: 'speaker', state: 'asking', code: 'play' });
-    const answered = this.#options.answer ? this.#options.answer({ question: 'speaker', play }) : play().then((came) => (came === 'played' ? 'skipped' : came));
-    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
-    const devices = await labels;
-    const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
-    found.speaker = { outcome, label: short(one?.label ?? ''), echo };
-    const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= limits.sweep.sure_db;
-    const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
-    this.#tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+    const { chosen, answer } = this.#options;
+    const asked = { id: () => chosen.speaker, microphone: () => live(microphone), sure_db: limits.sweep.sure_db, answer, signal: this.#stopping.signal };
+    const came = await this.#tools.speakers.test({ ...asked, tell: (detail) => this.#tell({ step: 'speaker', ...detail }) });
+    this.#found.speaker = { ...came, label: short(came.label) };
   }
 
   /** What takes a moment longer, while the person listens to the speaker. */

@@ -427,11 +427,11 @@ export class GreenroomCheck extends HTMLElement {
     const { trial, percent } = this.#words;
     const share = (kind) => {
       const one = streams.find(({ media }) => media === kind);
-      return one && fill(percent, { n: number(this.#language, one.sent_packets ? (one.received_packets / one.sent_packets) * 100 : 0, 1) });
+      return one?.sent_packets && fill(percent, { n: number(this.#language, (one.received_packets / one.sent_packets) * 100, 1) });
     };
     const [audio, video] = ['audio', 'video'].map(share);
-    const text = state === 'failed' ? trial.none : fill(video ? trial.both : trial.audio, { audio, video });
-    if (state !== 'not_tested') this.#parts.network.detail.textContent = text;
+    if (state === 'failed') this.#parts.network.detail.textContent = trial.none;
+    if (audio) this.#parts.network.detail.textContent = fill(video ? trial.both : trial.audio, { audio, video });
   }
 
   #sizes(sizes) {

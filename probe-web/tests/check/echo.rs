@@ -10,7 +10,8 @@ use super::*;
 /// 150 packets of sound, three lost on the way out and two on the way back, and a picture that all came through.
 fn echo() -> Value {
     let none = |reason: &str| json!({ "state": "not_tested", "reason": reason });
-    let estimate = |value: f64, n: u64| json!({ "state": "measured", "value": value, "low": 0.0, "high": 0.1, "n": n });
+    let estimate =
+        |value: f64, n: u64| json!({ "state": "measured", "value": value, "low": 0.0, "high": 0.1, "n": n });
     let jitter = |n: u64| json!({ "state": "measured", "n": n, "last": 1.5, "p95": 2.0, "max": 2.5 });
     let stream = |media: &str, sent: u64, back: u64, picture: Value| {
         json!({ "media": media, "source": "synthetic", "sent_packets": sent, "sent_bytes": sent * 100, "resent_packets": 0,
@@ -63,7 +64,8 @@ async fn both_ends_counts_stand_in_the_places_of_the_common_figures() {
     assert_eq!(media.down.loss_ratio.measured().unwrap().value, 0.013_605);
     assert_eq!(media.rtt_ms.measured().unwrap().p50, 40.0);
     assert_eq!(media.up.jitter_rfc3550_ms.measured().unwrap().p95, 2.0);
-    let ways: Vec<_> = media.streams.iter().map(|one| (one.use_, one.direction, one.figures.counts.lost)).collect();
+    let ways: Vec<_> =
+        media.streams.iter().map(|one| (one.use_, one.direction, one.figures.counts.lost)).collect();
     assert_eq!(ways, [(Use::Video360p, Direction::Up, 0), (Use::Video360p, Direction::Down, 0)]);
     let Some(Details::Echo(details)) = &media.details else { panic!("{:?}", media.details) };
     assert_eq!(details.here.len(), 2);
@@ -85,7 +87,11 @@ async fn without_media_the_report_says_why() {
         let (status, answer) = house.changed(|run| run["echo"] = told.clone()).await;
         assert_eq!(status, 201, "{answer}");
         assert_eq!(answer["targets"], json!([]), "{told}");
-        assert_eq!(answer["settings"]["run"].get("media_not_tested").and_then(Value::as_str), reason, "{told}");
+        assert_eq!(
+            answer["settings"]["run"].get("media_not_tested").and_then(Value::as_str),
+            reason,
+            "{told}"
+        );
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::TurnDetails;
 use super::value::tidy;
 use super::{
-    AddressTried, GatewayDetails, IcmpDetails, MarkingDetails, MtuDetails, NatDetails, PathDetails,
-    EchoDetails, ServiceDetails, WhipDetails,
+    AddressTried, EchoDetails, GatewayDetails, IcmpDetails, MarkingDetails, MtuDetails, NatDetails,
+    PathDetails, ServiceDetails, WhipDetails,
 };
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
