@@ -147,6 +147,10 @@ impl State {
 
     /// Counts a packet, and sends it back where that is allowed.
     fn received(&mut self, rtc: &mut Rtc, header: &RtpHeader, payload: &[u8], came: Came) -> bool {
+        // Under this one browsers send padding by which they look for a rate.
+        if *header.ssrc == 0 {
+            return false;
+        }
         let Some((codec, media, pt)) = agreed(rtc, header.payload_type) else { return false };
         let Some(track) = self.tracks.iter_mut().find(|track| track.media == media) else { return false };
         if pt != header.payload_type {

@@ -149,8 +149,8 @@ impl Door {
         &self.0.candidates
     }
 
-    /// Answers an offer of data channels, and of one sound and one picture at most, which are sent back: what to tell the peer, and the session that it will come to. It is the library's work, and a
-    /// stranger's text: call it where a panic does no harm.
+    /// Answers an offer of data channels, and of one sound and one picture at most, which are sent back: what to tell the peer, and the
+    /// session that it will come to. It is the library's work, and a stranger's text: call it where a panic does no harm.
     ///
     /// # Errors
     ///

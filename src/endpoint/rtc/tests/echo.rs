@@ -30,7 +30,7 @@ impl Caller {
     fn new(towards: SocketAddr) -> Self {
         let clock = Clock::start();
         let config = RtcConfig::new().clear_codecs().enable_opus(true, false).enable_vp8(true);
-        let config = config.set_rtp_mode(true);
+        let config = config.set_rtp_mode(true).set_rtcp_report_interval_audio(Duration::from_millis(300));
         let mut peer = webrtc::Peer::open(config, &[towards], None, clock).expect("a socket");
         let mut changes = peer.rtc().sdp_api();
         let mut media = |kind| changes.add_media(kind, Direction::SendRecv, None, None, None);
