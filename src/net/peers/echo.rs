@@ -42,6 +42,8 @@ struct Track {
     received: Received,
     codec: Option<String>,
     repairs: u64,
+    /// Packets that there is something to send back of: padding has nothing.
+    planned: u64,
     next: SeqNo,
     /// Whether it is known what is sent back, so that reports of it are understood.
     is_expected: bool,
@@ -79,7 +81,7 @@ impl Echo {
         });
         let returned = state.feedback.streams.iter().map(|stream| {
             let track = state.tracks.iter().find(|track| track.media == stream.media);
-            let planned = track.map_or(0, |track| track.received.packets());
+            let planned = track.map_or(0, |track| track.planned);
             stream.figures(track.and_then(|track| track.codec.as_deref()), planned, WHO)
         });
         Some(EchoThere {
@@ -139,6 +141,7 @@ impl State {
                 received: Received::new(clock),
                 codec: None,
                 repairs: 0,
+                planned: 0,
                 next: SeqNo::default(),
                 is_expected: false,
             });
@@ -162,9 +165,11 @@ impl State {
         }
         track.codec.get_or_insert(codec);
         let first = track.received.note(header.sequence_number, header.timestamp, payload.len(), came.at);
-        let Some((bits, packets)) = self.rates.as_mut().filter(|_| first && !payload.is_empty()) else {
+        if !first || payload.is_empty() {
             return false;
-        };
+        }
+        track.planned += 1;
+        let Some((bits, packets)) = &mut self.rates else { return false };
         let now = self.clock.now();
         if !packets.take(now) || !bits.take(now, came.bytes) {
             return false;

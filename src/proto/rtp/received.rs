@@ -84,8 +84,11 @@ impl Received {
 
     /// A datagram with this number came that was not let through: a copy, if one with it came before.
     pub fn note_copy(&mut self, sequence: u16) {
-        let came = |place: usize| self.marks.get(place) == Some(&true);
-        if self.base.is_some() && self.place(sequence).1.is_some_and(came) {
+        if self.base.is_none() {
+            return;
+        }
+        let (_, place) = self.place(sequence);
+        if place.is_some_and(|place| self.marks.get(place) == Some(&true)) {
             self.duplicates += 1;
         }
     }
