@@ -275,6 +275,26 @@ fn a_relay_that_refuses_what_it_is_shown_is_not_blocked() {
 /// Of what goes to the endpoint only that of the relay, which has ports of its own, gets there.
 const NOT_STRAIGHT: &str = "udp dport 7443-7445 udp sport != 61100-61200 drop";
 
+#[test]
+fn sound_and_picture_come_back() {
+    cases(HERE, "media_there_and_back,own_media_there_and_back");
+}
+
+/// Of the packets of sound (payload type 111) every tenth on the way up and every twentieth on the way down, of the picture's (96) every
+/// fifteenth up.
+#[test]
+fn losses_of_media_are_told_as_they_were() {
+    let rules = "udp dport 7445 @th,72,8 & 0x7f == 111 numgen inc mod 10 9 counter drop; \
+                 add rule inet t c udp sport 7445 @th,72,8 & 0x7f == 111 numgen inc mod 20 19 counter drop; \
+                 add rule inet t c udp dport 7445 @th,72,8 & 0x7f == 96 numgen inc mod 15 14 counter drop";
+    where_dropped(rules, "media_with_losses");
+}
+
+#[test]
+fn a_trial_call_that_does_not_come_about_is_told_and_judged_by_nobody() {
+    where_dropped("udp dport 7445 drop", "media_unreachable");
+}
+
 /// Beside server and browser there is coturn, as it is; the server shares this secret with it, or thinks so.
 fn where_relayed(rules: &str, secret: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");

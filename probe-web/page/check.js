@@ -15,12 +15,15 @@ const WHOLE = { watch_ms: 4_000, packets: 300 };
 const QUICK = { watch_ms: 1_500, packets: 75 };
 /** As much as goes each way, for so long, and never more octets. A second at a steady rate is what counts. */
 export const LOAD = { bytes: 16_000_000, ms: 4_000 };
-/** How long a result waits for the rest of what the computer and the camera were asked. */
+/** How long a result waits for the rest of what the connection, the computer and the camera were asked. */
 const PATIENCE_MS = 4_000;
 const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
 const FINE = { camera: 'picture', microphone: 'speech' };
 const NO_SOUND = { rate_hz: null, samples: 0, squares: 0, offset: 0, least: 0, greatest: 0, clipped: 0, runs: 0, levels_dbfs: [] };
 const NO_PICTURE = { frames: [], given: null, came: null, sizes: [] };
+
+/** Waits for what may be of use, and not for ever. */
+const patiently = async (what) => { if (what) await within(what, PATIENCE_MS).catch(() => {}); };
 
 /**
  * Runs a check. It settles whatever happens: with what came of it, or with a {@link CheckError} that says why there is nothing.
@@ -92,7 +95,7 @@ export class Check {
     this.#session = await this.#server.session();
     const { media, limits } = this.#session;
     this.#began = performance.now();
-    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, relays: null };
+    this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, relays: null, echo: null };
     const found = this.#found;
     // It needs no permission: it runs while the person reads the browser's question.
     const { first, whole } = this.#measure(media);
@@ -105,17 +108,19 @@ export class Check {
     const [cameras, microphones, speakers] = await tools.catch(() => { throw new CheckError('offline'); });
     this.#tools = { cameras, microphones, speakers };
     this.#tell({ step: 'permission', state: 'done' });
+    const echo = quick ? null : this.#echo(opened, first).catch(() => {});
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
     this.#live();
-    const more = quick ? null : first.then(() => this.#look(opened.camera));
-    // What fills the connection keeps the computer busy, too: not while that is measured.
-    this.#free.resolve(more && within(more, PATIENCE_MS).catch(() => {}));
+    const more = quick ? null : first.then(() => echo).then(() => this.#look(opened.camera));
+    // What fills the connection holds a trial call up, and keeps the computer busy: not while these are measured.
+    this.#free.resolve(patiently(echo).then(() => patiently(more)));
     if (!quick && devices.includes('speaker')) await this.#speaker(opened.microphone?.stream ?? null, limits);
     if (screen) found.screen = await this.#screen();
     await first;
     this.#live();
     await this.#early(whole);
-    if (more) await within(more, PATIENCE_MS).catch(() => {});
+    await patiently(echo);
+    await patiently(more);
     this.#live();
     await Promise.race([whole, this.#enough.promise]);
     this.#live();
@@ -196,6 +201,17 @@ export class Check {
     this.#tell({ step: 'network', state, code: result.state === 'measured' ? over ?? 'tested' : result.reason, figures: relays ?? undefined });
   }
 
+  /** Sound and picture there and back, as a call sends them, once the packets are through: mostly while the person is asked. */
+  async #echo(opened, clear) {
+    const grant = this.#session.media?.echo_grant;
+    if (!grant) return;
+    const { echo } = await import('./media-path.js');
+    const own = (one) => (this.#options.send === 'devices' ? one?.stream ?? null : null);
+    const figures = await echo({ url: this.#server.webRtc, grant, microphone: own(opened.microphone), camera: own(opened.camera), picture: linesOf(this.#options.for) > 0, clear, signal: this.#stopping.signal });
+    this.#found.echo = figures;
+    this.#tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
+  }
+
   async #watch(opened, limits) {
     if (opened === null) return;
     const barred = (failure) => ({ label: '', failure, ran_ms: 0, ...NO_PICTURE });
@@ -241,28 +257,11 @@ export class Check {
     this.#tell({ step, state: code === FINE[step] ? 'good' : bad, code, figures });
   }
 
-  /** Plays the sweep; where the microphone does not hear it, the person is asked. */
   async #speaker(microphone, limits) {
-    const found = this.#found;
-    const id = () => this.#options.chosen.speaker;
-    const labels = list('speaker');
-    let echo = null;
-    const play = async () => {
-      this.#tell({ step: 'speaker', state: 'running', code: 'playing' });
-      const result = await this.#tools.speakers.play(id(), live(microphone));
-      echo = result.echo ?? echo;
-      if (!result.played) return 'failed';
-      return echo && echo.confidence_db >= limits.sweep.sure_db ? 'heard' : 'played';
-    };
-    this.#tell({ step: 'speaker', state: 'asking', code: 'play' });
-    const answered = this.#options.answer ? this.#options.answer({ question: 'speaker', play }) : play().then((came) => (came === 'played' ? 'skipped' : came));
-    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
-    const devices = await labels;
-    const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
-    found.speaker = { outcome, label: short(one?.label ?? ''), echo };
-    const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= limits.sweep.sure_db;
-    const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
-    this.#tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+    const { chosen, answer } = this.#options;
+    const asked = { id: () => chosen.speaker, microphone: () => live(microphone), sure_db: limits.sweep.sure_db, answer, signal: this.#stopping.signal };
+    const came = await this.#tools.speakers.test({ ...asked, tell: (detail) => this.#tell({ step: 'speaker', ...detail }) });
+    this.#found.speaker = { ...came, label: short(came.label) };
   }
 
   /** What takes a moment longer, while the person listens to the speaker. */
@@ -313,11 +312,11 @@ export class Check {
   }
 
   #body(partial) {
-    const { camera, microphone, speaker, network, machine, screen, relays } = this.#found;
+    const { camera, microphone, speaker, network, machine, screen, relays, echo } = this.#found;
     return {
       run: this.#session.run, duration_ms: performance.now() - this.#began, partial, devices: this.#asked(),
       browser: { system: system(), isolated: self.crossOriginIsolated === true, hidden: this.#hidden },
-      camera, microphone, speaker, network, machine, screen, relays,
+      camera, microphone, speaker, network, machine, screen, relays, echo,
     };
   }
 

@@ -46,7 +46,7 @@ export interface Handoff {
 export type VerdictDetail = Handoff & { report: Report };
 
 export interface Progress {
-  step: 'session' | 'permission' | 'camera' | 'microphone' | 'speaker' | 'network' | 'computer' | 'screen' | 'sending';
+  step: 'session' | 'permission' | 'camera' | 'microphone' | 'speaker' | 'network' | 'media' | 'computer' | 'screen' | 'sending';
   state: 'running' | 'asking' | 'done' | 'good' | 'fair' | 'bad' | 'sizes';
   /** What was seen or heard, or how it stands: the keys of `words/en.js`. */
   code?: string;
@@ -70,6 +70,11 @@ export interface CheckOptions {
   chosen?: { camera?: string; microphone?: string; speaker?: string };
   /** Tries the screen as well. Has to begin from a click then. */
   screen?: boolean;
+  /**
+   * What goes to the endpoint and back in the trial call: `devices` the person's own sound and picture, where they are on. Tell them: without
+   * it both stay on the computer, and a tone and drawn pictures go.
+   */
+  send?: 'devices';
   /** Two seconds, for somebody who had no trouble before. */
   quick?: boolean;
   /** Shows the camera meanwhile. */
@@ -97,7 +102,7 @@ export class CheckError extends Error {
 export function check(options?: CheckOptions): Promise<VerdictDetail>;
 
 /**
- * `<greenroom-check endpoint="https://greenroom.example" for="720p" devices="microphone speaker" screen gate lang="de" theme="auto"
+ * `<greenroom-check endpoint="https://greenroom.example" for="720p" devices="microphone speaker" screen send="devices" gate lang="de" theme="auto"
  * link="gc_…" hand-off="https://app.example">`
  */
 export class GreenroomCheck extends HTMLElement {

@@ -138,6 +138,7 @@ export class GreenroomCheck extends HTMLElement {
       for: this.getAttribute('for') ?? undefined,
       devices: this.#kinds,
       screen: this.hasAttribute('screen'),
+      send: this.getAttribute('send') ?? undefined,
       chosen: this.#chosen,
       video: this.#parts.video,
       keep: true,
@@ -241,7 +242,8 @@ export class GreenroomCheck extends HTMLElement {
     parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
     parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
     const host = this.#server?.base.host ?? this.getAttribute('endpoint');
-    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(words.privacy, { host })), ' ', fill(words.data, { n: number(this.#language, MOST_MB) }));
+    const privacy = this.getAttribute('send') === 'devices' ? words.privacy_sent : words.privacy;
+    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(privacy, { host })), ' ', fill(words.data, { n: number(this.#language, MOST_MB) }));
     parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
       make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
       make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
@@ -300,6 +302,7 @@ export class GreenroomCheck extends HTMLElement {
     }
     if (step === 'sending') this.#say(words.sending);
     if (step === 'computer') this.#computer(figures);
+    if (step === 'media') this.#media(figures);
     if (step === 'camera' && state === 'sizes') this.#sizes(figures);
     if (detail.strength !== undefined) this.#bars(detail.strength);
     const texts = { camera: { watching: words.watching, ...words.pictures }, microphone: { speak: words.speak, ...words.sounds }, speaker: { play: words.play_reason, playing: words.playing, ...words.speakers }, network: words.connection, screen: { share: words.share_reason, watching: words.watching, ...words.screens } }[step];
@@ -447,6 +450,18 @@ export class GreenroomCheck extends HTMLElement {
     told.push(...encode.map((run) => [fill(words.can.encode, run), fill(words.times, { n: n(run.times_real_time, 1) })]));
     this.#parts.computer.lastElementChild.replaceChildren(...this.#rows(told));
     this.#parts.computer.hidden = false;
+  }
+
+  /** How much of a trial call's sound and picture came back. */
+  #media({ state, streams = [] }) {
+    const { trial, percent } = this.#words;
+    const share = (kind) => {
+      const one = streams.find(({ media }) => media === kind);
+      return one?.sent_packets && fill(percent, { n: number(this.#language, (one.received_packets / one.sent_packets) * 100, 1) });
+    };
+    const [audio, video] = ['audio', 'video'].map(share);
+    if (state === 'failed') this.#parts.network.detail.textContent = trial.none;
+    if (audio) this.#parts.network.detail.textContent = fill(video ? trial.both : trial.audio, { audio, video });
   }
 
   #sizes(sizes) {

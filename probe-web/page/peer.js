@@ -10,9 +10,9 @@ const ANSWER_MS = 4_000;
 const OPEN_MS = 5_000;
 /** The same through a relay, before that ends: why nothing came through is known here. */
 const RELAYED_MS = 4_500;
-const CONTROL = { negotiated: true, id: 0 };
+export const CONTROL = { negotiated: true, id: 0 };
 /** Nothing is sent again, nothing waits for what was lost: as UDP has it. */
-const PACKETS = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
+export const PACKETS = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 };
 const SDP = { 'Content-Type': 'application/sdp' };
 
 /** Milliseconds of Unix time by the clock that all of a page's parts share. */
@@ -36,22 +36,7 @@ export async function connect(worker, { url, grant, of, relay }) {
       const ports = channels.map(keep);
       worker.postMessage({ of, ports }, ports);
     }
-    await connection.setLocalDescription();
-    const body = connection.localDescription.sdp;
-    const headers = { ...SDP, Authorization: `Bearer ${grant}` };
-    const response = await fetch(url, { method: 'POST', headers, body, credentials: 'omit', signal: AbortSignal.timeout(ANSWER_MS) });
-    const sdp = await response.text();
-    if (!response.ok) throw new Error(`no answer to the offer: ${response.status}`);
-    await connection.setRemoteDescription({ type: 'answer', sdp });
-    const session = new URL(response.headers.get('Location'), response.url);
-    return {
-      port: Number(/^a=candidate:(?:\S+ ){5}(\d+)/m.exec(sdp)?.[1]),
-      close(early) {
-        connection.close();
-        // A session that came to its end is over there, too.
-        if (early) fetch(session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
-      },
-    };
+    return await agree(connection, { url, grant });
   } catch (error) {
     connection.close();
     throw error;
@@ -67,6 +52,31 @@ function watch(connection, tell) {
   connection.onicegatheringstatechange = () => { if (connection.iceGatheringState === 'complete' && !found) tell('blocked'); };
   // Nobody listens any more once the channels are open.
   setTimeout(() => tell(found ? 'nothing_through' : 'blocked'), RELAYED_MS);
+}
+
+/**
+ * Offers what a connection has, and takes the answer.
+ * @param {RTCPeerConnection} connection
+ * @param {{ url: string, grant: string }} where
+ * @returns {Promise<{ port: number, close(early: boolean): void }>} with the endpoint's port
+ */
+export async function agree(connection, { url, grant }) {
+  await connection.setLocalDescription();
+  const body = connection.localDescription.sdp;
+  const headers = { ...SDP, Authorization: `Bearer ${grant}` };
+  const response = await fetch(url, { method: 'POST', headers, body, credentials: 'omit', signal: AbortSignal.timeout(ANSWER_MS) });
+  const sdp = await response.text();
+  if (!response.ok) throw new Error(`no answer to the offer: ${response.status}`);
+  await connection.setRemoteDescription({ type: 'answer', sdp });
+  const session = new URL(response.headers.get('Location'), response.url);
+  return {
+    port: Number(/^a=candidate:(?:\S+ ){5}(\d+)/m.exec(sdp)?.[1]),
+    close(early) {
+      connection.close();
+      // A session that came to its end is over there, too.
+      if (early) fetch(session, { method: 'DELETE', credentials: 'omit', keepalive: true }).catch(() => {});
+    },
+  };
 }
 
 /** Keeps a channel on the page; a port to it. */

@@ -1,12 +1,37 @@
 // The speaker: plays a sweep, and listens whether the microphone hears it. What it recorded does not leave this page.
 
+import { list } from './devices.js';
 import { find, sweep } from './sweep.js';
-import { pause, within } from './time.js';
+import { pause, unless, within } from './time.js';
 
 /** What comes back later than this is not heard: Bluetooth both ways takes half a second. */
 const LATEST_S = 0.8;
 /** Time for the recording to begin before the sound does. */
 const LEAD_S = 0.3;
+
+/**
+ * Plays the sweep; where the microphone does not hear it, the person is asked.
+ * @param {{ id: () => string|undefined, microphone: () => MediaStream|null, sure_db: number, answer?: Function, signal: AbortSignal, tell: (detail: object) => void }} how
+ */
+export async function test({ id, microphone, sure_db, answer, signal, tell }) {
+  const labels = list('speaker');
+  let echo = null;
+  const again = async () => {
+    tell({ state: 'running', code: 'playing' });
+    const result = await play(id(), microphone());
+    echo = result.echo ?? echo;
+    if (!result.played) return 'failed';
+    return echo && echo.confidence_db >= sure_db ? 'heard' : 'played';
+  };
+  tell({ state: 'asking', code: 'play' });
+  const answered = answer ? answer({ question: 'speaker', play: again }) : again().then((came) => (came === 'played' ? 'skipped' : came));
+  const outcome = await unless(Promise.resolve(answered), signal);
+  const devices = await labels;
+  const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
+  const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= sure_db;
+  tell({ state: { heard: 'good', skipped: 'done' }[outcome] ?? 'bad', code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+  return { outcome, label: one?.label ?? '', echo };
+}
 
 /**
  * Plays the sweep; whether the browser did, and what the microphone heard of it.

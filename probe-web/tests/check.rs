@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+#[path = "check/echo.rs"]
+mod echo;
+
 struct House {
     app: Router,
     store: Arc<SqliteStore>,

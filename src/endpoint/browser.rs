@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use web_transport_quinn::{Request, Session, http::StatusCode};
 
 use super::session;
-use super::session::{Broken, Shared};
+use super::session::{Beside, Broken, Shared};
 use crate::net::clock::Clock;
 use crate::net::link::{Link, LinkError};
 use crate::net::short_lived::ForBrowsers;
@@ -35,7 +35,7 @@ pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Res
     let hello = session::read_hello(&mut link).await?;
     let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock())?;
     tokio::select! {
-        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared, Some(&session)) => served,
+        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Page(&session)) => served,
         () = datagrams::carry_session(&session, far) => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! Signaling is what WHIP does (RFC 9725): an offer comes with the run grant, by HTTP, which somebody else speaks; the answer names a session,
 //! which can be ended by that name. The session's control channel is the control protocol, whose hello uses the grant up, and its datagrams
 //! are the same STAMP packets as everybody's. So a browser is measured by the same machine, with stamps that say that the program took them.
+//! Sound and picture that it sends are counted and sent back, within the rates that its session was admitted for.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use ring::digest;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::session::{self, Broken, Shared};
+use super::session::{self, Beside, Broken, Shared};
 use super::{Config, StartError, random_bytes};
 use crate::address::Token;
 use crate::net::clock::Clock;
@@ -192,9 +193,10 @@ async fn serve(mut peer: Peer, shared: &Shared) -> Result<(), Broken> {
     let opened = tokio::time::timeout(HANDSHAKE, peer.open()).await.map_err(|_| Broken::Silent)?;
     let at = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
     let (tunnel, far) = tunnel::tunnel(at, at, shared.clock())?;
+    let echo = peer.echo().clone();
     let mut link = Link::web_rtc(peer, far);
     let hello = session::read_hello(&mut link).await?;
-    session::serve_tunnel(&mut link, hello, tunnel, at, shared, None).await
+    session::serve_tunnel(&mut link, hello, tunnel, at, shared, Beside::Media(&echo)).await
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -17,6 +17,7 @@ use crate::net::clock::Clock;
 use crate::net::datagrams;
 use crate::net::link::{Link, LinkError};
 use crate::net::pacing::{Driver, DriverOptions, Ended};
+use crate::net::peers::Echo;
 use crate::net::quic;
 use crate::net::tunnel::{self, TunnelSocket};
 use crate::net::udp::StampSources;
@@ -190,7 +191,7 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
         if hello.probes == ProbeCarrier::QuicDatagrams {
             let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock)?;
             return tokio::select! {
-                served = serve_tunnel(&mut link, hello, tunnel, peer, shared, None) => served,
+                served = serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Nothing) => served,
                 () = datagrams::carry(&connection, far) => Ok(()),
             };
         }
@@ -198,7 +199,7 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(&mut link, refusal).await,
         };
-        let session = Session { driver: &shared.driver, clock: shared.clock, limits, transport };
+        let session = Session { driver: &shared.driver, clock: shared.clock, limits, transport, echo: None };
         tokio::select! {
             served = session.serve(&mut link, shared.external_ip) => served,
             () = bulk::serve(&connection, limits, &shared.stats) => Ok(()),
@@ -220,27 +221,44 @@ pub(super) async fn serve_web_socket<S>(
         let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
         let mut link = Link::web_socket(socket, far);
         let hello = read_hello(&mut link).await?;
-        serve_tunnel(&mut link, hello, tunnel, peer, shared, None).await
+        serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Nothing).await
     };
     end(peer, served.await);
 }
 
-/// Serves a session whose probes come through a tunnel, with a reflector of its own, and, where a page has opened it by WebTransport,
-/// bulk transfers beside it.
+/// What a session carries besides probes, as far as it is admitted.
+pub(super) enum Beside<'a> {
+    /// Nothing.
+    Nothing,
+    /// Bulk transfers of a page, over streams of its WebTransport session.
+    Page(&'a web_transport_quinn::Session),
+    /// Sound and picture of a page, which go back.
+    Media(&'a Echo),
+}
+
+/// Serves a session whose probes come through a tunnel, with a reflector of its own.
 pub(super) async fn serve_tunnel(
     link: &mut Link,
     hello: Hello,
     tunnel: TunnelSocket,
     peer: SocketAddr,
     shared: &Shared,
-    page: Option<&web_transport_quinn::Session>,
+    beside: Beside<'_>,
 ) -> Result<(), Broken> {
+    let (page, echo) = match beside {
+        Beside::Nothing => (None, None),
+        Beside::Page(page) => (Some(page), None),
+        Beside::Media(echo) => (None, Some(echo)),
+    };
     // The control of TCP and of QUIC decides how fast it goes: there is no capacity to search but by the streams of a page.
     let hello = Hello { search: hello.search.filter(|_| page.is_some()), ..hello };
     let (_permit, limits) = match shared.admit(peer.ip(), &hello) {
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(link, refusal).await,
     };
+    if let Some(echo) = echo {
+        echo.allow(limits);
+    }
     let stamps = StampSources::USER;
     let reflector = Reflector::new(ReflectorConfig {
         anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
@@ -253,7 +271,7 @@ pub(super) async fn serve_tunnel(
     let options = DriverOptions::relaxed("fallback");
     let driver = Driver::start(reflector, vec![Box::new(tunnel)], shared.clock, &options)?;
     let transport = Transport { stamp_port: peer.port(), stamps };
-    let session = Session { driver: &driver, clock: shared.clock, limits, transport };
+    let session = Session { driver: &driver, clock: shared.clock, limits, transport, echo };
     let Some(page) = page else { return session.serve(link, None).await };
     tokio::select! {
         served = session.serve(link, None) => served,
@@ -290,6 +308,8 @@ struct Session<'a> {
     clock: Clock,
     limits: Limits,
     transport: Transport,
+    /// Sound and picture that are sent back, where they can be.
+    echo: Option<&'a Echo>,
 }
 
 impl Session<'_> {
@@ -464,6 +484,9 @@ impl Session<'_> {
 
     /// Sends the rest of the log and says that it was all.
     async fn finish(&self, link: &mut Link, log: &mut Log) -> Result<(), Broken> {
+        if let Some(figures) = self.echo.and_then(Echo::figures) {
+            link.send(&Frame::Echoed(Box::new(figures))).await?;
+        }
         log.send(self.driver, link, true).await?;
         let ssid = log.ssid;
         let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;

@@ -18,6 +18,7 @@ pub mod quic;
 pub mod relay;
 pub mod resolve;
 pub mod route;
+pub mod rtcp;
 pub mod short_lived;
 pub mod stamps;
 pub mod tcp;

@@ -50,4 +50,4 @@ mod testlink;
 #[cfg(test)]
 mod tests;
 pub mod turn;
-mod window;
+pub(crate) mod window;

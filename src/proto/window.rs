@@ -1,6 +1,6 @@
 //! Which sequence numbers have been seen, and how often: tells a first copy from a duplicate and a duplicate from a replay.
 
-use greenroom_reports::units::Micros;
+use greenroom_reports::units::{Bitrate, Micros};
 use std::net::{IpAddr, SocketAddr};
 
 /// Numbers behind the newest that are remembered.
@@ -104,6 +104,33 @@ impl PacketBucket {
     }
 }
 
+/// Lets through a bit rate with bursts up to what the rate makes in some time, counted in whole microseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct BitBucket {
+    rate: Bitrate,
+    burst: Micros,
+    /// When the bucket is full again.
+    full_at: Micros,
+}
+
+impl BitBucket {
+    /// A rate of 0 lets nothing through.
+    pub(crate) fn new(rate: Bitrate, burst: Micros) -> Self {
+        Self { rate, burst, full_at: Micros::new(i64::MIN / 2) }
+    }
+
+    /// Whether a packet of so many octets may pass now.
+    pub(crate) fn take(&mut self, now: Micros, bytes: u16) -> bool {
+        let Some(lasts) = (u64::from(bytes) * 8_000_000).checked_div(self.rate.bps()) else { return false };
+        let after = self.full_at.max(now) + Micros::new(i64::try_from(lasts).unwrap_or(i64::MAX / 4));
+        let passes = after - now <= self.burst;
+        if passes {
+            self.full_at = after;
+        }
+        passes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +158,10 @@ mod tests {
         // Ten seconds at 10,000 packets a second: 1,000 pass each second, and the burst of 100 once.
         assert!((10_000..=10_100).contains(&passed), "{passed}");
         assert!(!PacketBucket::new(0, Micros::from_secs(1)).take(Micros::ZERO));
+        let mut bits = BitBucket::new(Bitrate::from_kbps(800), Micros::from_millis(500));
+        let passed = (0..100_000).filter(|n| bits.take(Micros::new(n * 100), 1_000)).count();
+        // Ten seconds at 80 Mbit/s: 100 packets of 8 kbit pass each second, and the burst of 50 once.
+        assert!((1_040..=1_051).contains(&passed), "{passed}");
+        assert!(!BitBucket::new(Bitrate::from_bps(0), Micros::from_secs(1)).take(Micros::ZERO, 1));
     }
 }

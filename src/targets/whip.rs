@@ -2,7 +2,6 @@
 //! its own reports (RTCP) tell what became of them.
 
 mod answer;
-mod feedback;
 mod figures;
 mod http;
 mod session;

@@ -767,14 +767,107 @@ def webrtc_with_losses(browsers):
     report = check.run()
     target = report["targets"][0]
     expect(report["settings"]["run"].get("connection_over_webrtc") == "unreachable", report["settings"]["run"], target["state"])
-    listed = json.loads(subprocess.run(["nft", "-j", "list", "table", "inet", "t"], check=True, capture_output=True).stdout)
-    counters = [part["counter"]["packets"] for entry in listed["nftables"] for part in entry.get("rule", {}).get("expr", []) if "counter" in part]
+    counters = dropped_by_nft()
     print(json.dumps({"dropped": counters, "up": target["up"], "down": target["down"]}), file=sys.stderr)
     if "disturbed" not in codes(report):
         lost = target["up"]["lost"]
         # A few of them were keys and checks of the address.
         expect(counters[0] - 4 <= lost <= counters[0], lost, counters)
         expect(lost >= 25 and target["down"]["lost"] == 0, json.dumps(target["up"]), json.dumps(target["down"]))
+
+
+def trial(report):
+    """What became of the sound and picture that went to the endpoint and back."""
+    target = next((target for target in report["targets"] if target["kind"] == "webrtc"), None)
+    expect(target is not None, report["settings"]["run"])
+    details = target["details"]
+    ways = {("audio", way): target[way] for way in ("up", "down")} | {("video", one["direction"]): one for one in target["streams"]}
+    print(json.dumps({"state": target["state"], "rtt_ms": target["rtt_ms"], "details": details}), file=sys.stderr)
+    return target, details, ways
+
+
+def counted(details, ways):
+    """Each end's counts, joined: what one sent and the other one got."""
+    for media in {media for media, _ in ways}:
+        here, came, back = (next(one for one in some if one["media"] == media) for some in (details["here"], details["there"]["received"], details["there"]["returned"]))
+        up, down = ways[media, "up"], ways[media, "down"]
+        expect((up["sent"], up["on_time"]) == (here["sent_packets"], came["packets"]), media, up, here, came)
+        expect((down["sent"], down["on_time"]) == (back["sent_packets"], here["received_packets"]), media, down, here, back)
+        # What is sent back has no gaps of its own: the browser misses what was lost on the way back, but for the last ones.
+        expect(down["lost"] - 1 <= here["lost"] <= down["lost"], media, down, here)
+        expect(up["lost"] - 1 <= came["lost"] <= up["lost"], media, up, came)
+        # Nothing was held back by the session's rates. Padding has nothing to send back.
+        expect(back["planned_packets"] == back["sent_packets"] <= came["packets"], media, back, came)
+        expect(here["resent_packets"] == 0 and came["repairs"] == 0, media, here, came)
+
+
+def media_there_and_back(browsers):
+    """A tone and drawn pictures go to the endpoint as RTP and come back, behind the packets of the verdict."""
+    check = Check(browsers, query="for=720p&devices=speaker")
+    report = check.run()
+    target, details, ways = trial(report)
+    expect(target["state"]["transport"] == "udp" and target["url"].startswith("webrtc://"), target["state"])
+    expect(set(ways) == {("audio", "up"), ("audio", "down"), ("video", "up"), ("video", "down")}, ways)
+    counted(details, ways)
+    for (media, way), figures in ways.items():
+        expect(figures["sent"] >= (100 if media == "audio" else 30), media, way, figures)
+        expect(figures["lost"] == 0 and figures["loss_ratio"]["value"] == 0, media, way, figures)
+        expect(figures["jitter_rfc3550_ms"]["state"] == "measured", media, way, figures["jitter_rfc3550_ms"])
+    expect({one["source"] for one in details["here"]} == {"synthetic"}, details["here"])
+    expect(details["there"]["transport_feedback"]["lost"] == 0 and details["there"]["transport_feedback"]["packets"] > 100, details["there"])
+    expect(details["pair_rtt_ms"]["value"] < 1_000, details["pair_rtt_ms"])
+    check.shows("Trial call: 100 % of the sound and 100 % of the picture came back.")
+    check.fits("a trial call")
+    check.is_accessible("a trial call")
+    expect(check.errors == [], check.errors)
+    check.close()
+
+
+def own_media_there_and_back(browsers):
+    """Where the page says so, the person's own sound and picture go, and the person is told before."""
+    check = Check(browsers, permissions=["camera", "microphone"], answers=True, query="for=360p&devices=camera microphone&send=devices")
+    check.shows("Your picture and sound go to")
+    check.start()
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        check.button("Check again").wait_for()
+    _, details, ways = trial(waiting.value.json())
+    counted(details, ways)
+    expect({one["source"] for one in details["here"]} == {"device"}, details["here"])
+    picture = next(one["picture"] for one in details["here"] if one["media"] == "video")
+    expect(picture["frames"] > 10 and picture["height"] <= 360, picture)
+    expect(check.errors == [], check.errors)
+    check.close()
+
+
+def media_with_losses(browsers):
+    """What was dropped of each stream and way is what the report says was lost there."""
+    check = Check(browsers, query="for=360p&devices=speaker")
+    _, details, ways = trial(check.run())
+    dropped = dict(zip([("audio", "up"), ("audio", "down"), ("video", "up")], dropped_by_nft()))
+    print(json.dumps({f"{media} {way}": n for (media, way), n in dropped.items()}), file=sys.stderr)
+    counted(details, ways)
+    expect(min(dropped.values()) >= 3, dropped)
+    for which, n in dropped.items():
+        expect(ways[which]["lost"] == n, which, n, ways[which])
+    expect(ways["video", "down"]["lost"] == 0, ways["video", "down"])
+    told = details["there"]["transport_feedback"]
+    # The browser's feedback speaks of both streams together; not of what came last.
+    expect(abs(told["lost"] - dropped["audio", "down"]) <= 1, told, dropped)
+
+
+def media_unreachable(browsers):
+    """Nothing gets to the port of WebRTC: that is told, and nothing is judged by it."""
+    check = Check(browsers, query="for=audio&devices=speaker")
+    report = check.run()
+    expect([target["kind"] for target in report["targets"]] == ["greenroom"], report["targets"])
+    expect(report["settings"]["run"].get("media_not_tested") == "unreachable", report["settings"]["run"])
+    expect("disturbed" in codes(report) or report["targets"][0]["state"]["transport"] == "webtransport", report["targets"][0]["state"])
+    check.shows("No trial call came about.")
+
+
+def dropped_by_nft():
+    listed = json.loads(subprocess.run(["nft", "-j", "list", "table", "inet", "t"], check=True, capture_output=True).stdout)
+    return [part["counter"]["packets"] for entry in listed["nftables"] for part in entry.get("rule", {}).get("expr", []) if "counter" in part]
 
 
 def heard_by_the_microphone(browsers):
@@ -835,6 +928,7 @@ CASES = {
         good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
         without_endpoint, hidden, busy, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         relayed_over_udp, relayed_over_tcp, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
+        media_there_and_back, own_media_there_and_back, media_with_losses, media_unreachable,
         heard_by_the_microphone, screens,
     )},
     **calls.cases(Check, expect, wait_for),

@@ -7,6 +7,7 @@ export default {
   reason: 'Der Browser fragt, ob diese Seite Kamera und Mikrofon benutzen darf. Bitte erlauben Sie beides.',
   privacy: 'Bild und Ton bleiben auf diesem Computer. Zahlen wie Helligkeit, Lautstärke und Paketzeiten, die Namen Ihrer Geräte und was Ihr Browser kann, gehen an {host}, sobald Sie anfangen.',
   data: 'Höchstens {n} MB Daten werden verbraucht.',
+  privacy_sent: 'Nach dem Start gehen Ihr Bild und Ihr Ton drei Sekunden lang an {host} und zurück; sie werden nirgends aufbewahrt. Auch Werte wie Helligkeit, Lautstärke und Zeiten von Paketen, die Namen Ihrer Geräte und was Ihr Browser kann, werden dorthin gesendet.',
   start: 'Prüfung starten',
   again: 'Noch einmal prüfen',
   stop: 'Anhalten',
@@ -97,6 +98,11 @@ export default {
     left: '',
   },
   ways: { works: 'Geht', blocked: 'Gesperrt', credentials: 'Zugangsdaten abgelehnt', other: 'Führt nicht weiter' },
+  trial: {
+    both: 'Probeanruf: {audio} des Tons und {video} des Bildes kamen zurück.',
+    audio: 'Probeanruf: {audio} des Tons kamen zurück.',
+    none: 'Ein Probeanruf kam nicht zustande. Anrufe im Browser (WebRTC) sind hier vielleicht gesperrt.',
+  },
   failures: {
     denied: '{what}: für diese Seite gesperrt. {allow}',
     dismissed: '{what}: Die Frage des Browsers wurde ohne Antwort geschlossen. Prüfen Sie noch einmal und wählen Sie „Zulassen“.',

@@ -7,6 +7,7 @@ export default {
   reason: 'Your browser will ask whether this page may use your camera and microphone. Please allow both.',
   privacy: 'Pictures and sound stay on this computer. Figures such as brightness, loudness and packet times, the names of your devices and what your browser can do are sent to {host} when you start.',
   data: 'At most {n} MB of data are used.',
+  privacy_sent: 'Your picture and sound go to {host} and back for three seconds when you start; they are kept nowhere. Figures such as brightness, loudness and packet times, the names of your devices and what your browser can do are sent there, too.',
   start: 'Start the check',
   again: 'Check again',
   stop: 'Stop',
@@ -97,6 +98,11 @@ export default {
     left: '',
   },
   ways: { works: 'Works', blocked: 'Blocked', credentials: 'Credentials refused', other: 'Leads nowhere' },
+  trial: {
+    both: 'Trial call: {audio} of the sound and {video} of the picture came back.',
+    audio: 'Trial call: {audio} of the sound came back.',
+    none: 'No trial call came about. Calls in the browser (WebRTC) may be blocked here.',
+  },
   failures: {
     denied: 'The {what} is blocked for this page. {allow}',
     dismissed: 'Your browser’s question about the {what} was closed without an answer. Check again and choose “Allow”.',

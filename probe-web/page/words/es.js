@@ -7,6 +7,7 @@ export default {
   reason: 'El navegador preguntará si esta página puede usar la cámara y el micrófono. Permita ambos, por favor.',
   privacy: 'La imagen y el sonido se quedan en este equipo. Al empezar se envían a {host} cifras como el brillo, el volumen y los tiempos de los paquetes, los nombres de sus dispositivos y lo que su navegador sabe hacer.',
   data: 'Se usan como máximo {n} MB de datos.',
+  privacy_sent: 'Al empezar, su imagen y su sonido van a {host} y vuelven durante tres segundos; no se guardan en ningún sitio. También se envían allí valores como el brillo, el volumen y los tiempos de los paquetes, los nombres de sus dispositivos y lo que puede su navegador.',
   start: 'Empezar la comprobación',
   again: 'Comprobar otra vez',
   stop: 'Parar',
@@ -97,6 +98,11 @@ export default {
     left: '',
   },
   ways: { works: 'Funciona', blocked: 'Bloqueado', credentials: 'Credenciales rechazadas', other: 'No lleva a ninguna parte' },
+  trial: {
+    both: 'Llamada de prueba: volvió el {audio} del sonido y el {video} de la imagen.',
+    audio: 'Llamada de prueba: volvió el {audio} del sonido.',
+    none: 'No se pudo hacer una llamada de prueba. Es posible que aquí estén bloqueadas las llamadas en el navegador (WebRTC).',
+  },
   failures: {
     denied: '{what}: acceso bloqueado para esta página. {allow}',
     dismissed: '{what}: la pregunta del navegador se cerró sin respuesta. Compruebe otra vez y elija «Permitir».',

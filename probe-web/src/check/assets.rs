@@ -30,6 +30,7 @@ const FILES: &[Source] = &[
     ("handoff.js", SCRIPT, include_str!("../../page/handoff.js")),
     ("language.js", SCRIPT, include_str!("../../page/language.js")),
     ("machine.js", SCRIPT, include_str!("../../page/machine.js")),
+    ("media-path.js", SCRIPT, include_str!("../../page/media-path.js")),
     ("memory.js", SCRIPT, include_str!("../../page/memory.js")),
     ("meter-worklet.js", SCRIPT, include_str!("../../page/meter-worklet.js")),
     ("microphone.js", SCRIPT, include_str!("../../page/microphone.js")),
@@ -286,10 +287,10 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
-        let (peer, relays, load) =
-            (size(&["peer.js"]), size(&["relays.js", "socket.js"]), size(&["load.js"]));
+        let (peer, relays, load, media) =
+            (size(&["peer.js"]), size(&["relays.js", "socket.js"]), size(&["load.js"]), size(&["media-path.js"]));
         println!(
-            "core {core}, WebRTC {peer}, relays and the WebSocket {relays}, load {load}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
+            "core {core}, WebRTC {peer}, relays and the WebSocket {relays}, load {load}, media {media}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",
             all + languages.iter().min().unwrap(),
             all + most
@@ -299,6 +300,7 @@ mod tests {
         assert!(core <= 15_000, "{core}");
         assert!(peer <= 2_000, "{peer}");
         assert!(load <= 4_000, "{load}");
+        assert!(media <= 3_500, "{media}");
         assert!(all + most <= 60_000, "{all} and {most}");
         assert!(all + languages.iter().sum::<usize>() <= 68_000, "all languages: {all} and {languages:?}");
     }

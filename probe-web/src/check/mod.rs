@@ -5,6 +5,7 @@ mod assets;
 pub(crate) mod call;
 mod connection;
 mod devices;
+mod echo;
 mod embed;
 mod extras;
 mod fallback;
@@ -57,6 +58,8 @@ pub use turn::Turn;
 const RUN_LASTS: SignedDuration = SignedDuration::from_mins(30);
 /// How long a grant for the media endpoint is good: it is fetched right before it is used.
 const GRANT_LASTS: SignedDuration = SignedDuration::from_secs(60);
+/// The same for the session with sound and picture: it comes behind the person's answer to the browser's question.
+const ECHO_GRANT_LASTS: SignedDuration = SignedDuration::from_mins(5);
 
 /// The media endpoint that pages measure against.
 #[derive(Clone)]
@@ -155,6 +158,7 @@ pub(crate) async fn session(
             "certificate_sha256": hash,
             "grant": grant(),
             "grants": turn.iter().flat_map(|turn| (0..turn.len() + 2).map(|_| grant())).collect::<Vec<_>>(),
+            "echo_grant": media.web_rtc.as_ref().map(|_| state.grants.for_media(state.later(ECHO_GRANT_LASTS))),
             "web_rtc": media.web_rtc.is_some(),
             "web_socket": media.fallback.is_some(),
         })

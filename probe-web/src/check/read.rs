@@ -3,6 +3,7 @@
 use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
+use super::echo;
 use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
 use super::load::{LoadRun, RungRun, Unloaded};
 use super::relays::RelaysRun;
@@ -38,6 +39,9 @@ pub(super) struct Run {
     /// What became of the relays, where the direct way failed.
     #[serde(default)]
     pub(super) relays: Option<RelaysRun>,
+    /// Sound and picture there and back.
+    #[serde(default)]
+    pub(super) echo: Option<echo::EchoRun>,
 }
 
 fn all_kinds() -> Vec<DeviceKind> {
@@ -273,7 +277,7 @@ impl Samples {
     }
 }
 
-const DAY_MS: f64 = 86_400_000.0;
+pub(super) const DAY_MS: f64 = 86_400_000.0;
 
 /// Looks at a name.
 pub(super) fn name(pointer: &str, text: &str) -> Result<(), Problem> {
@@ -316,6 +320,7 @@ impl Run {
         self.speaker.echo.map_or(Ok(()), EchoRun::check)?;
         self.machine.as_ref().map_or(Ok(()), MachineRun::check)?;
         self.relays.as_ref().map_or(Ok(()), RelaysRun::check)?;
+        self.echo.as_ref().map_or(Ok(()), echo::EchoRun::check)?;
         if self.devices.len() > DeviceKind::ALL.len() {
             return Err(long("/devices"));
         }

@@ -24,7 +24,7 @@ use super::grant::ForResult;
 use super::load::RungRun;
 use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
-use super::{connection, devices, machine};
+use super::{connection, devices, echo, machine};
 use crate::api::ReportBody;
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
@@ -195,22 +195,24 @@ fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, P
     let kept = kept.map_err(|error| Problem::field("/network", error.to_string()))?;
     let relays = run.relays.as_ref().filter(|_| found.is_some());
     let relays = relays.map(RelaysRun::targets).unwrap_or_default();
-    let beside = relays.iter().map(|meta| Probed { meta, trace: None });
+    let media = echo::of(run, url);
+    let beside = relays.iter().chain(&media).map(|meta| Probed { meta, trace: None });
     let probed: Vec<Probed<'_>> =
         found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).chain(beside).collect();
     let devices = devices::of(run);
     let machine = machine::of(run);
     let equipment = Equipment { devices: &devices, machine: &machine, asked: &kinds };
     let assessment = with_devices(assess(&probed, &question), equipment, &question);
-    let bytes_used = kept.as_ref().map_or(0, |trace| {
-        let streams = trace.here.streams.iter();
-        let octets =
-            streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
-        // What filled the connection is known as far as it arrived.
-        let filled: u64 = trace.capacity.iter().map(|interval| interval.received_bytes).sum();
-        octets.map(u64::from).sum::<u64>() + filled
-    });
-    let told = connection_told(run).into_iter().chain(machine::besides(run));
+    let bytes_used = echo::octets(run)
+        + kept.as_ref().map_or(0, |trace| {
+            let streams = trace.here.streams.iter();
+            let octets =
+                streams.flat_map(|log| log.tx.iter().map(|p| p.bytes).chain(log.rx.iter().map(|p| p.bytes)));
+            // What filled the connection is known as far as it arrived.
+            let filled: u64 = trace.capacity.iter().map(|interval| interval.received_bytes).sum();
+            octets.map(u64::from).sum::<u64>() + filled
+        });
+    let told = connection_told(run).into_iter().chain(echo::told(run)).chain(machine::besides(run));
     let told = told.chain(run.relays.iter().flat_map(RelaysRun::told));
     let frame = Frame {
         id: grant.report_id(),

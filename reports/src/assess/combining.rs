@@ -54,7 +54,7 @@ fn clock(judged: &mut [Judged<'_>]) {
 fn over_udp(judged: &Judged<'_>) -> Option<bool> {
     let transport = judged.target.state.measured().map(|reached| reached.transport.as_str());
     match (judged.target.kind.as_str(), transport) {
-        ("stun" | "stamp" | "quic", _) | ("greenroom" | "whip", Some("udp")) => Some(true),
+        ("stun" | "stamp" | "quic", _) | ("greenroom" | "whip" | "webrtc", Some("udp")) => Some(true),
         ("tcp" | "tls" | "https" | "wss", _) | ("greenroom", Some(_)) => Some(false),
         _ => None,
     }

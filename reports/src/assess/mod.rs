@@ -158,6 +158,7 @@ impl<'a> Judged<'a> {
                 let reason = match (&meta.failure, &meta.details) {
                     (Some(failure), _) => failure_sentence(failure, meta),
                     (None, Some(Details::Whip(_))) => reported::NOT_TOLD.to_owned(),
+                    (None, Some(Details::Echo(_))) => reported::NOT_COUNTED.to_owned(),
                     (None, Some(Details::Turn(_))) => RELAYED.to_owned(),
                     (None, Some(_)) => NO_MEDIA.to_owned(),
                     (None, None) => "nothing was sent".to_owned(),

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Assessment, Equipment, Probed, Question, TargetMeta, assess, with_devices, with_surroundings};
 use crate::schema::{
-    AgentRef, Devices, EncodedTrace, Environment, FurtherTrace, Kind, Report, SCHEMA, Settings, Target, Tool,
-    Value,
+    AgentRef, Details, Devices, EncodedTrace, Environment, FurtherTrace, Kind, Report, SCHEMA, Settings,
+    Target, Tool, Value,
 };
 use crate::trace::Trace;
 use crate::trace::encoding::{self, DecodeError};
@@ -215,6 +215,9 @@ fn traces(report: &Report, first: Trace) -> Result<BTreeMap<usize, Trace>, Recom
 
 /// Whether a target's figures came from samples.
 fn was_measured(target: &Target) -> bool {
+    if target.details.as_ref().is_some_and(Details::is_reported) {
+        return false;
+    }
     target.up.counts.planned > 0 || target.down.counts.planned > 0 || !target.streams.is_empty()
 }
 

@@ -1,7 +1,9 @@
 //! What an endpoint of one kind has to tell, as rows to show.
 
 use super::figures::{Cell, Row, cell, extremes, glued, once, p50, p95, p99, share, smoothed, time};
-use super::{marking, mtu, names, nat, nearby, number, path, reachability, relay, services, whip, words};
+use super::{
+    echo, marking, mtu, names, nat, nearby, number, path, reachability, relay, services, whip, words,
+};
 use crate::schema::{Details, Exact, RoundTrip, StampDetails, StunDetails, Value};
 
 /// The rows of a kind's own figures, in order of interest.
@@ -23,6 +25,7 @@ pub(super) fn rows(details: &Details) -> Vec<Row> {
         Details::Marking(marking) => marking::marking(marking),
         Details::Nat(nat) => nat::nat(nat),
         Details::Whip(whip) => whip::whip(whip),
+        Details::Echo(echo) => echo::echo(echo),
         Details::Turn(turn) => relay::turn(turn),
         Details::Service(service) => reachability::service(service),
     }

@@ -84,7 +84,7 @@ pub(super) fn target_rows(target: &Target, verdict: &Verdict) -> Vec<Row> {
     let own = target.details.as_ref().map(details::rows).unwrap_or_default();
     // What carried no media has none of the figures of media: a page of "not tested" helps nobody.
     // Where a server reports of media, its words are all there is, and stand among its own.
-    let reported = matches!(target.details, Some(Details::Whip(_)));
+    let reported = target.details.as_ref().is_some_and(Details::is_reported);
     if !own.is_empty() && (target.up.counts.planned == 0 || reported) {
         return own;
     }
@@ -253,7 +253,7 @@ impl Row {
     }
 }
 
-fn row(name: impl Into<String>, exact: &'static str, up: Cell, down: Cell) -> Row {
+pub(super) fn row(name: impl Into<String>, exact: &'static str, up: Cell, down: Cell) -> Row {
     Row { name: name.into(), exact, found: Found::PerDirection(up, down), full_only: false }
 }
 

@@ -14,6 +14,7 @@ pub mod terminal;
 
 mod details;
 mod devices;
+mod echo;
 mod figures;
 mod marking;
 mod mtu;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::TurnDetails;
 use super::value::tidy;
 use super::{
-    AddressTried, GatewayDetails, IcmpDetails, MarkingDetails, MtuDetails, NatDetails, PathDetails,
-    ServiceDetails, WhipDetails,
+    AddressTried, EchoDetails, GatewayDetails, IcmpDetails, MarkingDetails, MtuDetails, NatDetails,
+    PathDetails, ServiceDetails, WhipDetails,
 };
 use super::{Distribution, Estimate, Exact, SmoothedJitter, Value};
 use super::{
@@ -56,6 +56,8 @@ pub enum Details {
     Nat(Box<NatDetails>),
     /// A WebRTC server that media were published to.
     Whip(Box<WhipDetails>),
+    /// An endpoint that a browser's media went to and came back from.
+    Echo(Box<EchoDetails>),
     /// A service for calls.
     Service(Box<ServiceDetails>),
 }
@@ -82,13 +84,18 @@ impl Details {
             Self::Marking(marking) => Some(&marking.unmarked),
             Self::Nat(nat) => Some(&nat.round_trip),
             // Not by questions: by what the server reports of media.
-            Self::Whip(_) => None,
+            Self::Whip(_) | Self::Echo(_) => None,
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.relayed.as_ref()),
             // Many hosts, each asked once.
             Self::Service(_) => None,
             // Few of them, of many sizes.
             Self::Mtu(_) => None,
         }
+    }
+
+    /// Whether its kind of figures of media are counted and reported by their two ends, not computed from samples.
+    pub fn is_reported(&self) -> bool {
+        matches!(self, Self::Whip(_) | Self::Echo(_))
     }
 
     /// The addresses tried in vain before another one answered, of kinds that try several.
@@ -116,7 +123,7 @@ impl Details {
             Self::Turn(turn) => turn.transports.iter().find_map(|way| way.security.as_ref()),
             Self::Stun(_) | Self::Stamp(_) | Self::Dns(_) | Self::Tcp(_) | Self::Ntp(_) => None,
             Self::Icmp(_) | Self::Gateway(_) | Self::Path(_) | Self::Mtu(_) | Self::Service(_) => None,
-            Self::Marking(_) | Self::Nat(_) => None,
+            Self::Marking(_) | Self::Nat(_) | Self::Echo(_) => None,
         }
     }
 }

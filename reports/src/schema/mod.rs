@@ -6,6 +6,7 @@
 
 mod details;
 mod devices;
+mod echo;
 mod gateway;
 mod machine;
 mod marking;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 
 pub use details::*;
 pub use devices::*;
+pub use echo::*;
 pub use gateway::*;
 pub use machine::*;
 pub use marking::*;

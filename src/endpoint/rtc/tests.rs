@@ -27,6 +27,8 @@ use crate::proto::control::{self, ClientInfo, Finish, Frame, Hello, Limits, Prob
 use crate::proto::sender::{AudioPlan, Sender, SenderConfig};
 use crate::proto::stamp::WallAnchor;
 
+mod echo;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const WANTS: Limits = Limits {
     max_bitrate_bps: Bitrate::from_kbps(1_000),
@@ -239,7 +241,7 @@ async fn a_session_over_data_channels_gives_both_halves_of_the_truth() {
 }
 
 #[tokio::test]
-async fn only_data_channels_are_answered_and_only_whom_the_endpoint_knows() {
+async fn offers_of_something_else_are_not_answered_and_nobody_whom_the_endpoint_does_not_know() {
     let running = start().await;
     let web_rtc = running.web_rtc().expect("asked for").clone();
     let offer = Client::new(web_rtc.candidates()[0]).offer;
@@ -249,7 +251,8 @@ async fn only_data_channels_are_answered_and_only_whom_the_endpoint_knows() {
             other => panic!("let in: {other:?}"),
         }
     }
-    let sound = format!("{offer}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n");
+    let line = |kind: &str| format!("m={kind} 9 UDP/TLS/RTP/SAVPF 111\r\n");
+    let more = ["audio", "video", "text"].map(|kind| format!("{offer}{}{}", line(kind), line(kind)));
     let cut: Vec<String> =
         (1..offer.len()).step_by(37).filter_map(|end| offer.get(..end)).map(str::to_owned).collect();
     let no_keys = offer.lines().filter(|line| !line.starts_with("a=fingerprint"));
@@ -257,7 +260,7 @@ async fn only_data_channels_are_answered_and_only_whom_the_endpoint_knows() {
     let wrong =
         ["", "v=0", "m=application", "<html>", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"];
     let long = "x".repeat(100_000);
-    for offer in wrong.into_iter().map(str::to_owned).chain([sound, no_keys, long]) {
+    for offer in wrong.into_iter().map(str::to_owned).chain(more).chain([no_keys, long]) {
         let answered = web_rtc.answer(offer.clone(), token()).await;
         assert!(matches!(answered, Err(Unanswered::Offer(_))), "{offer}: {answered:?}");
     }

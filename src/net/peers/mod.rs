@@ -1,9 +1,11 @@
-//! Browsers that come by WebRTC: many sessions on one UDP socket, each with a data channel for control frames and one for datagrams.
+//! Browsers that come by WebRTC: many sessions on one UDP socket, each with a data channel for control frames and one for datagrams, and
+//! where they offer sound and picture, with these, which are sent back.
 //!
 //! This end is ICE-lite (RFC 8445 section 2.5): it answers checks and sends none. Sessions are told apart by the user name in a STUN
 //! request, which holds what this end called itself for one of them; from an address that a session has proven, everything else is its.
 //! Every session is driven by a task of its own, so that what one peer sends holds nobody else up and can break its own session alone.
 
+mod echo;
 mod peer;
 
 use std::collections::HashMap;
@@ -11,14 +13,17 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use greenroom_reports::units::Micros;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use ring::rand::{SecureRandom, SystemRandom};
+use str0m::bwe::Bitrate as Estimate;
 use str0m::change::SdpOffer;
 use str0m::channel::{ChannelConfig, Reliability};
 use str0m::config::DtlsCert;
+use str0m::format::CodecConfig;
 use str0m::{Candidate, IceCreds, RtcConfig, RtcError};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -27,12 +32,14 @@ use tokio::sync::mpsc;
 use super::clock::Clock;
 use super::udp::{OpenError, UdpOptions, bind, bound_address};
 use super::webrtc::local_address;
+use crate::proto::rtp::media::VIDEO_RATE;
 use crate::proto::stun::Message;
 use crate::proto::stun::long_term::USERNAME;
 
+pub use echo::Echo;
 pub use peer::{Peer, PeerError};
 
-/// The longest offer that is read. A browser's, of data channels alone, has one kilobyte.
+/// The longest offer that is read. A browser's, of data channels alone, has one kilobyte, with sound and picture some six.
 pub const LONGEST_OFFER: usize = 16_384;
 /// The stream of the channel for control frames, and of the one for datagrams: both ends know them (RFC 8832 section 4).
 pub const CONTROL: u16 = 0;
@@ -95,9 +102,11 @@ pub enum OfferError {
     /// It is too long, or no session description.
     #[error("this is no offer (RFC 3264) of at most {LONGEST_OFFER} octets")]
     Unreadable,
-    /// It offers something else, or more, than data channels.
-    #[error("offer one media section, of data channels (m=application), and no sound or picture")]
-    NotData,
+    /// It offers something else, or more, than it may.
+    #[error(
+        "offer one media section of data channels (m=application), and of sound and of picture one each at most"
+    )]
+    WrongMedia,
     /// What it says does not go together.
     #[error("this offer cannot be answered: {0}")]
     Unfit(#[from] RtcError),
@@ -140,8 +149,8 @@ impl Door {
         &self.0.candidates
     }
 
-    /// Answers an offer of data channels: what to tell the peer, and the session that it will come to. It is the library's work, and a
-    /// stranger's text: call it where a panic does no harm.
+    /// Answers an offer of data channels, and of one sound and one picture at most, which are sent back: what to tell the peer, and the
+    /// session that it will come to. It is the library's work, and a stranger's text: call it where a panic does no harm.
     ///
     /// # Errors
     ///
@@ -150,17 +159,13 @@ impl Door {
         if offer.len() > LONGEST_OFFER {
             return Err(OfferError::Unreadable);
         }
-        let mut media = offer.lines().filter(|line| line.starts_with("m="));
-        let offers_data = media.next().is_some_and(|line| line.starts_with("m=application "));
-        if !offers_data || media.next().is_some() {
-            return Err(OfferError::NotData);
-        }
+        let media = Media::of(offer).ok_or(OfferError::WrongMedia)?;
         let offer = SdpOffer::from_sdp_string(offer).map_err(|_| OfferError::Unreadable)?;
         let name = random_hex::<8>()?;
         let credentials = IceCreds { ufrag: name.clone(), pass: random_hex::<16>()? };
         let clock = self.0.clock;
-        let mut rtc = RtcConfig::new()
-            .clear_codecs()
+        let mut rtc = media
+            .config()
             .set_ice_lite(true)
             .set_local_ice_credentials(credentials)
             .set_dtls_cert(self.0.certificate.clone())
@@ -297,6 +302,48 @@ impl Door {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an offer has besides data channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    /// Nothing.
+    Data,
+    /// Sound, picture, or both.
+    Echo,
+}
+
+impl Media {
+    /// `None`: not one section of data channels, or more than one of sound or of picture, or something else.
+    fn of(offer: &str) -> Option<Self> {
+        let sections: Vec<&str> = offer.lines().filter(|line| line.starts_with("m=")).collect();
+        let count = |kind: &str| sections.iter().filter(|line| line.starts_with(kind)).count();
+        let (data, audio, video) = (count("m=application "), count("m=audio "), count("m=video "));
+        let fits = data == 1 && audio <= 1 && video <= 1 && sections.len() == data + audio + video;
+        fits.then_some(if sections.len() == 1 { Self::Data } else { Self::Echo })
+    }
+
+    /// Data channels need nothing; of media, every packet is told about, and reported of often: a run is short. Nothing is asked for again:
+    /// what is lost is to be counted, not made good.
+    fn config(self) -> RtcConfig {
+        let config = RtcConfig::new().clear_codecs();
+        match self {
+            Self::Data => config,
+            Self::Echo => {
+                let mut config = config.enable_opus(true, false).enable_vp8(true).enable_h264(true);
+                let codecs = config.codec_config();
+                let mut params = codecs.params().to_vec();
+                params.iter_mut().for_each(|params| params.set_fb_nack(false));
+                *codecs = CodecConfig::new_from_payload_params(params);
+                config
+                    .set_rtp_mode(true)
+                    .enable_raw_packets(true)
+                    .set_rtcp_report_interval_audio(Duration::from_millis(430))
+                    .set_rtcp_report_interval_video(Duration::from_millis(610))
+                    .enable_bwe(Some(Estimate::bps(VIDEO_RATE.bps())))
+            }
+        }
     }
 }
 

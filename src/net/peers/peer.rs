@@ -8,12 +8,15 @@ use bytes::Bytes;
 use greenroom_reports::units::Micros;
 use str0m::channel::ChannelId;
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RawPacket, Ssrc};
 use str0m::{Event, Input, Output, Rtc, RtcError};
 use tokio::sync::mpsc;
 
+use super::echo::{Came, Echo};
 use super::{Datagram, Door};
 use crate::net::link::GOODBYE;
 use crate::net::tunnel::{Inlet, TunnelEnd};
+use crate::proto::window::ip_bytes;
 
 /// After this silence a peer is gone. Browsers ask about every five seconds whether this end still wants them (RFC 7675 section 5.1).
 const IDLE: Micros = Micros::from_secs(10);
@@ -37,6 +40,10 @@ pub struct Peer {
     heard: Micros,
     /// What came before both channels stood.
     early: Vec<(ChannelId, Vec<u8>)>,
+    echo: Echo,
+    came: Came,
+    /// The stream and number of a packet of RTP that came last, until the session lets it through.
+    untaken: Option<(Ssrc, u16)>,
 }
 
 /// Why a session broke off.
@@ -63,7 +70,15 @@ impl Peer {
         probes: ChannelId,
     ) -> Self {
         let heard = door.clock().now();
-        Self { door, name, rtc, inbox, control, probes, ways: Vec::new(), heard, early: Vec::new() }
+        let echo = Echo::new(door.clock());
+        let came = Came { at: heard, bytes: 0 };
+        let (ways, early, untaken) = (Vec::new(), Vec::new(), None);
+        Self { door, name, rtc, inbox, control, probes, ways, heard, early, echo, came, untaken }
+    }
+
+    /// Sound and picture that are sent back.
+    pub fn echo(&self) -> &Echo {
+        &self.echo
     }
 
     /// Waits until both channels stand; where the peer is.
@@ -85,7 +100,9 @@ impl Peer {
                     }
                     Event::ChannelData(_) => return Err(PeerError::TooMuch),
                     event if is_end(&event) => return Err(PeerError::Gone),
-                    _ => {}
+                    event => {
+                        self.take_media(&event);
+                    }
                 }
             }
             if control
@@ -124,12 +141,18 @@ impl Peer {
         loop {
             let mut events = Vec::new();
             let wake = self.drain(&mut events).await?;
+            let mut has_more = false;
             for event in events {
                 match event {
                     Event::ChannelData(data) => self.hand_on(data.id, data.data, &inlet, received)?,
                     event if is_end(&event) => return Err(PeerError::Gone),
-                    _ => {}
+                    event => has_more |= self.take_media(&event),
                 }
+            }
+            if has_more {
+                // What is sent back leaves at once.
+                self.advance(None)?;
+                continue;
             }
             // As much of a control frame as there is room for; what it leads to is taken before the next piece.
             if let Some(piece) = pieces.front().cloned()
@@ -166,6 +189,14 @@ impl Peer {
                 () = tokio::time::sleep_until(wake.into()) => self.advance(None)?,
             }
         }
+    }
+
+    /// Counts media and sends them back; whether there is something to send.
+    fn take_media(&mut self, event: &Event) -> bool {
+        if matches!(event, Event::RawPacket(packet) if matches!(**packet, RawPacket::RtpRx(..))) {
+            self.untaken = None;
+        }
+        self.echo.take(&mut self.rtc, event, self.came)
     }
 
     /// Hands on what came over a channel.
@@ -220,6 +251,11 @@ impl Peer {
             return Ok(());
         }
         self.heard = at;
+        self.came = Came { at, bytes: ip_bytes(from, contents.len()) };
+        // What was not let through by now, although it was signed by nobody else, came before.
+        if let Some((ssrc, sequence)) = std::mem::replace(&mut self.untaken, rtp(&contents)) {
+            self.echo.note_copy(ssrc, sequence);
+        }
         if self.ways.last() != Some(&(from, to)) {
             let known = self.ways.iter().any(|(known, _)| *known == from);
             if !known && self.ways.len() >= MOST_ADDRESSES {
@@ -264,6 +300,14 @@ impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peer").field("ways", &self.ways).finish_non_exhaustive()
     }
+}
+
+/// The stream and number of a packet of RTP (RFC 3550 section 5.1), which travel in the open. RTCP is none (RFC 5761 section 4).
+fn rtp(contents: &[u8]) -> Option<(Ssrc, u16)> {
+    let header: &[u8; 12] = contents.first_chunk()?;
+    let [first, kind, high, low, _, _, _, _, ssrc @ ..] = *header;
+    let is_rtp = first >> 6 == 2 && !(64..96).contains(&(kind & 0x7f));
+    is_rtp.then(|| (u32::from_be_bytes(ssrc).into(), u16::from_be_bytes([high, low])))
 }
 
 /// Whether nothing more will come. Of addresses that no longer work another one may take the place: silence decides that.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use greenroom_reports::schema::EchoThere;
 use greenroom_reports::trace::{Media, StampSource, StreamId};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use serde::de::DeserializeOwned;
@@ -274,6 +275,8 @@ pub enum Frame {
     StartCapacity(StartCapacity),
     /// Type 11, endpoint to client.
     CapacityResult(CapacityResult),
+    /// Type 12, endpoint to client: what it counted of RTP, and was told of what it sent back.
+    Echoed(Box<EchoThere>),
     /// Type 16, endpoint to client: a chunk of its half of the trace, in the encoding of `greenroom_reports::trace`.
     HalfTrace(Vec<u8>),
     /// A type of a later version: skip it.
@@ -315,6 +318,7 @@ impl Frame {
             9 => Self::Error(json(raw)?),
             10 => Self::StartCapacity(json(raw)?),
             11 => Self::CapacityResult(json(raw)?),
+            12 => Self::Echoed(Box::new(json(raw)?)),
             16 => Self::HalfTrace(raw.payload.to_vec()),
             kind => Self::Unknown(kind),
         })
@@ -338,6 +342,7 @@ impl Frame {
             Self::Error(m) => write_json(9, m, out),
             Self::StartCapacity(m) => write_json(10, m, out),
             Self::CapacityResult(m) => write_json(11, m, out),
+            Self::Echoed(m) => write_json(12, m, out),
             Self::HalfTrace(chunk) => Ok(frame::write(16, chunk, out)?),
             Self::Unknown(kind) => Ok(frame::write(*kind, &[], out)?),
         }
@@ -355,6 +360,8 @@ fn write_json<T: Serialize>(kind: u8, message: &T, out: &mut Vec<u8>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use greenroom_reports::schema::Value;
+
     use super::super::Decoder;
     use super::*;
 
@@ -420,6 +427,11 @@ mod tests {
                 at_least: false,
                 end: End::Converged,
             }),
+            Frame::Echoed(Box::new(EchoThere {
+                received: Vec::new(),
+                returned: Vec::new(),
+                transport_feedback: Value::not_tested("nothing was sent"),
+            })),
             Frame::HalfTrace(vec![0, 1, 255]),
             Frame::Unknown(200),
         ]

@@ -12,7 +12,7 @@
 //!          ◀──────────────── CapacityResult        when it has ended
 //!          ◀─────────────── HalfTrace chunks        every 100 ms: the endpoint's log so far
 //!   Finish ──────────────────────────────▶        everything is sent and awaited
-//!          ◀──────────── HalfTrace, Finished        the rest of the log
+//!          ◀──── Echoed, HalfTrace, Finished        what became of RTP, where there was some; the rest of the log
 //! ```
 //!
 //! # Versions

@@ -5,11 +5,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use greenroom_reports::confidence::loss::LossRuns;
-use greenroom_reports::schema::ReportedLoss;
+use greenroom_reports::metrics::percentile::{Quantile, nearest_rank};
+use greenroom_reports::schema::{ReportedLoss, SmoothedJitter};
 use greenroom_reports::units::Micros;
 
 /// Sender reports whose departure is remembered.
 const REMEMBERED: usize = 64;
+
+/// Values of each kind that are kept of reports, whoever sends them and however often. Sums go on.
+pub(super) const KEPT: usize = 10_000;
 
 /// How far a hold may be beyond the truth by its unit, 1/65536 s, and by rounding.
 const GRAIN: Micros = Micros::new(100);
@@ -61,8 +65,10 @@ impl Reports {
     /// A report about it came.
     pub fn report(&mut self, block: &Block, at: Micros) {
         self.count += 1;
-        self.jitters.push(block.jitter);
-        self.rtts.extend(self.round_trip(block, at));
+        if self.jitters.len() < KEPT {
+            self.jitters.push(block.jitter);
+            self.rtts.extend(self.round_trip(block, at));
+        }
         let Some(first) = self.first else { return };
         // How many it expected, were it to have begun with the first one. A number from before that, or from beyond the last one, cannot be.
         let expected = u64::from(block.highest.wrapping_sub(u32::from(first)).wrapping_add(1));
@@ -71,8 +77,15 @@ impl Reports {
         }
         let lost = u64::try_from(signed(block.lost)).unwrap_or(0).min(expected);
         let interval = expected - self.expected;
-        self.intervals
-            .push(ReportedLoss { expected: interval, lost: lost.saturating_sub(self.lost).min(interval) });
+        let missed = lost.saturating_sub(self.lost).min(interval);
+        let is_full = self.intervals.len() >= KEPT;
+        match self.intervals.last_mut().filter(|_| is_full) {
+            Some(last) => {
+                last.expected += interval;
+                last.lost += missed;
+            }
+            None => self.intervals.push(ReportedLoss { expected: interval, lost: missed }),
+        }
         (self.expected, self.lost) = (expected, lost);
     }
 
@@ -178,6 +191,27 @@ impl Arrivals {
         }
         runs
     }
+}
+
+/// Interarrival jitter (RFC 3550 A.8) by its values in ticks, in time: what has more ticks than an hour is none.
+pub fn jitter(ticks: &[u32], clock: u32, packets: u64) -> Option<SmoothedJitter> {
+    let hour = clock.saturating_mul(3_600);
+    let told = ticks.iter().filter(|ticks| **ticks < hour);
+    let ms = |ticks: u32| rounded(f64::from(ticks) / f64::from(clock) * 1e3);
+    let in_order: Vec<u32> = told.copied().collect();
+    let mut sorted = in_order.clone();
+    sorted.sort_unstable();
+    Some(SmoothedJitter {
+        n: packets,
+        last: ms(*in_order.last()?),
+        p95: ms(nearest_rank(&sorted, Quantile::P95)?),
+        max: ms(*sorted.last()?),
+    })
+}
+
+/// Six digits behind the point, as everywhere in a report.
+pub fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use str0m::{Event, IceConnectionState, Rtc, RtcConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
-use super::feedback::Feedback;
 use crate::net::clock::Clock;
+use crate::net::rtcp::Feedback;
 use crate::net::udp::Interface;
 use crate::net::webrtc::{Peer, PeerError};
 use crate::proto::rtp::media::{self, AUDIO_BYTES, AUDIO_CLOCK, FRAMES_PER_SECOND, VIDEO_CLOCK, VIDEO_RATE};

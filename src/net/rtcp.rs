@@ -1,6 +1,9 @@
-//! What a server says of media while they flow: its RTCP, as str0m hands it out, sorted by stream.
+//! What the other end says of media while they flow: its RTCP, as str0m hands it out, sorted by stream; and the figures of it in a report.
 
-use greenroom_reports::schema::WhipMedia;
+use greenroom_reports::confidence::{LEVEL, loss};
+use greenroom_reports::schema::{
+    Estimate, Exact, Value, WhipMedia, WhipStream, WhipTransport, reported_loss, times,
+};
 use greenroom_reports::units::{Bitrate, Micros};
 use str0m::Event;
 use str0m::bwe::BweKind;
@@ -8,52 +11,61 @@ use str0m::rtp::rtcp::{ReceptionReport, Rtcp};
 use str0m::rtp::{RawPacket, RtpHeader, Ssrc};
 use str0m::stats::CandidatePairStats;
 
-use crate::net::clock::Clock;
-use crate::proto::rtp::reports::{Arrivals, Block, Reports, ntp_middle};
+use super::clock::Clock;
+use crate::proto::rtp::reports::{Arrivals, Block, Reports, jitter, ntp_middle, rounded};
 
 /// Transport-wide numbers that are kept track of: more than the longest run has.
 const MOST_TOLD: u64 = 10_000_000;
 
-/// Everything that the server said.
+/// Everything that the other end said.
 #[derive(Debug)]
-pub(super) struct Feedback {
+pub struct Feedback {
     clock: Clock,
-    pub(super) streams: Vec<Stream>,
-    pub(super) arrivals: Arrivals,
+    /// The streams that it was to speak of.
+    pub streams: Vec<Stream>,
+    /// What transport-wide feedback said of each packet.
+    arrivals: Arrivals,
     /// Packets with a transport-wide number that left.
     numbered: u64,
-    pub(super) estimates: Vec<Bitrate>,
-    pub(super) remb: Option<u64>,
-    pub(super) pair: Option<CandidatePairStats>,
-    pub(super) pair_rtts: Vec<Micros>,
+    last_estimate: Option<Bitrate>,
+    least_estimate: Option<Bitrate>,
+    /// The last rate that it allows (REMB).
+    pub remb: Option<u64>,
+    /// The pair of addresses in use.
+    pub pair: Option<CandidatePairStats>,
+    /// Round trips of the checks of that pair.
+    pub pair_rtts: Vec<Micros>,
     first_sent: Option<Micros>,
     first_word: Option<Micros>,
 }
 
 /// What was sent of a stream, and what was said of it.
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) media: WhipMedia,
+pub struct Stream {
+    /// What it is.
+    pub media: WhipMedia,
     ssrc: Ssrc,
     rtx: Option<Ssrc>,
     /// Ticks a second.
-    pub(super) clock: u32,
-    pub(super) reports: Reports,
-    pub(super) bytes: u64,
-    pub(super) repairs: u64,
-    pub(super) nacked: u64,
-    pub(super) plis: u64,
-    pub(super) firs: u64,
+    clock: u32,
+    reports: Reports,
+    bytes: u64,
+    repairs: u64,
+    nacked: u64,
+    plis: u64,
+    firs: u64,
 }
 
 impl Feedback {
-    pub(super) fn new(clock: Clock) -> Self {
+    /// Nothing was said yet.
+    pub fn new(clock: Clock) -> Self {
         Self {
             clock,
             streams: Vec::new(),
             arrivals: Arrivals::default(),
             numbered: 0,
-            estimates: Vec::new(),
+            last_estimate: None,
+            least_estimate: None,
             remb: None,
             pair: None,
             pair_rtts: Vec::new(),
@@ -63,7 +75,7 @@ impl Feedback {
     }
 
     /// A stream is going to be sent.
-    pub(super) fn expect(&mut self, media: WhipMedia, ssrc: Ssrc, rtx: Option<Ssrc>, clock: u32) {
+    pub fn expect(&mut self, media: WhipMedia, ssrc: Ssrc, rtx: Option<Ssrc>, clock: u32) {
         self.streams.push(Stream {
             media,
             ssrc,
@@ -79,7 +91,7 @@ impl Feedback {
     }
 
     /// Takes what happened.
-    pub(super) fn take(&mut self, event: &Event, now: Micros) {
+    pub fn take(&mut self, event: &Event, now: Micros) {
         match event {
             Event::RawPacket(packet) => match &**packet {
                 RawPacket::RtpTx(header, payload) => self.sent(header, payload.len(), now),
@@ -94,25 +106,27 @@ impl Feedback {
                 RawPacket::RtcpTx(_) | RawPacket::RtpRx(..) => {}
             },
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                self.estimates.push(Bitrate::from_bps(estimate.as_u64()));
+                let estimate = Bitrate::from_bps(estimate.as_u64());
+                self.last_estimate = Some(estimate);
+                self.least_estimate = Some(self.least_estimate.map_or(estimate, |least| least.min(estimate)));
             }
             Event::PeerStats(stats) => self.pair(stats.selected_candidate_pair.as_ref()),
             _ => {}
         }
     }
 
-    /// The rate that this end may send at, once the server has said something that it follows from.
-    pub(super) fn estimate(&self) -> Option<Bitrate> {
-        self.estimates.last().copied().filter(|_| !self.arrivals.is_empty())
+    /// The rate that this end may send at, once the other one has said something that it follows from.
+    pub fn estimate(&self) -> Option<Bitrate> {
+        self.last_estimate.filter(|_| !self.arrivals.is_empty())
     }
 
     /// From the first packet to the first word about any.
-    pub(super) fn first_feedback(&self) -> Option<Micros> {
+    pub fn first_feedback(&self) -> Option<Micros> {
         Some(self.first_word? - self.first_sent?)
     }
 
     /// Whether reports have spoken of every packet.
-    pub(super) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.streams.iter().all(|stream| stream.reports.expected() >= stream.reports.packets())
     }
 
@@ -188,6 +202,31 @@ impl Feedback {
         stream.reports.report(&block, now);
     }
 
+    /// What transport-wide feedback told, by whom is to send it (`the server`).
+    pub fn transport(&self, who: &str) -> Value<WhipTransport> {
+        let (packets, lost) = self.arrivals.counts();
+        if packets == 0 {
+            return Value::not_tested(format!("{who} sends no transport-wide feedback"));
+        }
+        let shown = loss::displayed_bursty(&self.arrivals.runs(), LEVEL);
+        #[expect(clippy::cast_precision_loss, reason = "counts of packets")]
+        let value = rounded(lost as f64 / packets as f64);
+        let (low, high) = (Some(rounded(shown.low)), Some(rounded(shown.high)));
+        let rate = |rate: Option<Bitrate>| -> Value<Exact<u64>> {
+            rate.map_or_else(
+                || Value::failed("too little was said for an estimate"),
+                |rate| Value::exact(rate.bps()),
+            )
+        };
+        Value::Measured(WhipTransport {
+            packets,
+            lost,
+            loss_ratio: Value::Measured(Estimate { value, low, high, n: packets }),
+            estimate_bps: rate(self.last_estimate),
+            least_estimate_bps: rate(self.least_estimate),
+        })
+    }
+
     /// The pair in use, with its round trip where a new check was answered.
     fn pair(&mut self, pair: Option<&CandidatePairStats>) {
         let Some(pair) = pair else { return };
@@ -200,7 +239,40 @@ impl Feedback {
     }
 }
 
-/// A rate of the server's own words as a whole number, where it can be one.
+impl Stream {
+    /// Its figures: what was sent with which codec, and what `who` received it (`the server`) said of it.
+    pub fn figures(&self, codec: Option<&str>, planned: u64, who: &str) -> WhipStream {
+        let reports = &self.reports;
+        let missing = match reports.count() {
+            0 => format!("{who} sent no receiver report (RTCP) about it"),
+            _ => format!("{who}'s reports do not tell"),
+        };
+        WhipStream {
+            media: self.media,
+            codec: codec.map_or_else(
+                || Value::failed(format!("{who} did not take it")),
+                |codec| Value::exact(codec.to_owned()),
+            ),
+            planned_packets: planned.max(reports.packets()),
+            sent_packets: reports.packets(),
+            sent_bytes: self.bytes,
+            repairs: self.repairs,
+            reports: reports.count(),
+            expected: reports.expected(),
+            lost: reports.lost(),
+            loss_ratio: reported_loss(reports.intervals())
+                .map_or_else(|| Value::failed(missing.as_str()), Value::Measured),
+            rtt_ms: times(reports.rtts().to_vec(), &missing),
+            jitter_rfc3550_ms: jitter(reports.jitters(), self.clock, reports.expected())
+                .map_or_else(|| Value::failed(missing.as_str()), Value::Measured),
+            nacked_packets: self.nacked,
+            plis: self.plis,
+            firs: self.firs,
+        }
+    }
+}
+
+/// A rate of the other end's own words as a whole number, where it can be one.
 fn whole(bps: f32) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
     (bps.is_finite() && (0.0..1e12).contains(&bps)).then_some(bps as u64)
