@@ -287,8 +287,12 @@ mod tests {
             size(&["monitor-report.js", "monitor-words.js", "call-en.js", "language.js", "memory.js"]);
         let (sound, sending) = (size(&["monitor-sound.js"]), size(&["server.js"]));
         let most = languages.iter().max().unwrap();
-        let (peer, relays, load, media) =
-            (size(&["peer.js"]), size(&["relays.js", "socket.js"]), size(&["load.js"]), size(&["media-path.js"]));
+        let (peer, relays, load, media) = (
+            size(&["peer.js"]),
+            size(&["relays.js", "socket.js"]),
+            size(&["load.js"]),
+            size(&["media-path.js"]),
+        );
         println!(
             "core {core}, WebRTC {peer}, relays and the WebSocket {relays}, load {load}, media {media}, devices {devices}, page {} to {}; a call: watching {watching}, its report {report}, a track's sound {sound}, \
              sending {sending}",

@@ -18,8 +18,13 @@ async fn node(url: &str, media: &str) -> House {
     let store = Arc::new(PostgresStore::open(&PostgresUrl::read(url).unwrap()).await.unwrap());
     let house = House::on(store, cluster);
     let state: AppState = house.state.clone().with_kept_grants().await.unwrap();
-    let media =
-        Media { url: media.to_owned(), certificate: Arc::new(|| [7; 32]), fallback: None, web_rtc: None };
+    let media = Media {
+        url: media.to_owned(),
+        certificate: Arc::new(|| [7; 32]),
+        fallback: None,
+        web_rtc: None,
+        turn: None,
+    };
     let state = state.with_media(media);
     state.meet_nodes().await.unwrap();
     house.with_state(state)
