@@ -1,6 +1,6 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
-import { list, openAll, stop } from './devices.js';
+import { openAll, stop } from './devices.js';
 import { keepReport } from './memory.js';
 import { measure } from './network.js';
 import { CheckError, Server } from './server.js';
@@ -240,28 +240,11 @@ export class Check {
     this.#tell({ step, state: code === FINE[step] ? 'good' : bad, code, figures });
   }
 
-  /** Plays the sweep; where the microphone does not hear it, the person is asked. */
   async #speaker(microphone, limits) {
-    const found = this.#found;
-    const id = () => this.#options.chosen.speaker;
-    const labels = list('speaker');
-    let echo = null;
-    const play = async () => {
-      this.#tell({ step: 'speaker', state: 'running', code: 'playing' });
-      const result = await this.#tools.speakers.play(id(), live(microphone));
-      echo = result.echo ?? echo;
-      if (!result.played) return 'failed';
-      return echo && echo.confidence_db >= limits.sweep.sure_db ? 'heard' : 'played';
-    };
-    this.#tell({ step: 'speaker', state: 'asking', code: 'play' });
-    const answered = this.#options.answer ? this.#options.answer({ question: 'speaker', play }) : play().then((came) => (came === 'played' ? 'skipped' : came));
-    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
-    const devices = await labels;
-    const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
-    found.speaker = { outcome, label: short(one?.label ?? ''), echo };
-    const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= limits.sweep.sure_db;
-    const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
-    this.#tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+    const { chosen, answer } = this.#options;
+    const asked = { microphone, limits, chosen, answer, signal: this.#stopping.signal, tell: (detail) => this.#tell(detail) };
+    const { label, ...heard } = await this.#tools.speakers.ask(asked);
+    this.#found.speaker = { label: short(label), ...heard };
   }
 
   /** What takes a moment longer, while the person listens to the speaker. */
@@ -278,16 +261,8 @@ export class Check {
   }
 
   async #screen() {
-    this.#tell({ step: 'screen', state: 'asking', code: 'share' });
-    const { share } = await import('./screen.js');
-    const go = () => {
-      this.#tell({ step: 'screen', state: 'running', code: 'watching' });
-      return share(this.#stopping.signal);
-    };
-    const answered = this.#options.answer ? this.#options.answer({ question: 'screen', share: go }) : go();
-    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
-    this.#tell({ step: 'screen', state: { shared: 'good', skipped: 'done', cancelled: 'done' }[outcome] ?? 'bad', code: outcome });
-    return outcome;
+    const { ask } = await import('./screen.js');
+    return ask({ answer: this.#options.answer, signal: this.#stopping.signal, tell: (detail) => this.#tell(detail) });
   }
 
   async #send() {
@@ -339,9 +314,6 @@ export class Check {
     if (!this.#stopping.signal.aborted) this.#options.onprogress(detail);
   }
 }
-
-/** A stream that still has something to hear. */
-const live = (stream) => (stream?.getAudioTracks().some((track) => track.readyState === 'live') ? stream : null);
 
 /** Keeps the screen on; a phone that goes dark measures nothing. */
 async function wakeLock() {

@@ -1,7 +1,8 @@
 // The speaker: plays a sweep, and listens whether the microphone hears it. What it recorded does not leave this page.
 
+import { list } from './devices.js';
 import { find, sweep } from './sweep.js';
-import { pause, within } from './time.js';
+import { pause, unless, within } from './time.js';
 
 /** What comes back later than this is not heard: Bluetooth both ways takes half a second. */
 const LATEST_S = 0.8;
@@ -64,3 +65,30 @@ async function record(context, stream) {
     return samples;
   };
 }
+
+/** Plays the sweep; where the microphone does not hear it, the person is asked. What came of it. */
+export async function ask({ microphone, limits, chosen, answer, signal, tell }) {
+  const id = () => chosen.speaker;
+  const labels = list('speaker');
+  const isSure = () => echo !== null && echo.confidence_db >= limits.sweep.sure_db;
+  let echo = null;
+  const go = async () => {
+    tell({ step: 'speaker', state: 'running', code: 'playing' });
+    const result = await play(id(), live(microphone));
+    echo = result.echo ?? echo;
+    if (!result.played) return 'failed';
+    return isSure() ? 'heard' : 'played';
+  };
+  tell({ step: 'speaker', state: 'asking', code: 'play' });
+  const answered = answer ? answer({ question: 'speaker', play: go }) : go().then((came) => (came === 'played' ? 'skipped' : came));
+  const outcome = await unless(Promise.resolve(answered), signal);
+  const devices = await labels;
+  const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
+  const sure = outcome === 'heard' && isSure();
+  const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
+  tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+  return { outcome, label: one?.label ?? '', echo };
+}
+
+/** A stream that still has something to hear. */
+const live = (stream) => (stream?.getAudioTracks().some((track) => track.readyState === 'live') ? stream : null);
