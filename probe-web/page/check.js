@@ -1,6 +1,6 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
-import { list, openAll, stop } from './devices.js';
+import { openAll, stop } from './devices.js';
 import { keepReport } from './memory.js';
 import { measure } from './network.js';
 import { CheckError, Server } from './server.js';
@@ -259,9 +259,9 @@ export class Check {
 
   async #speaker(microphone, limits) {
     const { chosen, answer } = this.#options;
-    const asked = { id: () => chosen.speaker, microphone: () => live(microphone), sure_db: limits.sweep.sure_db, answer, signal: this.#stopping.signal };
-    const came = await this.#tools.speakers.test({ ...asked, tell: (detail) => this.#tell({ step: 'speaker', ...detail }) });
-    this.#found.speaker = { ...came, label: short(came.label) };
+    const asked = { microphone, limits, chosen, answer, signal: this.#stopping.signal, tell: (detail) => this.#tell(detail) };
+    const { label, ...heard } = await this.#tools.speakers.ask(asked);
+    this.#found.speaker = { label: short(label), ...heard };
   }
 
   /** What takes a moment longer, while the person listens to the speaker. */
@@ -278,16 +278,8 @@ export class Check {
   }
 
   async #screen() {
-    this.#tell({ step: 'screen', state: 'asking', code: 'share' });
-    const { share } = await import('./screen.js');
-    const go = () => {
-      this.#tell({ step: 'screen', state: 'running', code: 'watching' });
-      return share(this.#stopping.signal);
-    };
-    const answered = this.#options.answer ? this.#options.answer({ question: 'screen', share: go }) : go();
-    const outcome = await unless(Promise.resolve(answered), this.#stopping.signal);
-    this.#tell({ step: 'screen', state: { shared: 'good', skipped: 'done', cancelled: 'done' }[outcome] ?? 'bad', code: outcome });
-    return outcome;
+    const { ask } = await import('./screen.js');
+    return ask({ answer: this.#options.answer, signal: this.#stopping.signal, tell: (detail) => this.#tell(detail) });
   }
 
   async #send() {
@@ -339,9 +331,6 @@ export class Check {
     if (!this.#stopping.signal.aborted) this.#options.onprogress(detail);
   }
 }
-
-/** A stream that still has something to hear. */
-const live = (stream) => (stream?.getAudioTracks().some((track) => track.readyState === 'live') ? stream : null);
 
 /** Keeps the screen on; a phone that goes dark measures nothing. */
 async function wakeLock() {

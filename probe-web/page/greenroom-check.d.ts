@@ -30,7 +30,7 @@ export interface Cause {
 /** What an application starts its call with. */
 export interface Handoff {
   verdict: Verdict;
-  /** Ready, or with limits. */
+  /** Ready, or with limits: also where only the picture would not get through. */
   may_join: boolean;
   /** The connection from 0 to 4; `null` where it was not measured. */
   strength: 0 | 1 | 2 | 3 | 4 | null;

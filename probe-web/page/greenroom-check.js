@@ -501,7 +501,8 @@ export class GreenroomCheck extends HTMLElement {
   #show(found, early = false) {
     const words = this.#words;
     const { report } = found;
-    const known = words.verdicts[report.verdict.overall] ? report.verdict.overall : 'inconclusive';
+    const overall = found.may_join && report.verdict.overall === 'blocked' ? 'degraded' : report.verdict.overall;
+    const known = words.verdicts[overall] ? overall : 'inconclusive';
     const { say, fix, others } = this.#sentences(report.verdict, known);
     const n = (value, digits) => number(this.#language, value, digits);
     const target = report.targets[0];

@@ -13,7 +13,7 @@ export function handoff(report, { wanted, chosen, camera, machine, limits }) {
   const { overall } = report.verdict;
   return {
     verdict: overall,
-    may_join: overall === 'ready' || overall === 'degraded',
+    may_join: works(overall) || (overall === 'blocked' && works(audio)),
     strength: strength(report, limits),
     devices: { camera: chosen.camera ?? null, microphone: chosen.microphone ?? null, speaker: chosen.speaker ?? null },
     start: { audio: audio !== 'blocked', video: video(wanted, { overall, camera, machine, least: limits.encode_times_real_time }) },
@@ -21,6 +21,9 @@ export function handoff(report, { wanted, chosen, camera, machine, limits }) {
     code: report.code,
   };
 }
+
+/** A call without a picture is one, too. */
+const works = (state) => state === 'ready' || state === 'degraded';
 
 /** From 0 to 4, by the limits that the server judges by; `null` where it was not measured. */
 export function strength(report, limits) {

@@ -1,6 +1,6 @@
 // Whether the screen can be shared, and whether there is anything on it.
 
-import { within } from './time.js';
+import { unless, within } from './time.js';
 
 const WATCH_MS = 1_500;
 const STEP_MS = 150;
@@ -58,4 +58,16 @@ async function look(stream, signal) {
     }
   }
   return 'black';
+}
+
+/** Asks for a screen, and tells how that stands; what came of it. */
+export async function ask({ answer, signal, tell }) {
+  tell({ step: 'screen', state: 'asking', code: 'share' });
+  const go = () => {
+    tell({ step: 'screen', state: 'running', code: 'watching' });
+    return share(signal);
+  };
+  const outcome = await unless(Promise.resolve(answer ? answer({ question: 'screen', share: go }) : go()), signal);
+  tell({ step: 'screen', state: { shared: 'good', skipped: 'done', cancelled: 'done' }[outcome] ?? 'bad', code: outcome });
+  return outcome;
 }

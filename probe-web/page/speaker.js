@@ -10,30 +10,6 @@ const LATEST_S = 0.8;
 const LEAD_S = 0.3;
 
 /**
- * Plays the sweep; where the microphone does not hear it, the person is asked.
- * @param {{ id: () => string|undefined, microphone: () => MediaStream|null, sure_db: number, answer?: Function, signal: AbortSignal, tell: (detail: object) => void }} how
- */
-export async function test({ id, microphone, sure_db, answer, signal, tell }) {
-  const labels = list('speaker');
-  let echo = null;
-  const again = async () => {
-    tell({ state: 'running', code: 'playing' });
-    const result = await play(id(), microphone());
-    echo = result.echo ?? echo;
-    if (!result.played) return 'failed';
-    return echo && echo.confidence_db >= sure_db ? 'heard' : 'played';
-  };
-  tell({ state: 'asking', code: 'play' });
-  const answered = answer ? answer({ question: 'speaker', play: again }) : again().then((came) => (came === 'played' ? 'skipped' : came));
-  const outcome = await unless(Promise.resolve(answered), signal);
-  const devices = await labels;
-  const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
-  const sure = outcome === 'heard' && echo !== null && echo.confidence_db >= sure_db;
-  tell({ state: { heard: 'good', skipped: 'done' }[outcome] ?? 'bad', code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
-  return { outcome, label: one?.label ?? '', echo };
-}
-
-/**
  * Plays the sweep; whether the browser did, and what the microphone heard of it.
  * @param {string} [id] the speaker
  * @param {MediaStream|null} [microphone]
@@ -89,3 +65,30 @@ async function record(context, stream) {
     return samples;
   };
 }
+
+/** Plays the sweep; where the microphone does not hear it, the person is asked. What came of it. */
+export async function ask({ microphone, limits, chosen, answer, signal, tell }) {
+  const id = () => chosen.speaker;
+  const labels = list('speaker');
+  const isSure = () => echo !== null && echo.confidence_db >= limits.sweep.sure_db;
+  let echo = null;
+  const go = async () => {
+    tell({ step: 'speaker', state: 'running', code: 'playing' });
+    const result = await play(id(), live(microphone));
+    echo = result.echo ?? echo;
+    if (!result.played) return 'failed';
+    return isSure() ? 'heard' : 'played';
+  };
+  tell({ step: 'speaker', state: 'asking', code: 'play' });
+  const answered = answer ? answer({ question: 'speaker', play: go }) : go().then((came) => (came === 'played' ? 'skipped' : came));
+  const outcome = await unless(Promise.resolve(answered), signal);
+  const devices = await labels;
+  const one = devices.find((device) => device.deviceId === id()) ?? devices[0];
+  const sure = outcome === 'heard' && isSure();
+  const state = { heard: 'good', skipped: 'done' }[outcome] ?? 'bad';
+  tell({ step: 'speaker', state, code: sure ? 'verified' : outcome, figures: sure ? echo : undefined });
+  return { outcome, label: one?.label ?? '', echo };
+}
+
+/** A stream that still has something to hear. */
+const live = (stream) => (stream?.getAudioTracks().some((track) => track.readyState === 'live') ? stream : null);
