@@ -151,7 +151,7 @@ async fn a_grant_for_media_is_handed_out_where_they_can_go() {
         let unanswered = Err(Unanswered::Busy("full".to_owned()));
         Box::pin(async move { unanswered }) as futures_util::future::BoxFuture<'static, _>
     };
-    let there = House::start(true, Some(WebRtc::new(answer, |_| {}))).await.session().await;
+    let there = House::start(true, Some(WebRtc::new(answer, |_| {})), None).await.session().await;
     let (one, other) = (there["media"]["grant"].as_str(), there["media"]["echo_grant"].as_str());
     assert!(one.is_some() && other.is_some() && one != other, "each session uses one up: {there}");
 }
