@@ -33,11 +33,8 @@ type Job = (&'static str, fn(&mut Section) -> Fallible<()>);
 /// Of many that can be measured by themselves: their name, and what measures some by name, or all.
 type Set = (&'static str, fn(&[String]) -> Fallible<()>);
 
-const SETS: [Set; 3] = [
-    (networks::NAME, networks::measure),
-    (pages::NAME, pages::measure),
-    (places::NAME, places::measure),
-];
+const SETS: [Set; 3] =
+    [(networks::NAME, networks::measure), (pages::NAME, pages::measure), (places::NAME, places::measure)];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
