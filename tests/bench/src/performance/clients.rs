@@ -199,6 +199,9 @@ async fn crowd(by: By, tokens: Vec<String>, serve: &Serve) -> Fallible<Found> {
     let mut held = Vec::new();
     while let Some(one) = working.join_next().await {
         let (seen, socket) = one??;
+        if seen.sent == 0 {
+            return Err("a client that was let in could send nothing".into());
+        }
         all.planned += seen.planned;
         all.sent += seen.sent;
         all.answered += seen.answered;

@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Comi
         while let Some(packet) = audio.due() {
             client.write(client.probes, packet)?;
             // Each change of a session is taken before the next.
-            client.turn(Micros::ZERO, |_| ()).await?;
+            client.turn(Micros::ZERO, |reply| audio.take(reply)).await?;
         }
         let rest = (audio.next() - shared.clock.now()).max(Micros::ZERO);
         client.turn(rest, |packet| audio.take(packet)).await?;
