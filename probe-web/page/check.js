@@ -206,10 +206,7 @@ export class Check {
     const grant = this.#session.media?.echo_grant;
     if (!grant) return;
     const { echo } = await import('./media-path.js');
-    const own = (one) => (this.#options.send === 'devices' ? one?.stream ?? null : null);
-    const figures = await echo({ url: this.#server.webRtc, grant, microphone: own(opened.microphone), camera: own(opened.camera), picture: linesOf(this.#options.for) > 0, clear, signal: this.#stopping.signal });
-    this.#found.echo = figures;
-    this.#tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
+    this.#found.echo = await echo({ ...this.#options, ...opened, url: this.#server.webRtc, grant, clear, signal: this.#stopping.signal, tell: (detail) => this.#tell(detail) });
   }
 
   async #watch(opened, limits) {

@@ -3,6 +3,7 @@
 
 import { Queue, frame, frames } from './carriers.js';
 import { CONTROL, PACKETS, agree } from './peer.js';
+import { linesOf } from './strength.js';
 import { pause, within } from './time.js';
 
 const ANSWER_MS = 4_000;
@@ -20,11 +21,18 @@ const [HELLO, ACCEPT, FINISH, FINISHED, ECHOED] = [1, 2, 6, 7, 12];
 const REPAIR = /\/(rtx|red|ulpfec|flexfec)/i;
 
 /**
- * @param {{ url: string, grant: string, microphone: MediaStream|null, camera: MediaStream|null, picture: boolean, clear: Promise<void>, signal: AbortSignal }} how
- *   `clear` when nothing else is measured any more: it connects before that
+ * @param {{ url: string, grant: string, microphone: object|null, camera: object|null, send?: string, for: string, clear: Promise<void>, signal: AbortSignal, tell: (detail: object) => void }} how
+ *   devices as they were opened, sent where that is asked for; `clear` when nothing else is measured any more: it connects before that
  * @returns {Promise<object>} what the server is told
  */
 export async function echo(how) {
+  const own = (one) => (how.send === 'devices' ? one?.stream ?? null : null);
+  const figures = await came({ ...how, microphone: own(how.microphone), camera: own(how.camera), picture: linesOf(how.for) > 0 });
+  how.tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
+  return figures;
+}
+
+async function came(how) {
   if (!('RTCPeerConnection' in window) || !('setCodecPreferences' in RTCRtpTransceiver.prototype)) return { state: 'not_tested', reason: 'unsupported' };
   const run = new Run();
   const stop = () => run.close(true);
