@@ -144,6 +144,7 @@ export class Check {
     const own = (one) => (this.#options.send === 'devices' ? one?.stream ?? null : null);
     const figures = await echo({ url: this.#server.webRtc, grant, microphone: own(opened.microphone), camera: own(opened.camera), picture: linesOf(this.#options.for) > 0, clear, signal: this.#stopping.signal });
     this.#found.echo = figures;
+    await clear;
     this.#tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
   }
 
