@@ -28,7 +28,7 @@ const REPAIR = /\/(rtx|red|ulpfec|flexfec)/i;
 export async function echo(how) {
   const own = (one) => (how.send === 'devices' ? one?.stream ?? null : null);
   const figures = await came({ ...how, microphone: own(how.microphone), camera: own(how.camera), picture: linesOf(how.for) > 0 });
-  how.tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures });
+  how.clear.then(() => how.tell({ step: 'media', state: figures.state === 'failed' ? 'fair' : 'done', figures }), () => {});
   return figures;
 }
 

@@ -802,7 +802,7 @@ def counted(details, ways):
         expect(up["lost"] - 1 <= came["lost"] <= up["lost"], media, up, came)
         # Nothing was held back by the session's rates. Padding has nothing to send back.
         expect(back["planned_packets"] == back["sent_packets"] <= came["packets"], media, back, came)
-        expect(here["resent_packets"] == 0 and came["repairs"] == 0, media, here, came)
+        expect(came["repairs"] == 0 and (media == "video" or here["resent_packets"] == 0), media, here, came)
 
 
 def media_there_and_back(browsers):
@@ -816,7 +816,10 @@ def media_there_and_back(browsers):
     for (media, way), figures in ways.items():
         expect(figures["sent"] >= (100 if media == "audio" else 30), media, way, figures)
         expect(figures["lost"] == 0 and figures["loss_ratio"]["value"] == 0, media, way, figures)
-        expect(figures["jitter_rfc3550_ms"]["state"] == "measured", media, way, figures["jitter_rfc3550_ms"])
+        # The browser reports of sound every five seconds; its own count is at hand.
+        reported = figures["jitter_rfc3550_ms"]["state"] == "measured"
+        expect(reported or (media, way) == ("audio", "down"), media, way, figures["jitter_rfc3550_ms"])
+    expect(all(one["jitter_rfc3550_ms"]["state"] == "measured" for one in details["here"]), details["here"])
     expect({one["source"] for one in details["here"]} == {"synthetic"}, details["here"])
     expect(details["there"]["transport_feedback"]["lost"] == 0 and details["there"]["transport_feedback"]["packets"] > 100, details["there"])
     expect(details["pair_rtt_ms"]["value"] < 1_000, details["pair_rtt_ms"])
@@ -851,8 +854,12 @@ def media_with_losses(browsers):
     print(json.dumps({f"{media} {way}": n for (media, way), n in dropped.items()}), file=sys.stderr)
     counted(details, ways)
     expect(min(dropped.values()) >= 3, dropped)
-    for which, n in dropped.items():
-        expect(ways[which]["lost"] == n, which, n, ways[which])
+    for way in ("up", "down"):
+        expect(ways["audio", way]["lost"] == dropped["audio", way], way, dropped, ways["audio", way])
+    # Of the picture the browser sends a few again, and these may be dropped, too.
+    here, came = (next(one for one in some if one["media"] == "video") for some in (details["here"], details["there"]["received"]))
+    missing = here["sent_packets"] + here["resent_packets"] - came["packets"] - came["duplicates"]
+    expect(missing == dropped["video", "up"], missing, dropped, here, came)
     expect(ways["video", "down"]["lost"] == 0, ways["video", "down"])
     told = details["there"]["transport_feedback"]
     # The browser's feedback speaks of both streams together; not of what came last.
