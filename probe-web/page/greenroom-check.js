@@ -453,11 +453,12 @@ export class GreenroomCheck extends HTMLElement {
   }
 
   /** How much of a trial call's sound and picture came back. */
-  #media({ state, streams = [] }) {
+  #media({ state, streams = [], there }) {
     const { trial, percent } = this.#words;
     const share = (kind) => {
-      const one = streams.find(({ media }) => media === kind);
-      return one?.sent_packets && fill(percent, { n: number(this.#language, (one.received_packets / one.sent_packets) * 100, 1) });
+      const [here, came, back] = [streams, there?.received, there?.returned].map((some) => some?.find(({ media }) => media === kind));
+      // Each way for itself: padding counts on the way out and is not sent back.
+      return here?.sent_packets && fill(percent, { n: number(this.#language, ((came?.packets ?? 0) / here.sent_packets) * (here.received_packets / (back?.sent_packets || 1)) * 100, 1) });
     };
     const [audio, video] = ['audio', 'video'].map(share);
     if (state === 'failed') this.#parts.network.detail.textContent = trial.none;

@@ -325,7 +325,7 @@ impl Media {
     }
 
     /// Data channels need nothing; of media, every packet is told about, and reported of often: a run is short. Nothing is asked for again:
-    /// what is lost is to be counted, not made good.
+    /// what is lost is to be counted, not made good (browsers send a little of a picture again all the same).
     fn config(self) -> RtcConfig {
         let config = RtcConfig::new().clear_codecs();
         match self {
