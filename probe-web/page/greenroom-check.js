@@ -32,6 +32,8 @@ export class GreenroomCheck extends HTMLElement {
 
   #root = this.attachShadow({ mode: 'open' });
   #words = null;
+  /** What became of the ways that were tried, and of the trial call. */
+  #connection = { ways: '', trial: '' };
   #language = 'en';
   #chosen = {};
   #run = null;
@@ -288,6 +290,7 @@ export class GreenroomCheck extends HTMLElement {
     parts.stop.hidden = false;
     parts.devices.hidden = false;
     for (const kind of [...KINDS, 'network', 'screen']) this.#set(kind, '', '');
+    this.#connection = { ways: '', trial: '' };
     parts.stop.focus();
   }
 
@@ -317,9 +320,15 @@ export class GreenroomCheck extends HTMLElement {
       camera: () => fill(words.frames, { width: figures.width, height: figures.height, rate: n(figures.rate, 1) }),
       microphone: () => (figures.speech === null ? '' : fill(words.loudness, { level: n(Math.abs(figures.speech)) })),
       speaker: () => fill(words.echo, { delay: n(figures.delay_ms), level: n(figures.return_db) }),
-      network: () => this.#ways(figures),
     }[step];
     if (figures && more && state !== 'running') this.#parts[step].detail.textContent = more();
+    if (step === 'network') this.#connected({ ways: figures ? this.#ways(figures) : this.#connection.ways });
+  }
+
+  /** What is known of the connection besides its state, whatever that becomes. */
+  #connected(more) {
+    Object.assign(this.#connection, more);
+    this.#parts.network.detail.textContent = Object.values(this.#connection).filter(Boolean).join(' · ');
   }
 
   /** What became of each way that was tried beside the direct one, the same together. */
@@ -461,8 +470,8 @@ export class GreenroomCheck extends HTMLElement {
       return here?.sent_packets && fill(percent, { n: number(this.#language, ((came?.packets ?? 0) / here.sent_packets) * (here.received_packets / (back?.sent_packets || 1)) * 100, 1) });
     };
     const [audio, video] = ['audio', 'video'].map(share);
-    if (state === 'failed') this.#parts.network.detail.textContent = trial.none;
-    if (audio) this.#parts.network.detail.textContent = fill(video ? trial.both : trial.audio, { audio, video });
+    if (state === 'failed') this.#connected({ trial: trial.none });
+    if (audio) this.#connected({ trial: fill(video ? trial.both : trial.audio, { audio, video }) });
   }
 
   #sizes(sizes) {
