@@ -72,7 +72,7 @@ fn returned(target: &mut Target, echo: &EchoDetails) {
     (target.timestamps.here, target.timestamps.there) = (StampSource::User, StampSource::User);
     let timed = echo.there.returned.iter().filter_map(|stream| stream.rtt_ms.measured());
     if let Some(most) = timed.max_by_key(|found| found.n) {
-        target.rtt_ms = Value::Measured(most.clone());
+        target.rtt_ms = Value::Measured(*most);
     }
     for here in &echo.here {
         let came = echo.there.received.iter().find(|stream| stream.media == here.media);

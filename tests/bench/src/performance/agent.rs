@@ -33,11 +33,11 @@ const ROUNDS: usize = 5;
 const WEEK: u64 = 7 * 288;
 
 /// How long an agent with a week behind it is watched, and one without; and how long one that has nothing to do.
-const WATCHED: Duration = Duration::from_secs(120);
-const IDLE: Duration = Duration::from_secs(120);
+const WATCHED: Duration = Duration::from_secs(100);
+const IDLE: Duration = Duration::from_secs(80);
 
-/// From run to run, in seconds.
-const EVERY_S: u32 = 5;
+/// From run to run, in seconds: the least that a schedule may have.
+const EVERY_S: u32 = 10;
 
 /// After how many seconds an agent with nothing to send asks. From it follows how fast what is old is sent.
 const CHECK_IN_S: u32 = 60;
