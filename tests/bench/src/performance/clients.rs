@@ -110,7 +110,7 @@ struct Coming {
 }
 
 impl Coming {
-    async fn is_there(self) {
+    async fn arrive(self) {
         // Who counts them has gone only when another client failed.
         let _ = self.arrived.send(()).await;
     }

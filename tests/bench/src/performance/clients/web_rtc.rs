@@ -18,7 +18,7 @@ use crate::Fallible;
 pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Coming) -> Fallible<Done> {
     let mut client = Client::connect(shared, token).await?;
     let accept = client.admitted(token).await?;
-    coming.is_there().await;
+    coming.arrive().await;
     let mut audio = Audio::begin(shared, &accept, phase);
     while !audio.is_over(shared) {
         while let Some(packet) = audio.due() {

@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Comi
         let chunk = receive.read_chunk(65_536, true).await?.ok_or("the endpoint hung up")?;
         decoder.push(&chunk.bytes);
     };
-    coming.is_there().await;
+    coming.arrive().await;
     let mut audio = Audio::begin(shared, &accept, phase);
     while !audio.is_over(shared) {
         while let Some(packet) = audio.due() {
