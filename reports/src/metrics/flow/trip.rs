@@ -25,6 +25,10 @@ pub struct RoundTrip {
     pub offset: Micros,
 }
 
+/// The least that a round trip can come to. Its four times are cut to whole microseconds, each by less than one: one of half a microsecond,
+/// as within a computer, may come to less than nothing by that.
+const CUT: Micros = Micros::new(-1);
+
 /// Round trips of the reflected streams.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoundTrips {
@@ -71,10 +75,11 @@ pub fn round_trips(trace: &Trace) -> RoundTrips {
             let reply_left = departures.get(&record.seq).copied().unwrap_or(reply.sent);
             let hold = reply_left - reply.received;
             let rtt = (record.at - departed) - hold;
-            if rtt < Micros::ZERO || hold < Micros::ZERO {
+            if rtt < CUT || hold < Micros::ZERO {
                 trips.implausible += 1;
                 continue;
             }
+            let rtt = rtt.max(Micros::ZERO);
             let offset = midpoint(reply.received - departed, reply_left - record.at);
             trips.samples.push(RoundTrip {
                 of: reply.of,
