@@ -300,8 +300,8 @@ fn round_trips_leave_out_the_hold() {
 fn a_round_trip_of_less_than_a_microsecond_is_no_lie() {
     let mut trace = run(&events("......"));
     let received = &mut trace.here.streams[0].rx;
-    received[2].at = received[2].at - Micros::new(2 * WAY + 1);
-    received[3].at = received[3].at - Micros::new(2 * WAY + 2);
+    received[2].at -= Micros::new(2 * WAY + 1);
+    received[3].at -= Micros::new(2 * WAY + 2);
     let trips = round_trips(&trace);
     assert_eq!((trips.samples.len(), trips.implausible), (5, 1));
     assert_eq!(trips.samples[2].rtt, Micros::ZERO);
