@@ -49,6 +49,7 @@ pub(crate) struct ForResult {
 impl ForResult {
     /// The id of the report that comes of it: the same for a first look and for the result.
     pub(crate) fn report_id(&self) -> Uuid {
+        // NONCE octets, which are more than these.
         let (head, _) = self.nonce.split_first_chunk().expect("a nonce is longer");
         let began = self.until.checked_sub(super::RUN_LASTS).unwrap_or(self.until);
         let ms = u64::try_from(began.as_millisecond()).unwrap_or(0);
