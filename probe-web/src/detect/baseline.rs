@@ -39,14 +39,14 @@ pub struct Baseline {
     /// What is left at each of [`KNOTS`], rising.
     left: [f32; KNOTS.len()],
     /// The last of the knots that enough values stand behind.
-    top: usize,
+    top: u8,
     /// One standard deviation of the middle.
-    scale: f64,
+    scale: f32,
     /// The furthest that one value counts: as rare as one of all that was learned from. What was never seen before may be as common as
     /// that, however far out it lies.
-    most: f64,
+    most: f32,
     /// What one value weighs: less than 1 where neighbors in time are alike, since they say less than as many that are not.
-    weight: f64,
+    weight: f32,
 }
 
 /// How unusual a value is.
@@ -77,40 +77,46 @@ impl Baseline {
         let count = f64::from(u32::try_from(left.len()).unwrap_or(u32::MAX));
         // A knot needs two values beyond it.
         let top = KNOTS.iter().rposition(|z| (1.0 - normal.cdf(*z)) * count >= 2.0)?;
-        #[expect(clippy::cast_possible_truncation, reason = "a hundredth of a standard deviation is enough")]
-        let left = knots.map(|knot| knot as f32);
         let most = normal.inverse_cdf(1.0 - 1.0 / count);
-        let usual = Usual::of(&usual);
-        let learned = Self { figure, usual, left, top, scale, most, weight: 1.0 };
+        let learned = Self {
+            figure,
+            usual: Usual::of(&usual),
+            left: knots.map(single),
+            top: u8::try_from(top).ok()?,
+            scale: single(scale),
+            most: single(most),
+            weight: 1.0,
+        };
         let scores: Vec<f64> =
             history.iter().map(|(hour, value)| learned.placed_in(*hour, *value).score).collect();
-        Some(Self { weight: weight(&scores), ..learned })
+        Some(Self { weight: single(weight(&scores)), ..learned })
     }
 
     /// How much worse than usual a value is: its score is at most as much as that of the rarest of what was learned from, 3.7 for four
     /// weeks of five-minute runs.
     pub fn unusual(&self, hour: usize, value: f64) -> Unusual {
         let found = self.placed_in(hour, self.figure.evened(value));
-        Unusual { score: found.score * self.weight, ..found }
+        Unusual { score: found.score * f64::from(self.weight), ..found }
     }
 
     fn placed_in(&self, hour: usize, evened: f64) -> Unusual {
         let left = evened - f64::from(self.usual.at(hour));
-        Unusual { score: self.placed(left).clamp(-self.most, self.most), out: left / self.scale }
+        let most = f64::from(self.most);
+        Unusual { score: self.placed(left).clamp(-most, most), out: left / f64::from(self.scale) }
     }
 
     /// How far the rarest of what was learned from lies beyond the rarest 2 %, in standard deviations of the middle: where outliers lie far
     /// apart, three of them that are close to each other are rarer than three that are only rare.
     pub fn reach(&self) -> f64 {
-        f64::from(self.left[self.top] - self.left[REACH_FROM]) / self.scale
+        f64::from((self.left[usize::from(self.top)] - self.left[REACH_FROM]) / self.scale)
     }
 
     /// As it is kept.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let top = u16::try_from(self.top).unwrap_or(u16::MAX);
         let mut bytes = vec![FORMAT];
-        bytes.extend(top.to_le_bytes());
-        bytes.extend([self.scale, self.most, self.weight].iter().flat_map(|value| value.to_le_bytes()));
+        bytes.extend(u16::from(self.top).to_le_bytes());
+        let wide = [self.scale, self.most, self.weight].map(f64::from);
+        bytes.extend(wide.iter().flat_map(|value| value.to_le_bytes()));
         bytes.extend(self.left.iter().flat_map(|value| value.to_le_bytes()));
         bytes.extend((0..HOURS).flat_map(|hour| self.usual.at(hour).to_le_bytes()));
         bytes
@@ -126,16 +132,17 @@ impl Baseline {
         let (floats, rest) = rest.as_chunks::<4>();
         let floats: Vec<f32> = floats.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let (left, usual) = floats.split_first_chunk::<{ KNOTS.len() }>()?;
-        let top = usize::from(u16::from_le_bytes(*top));
-        let whole = *format == FORMAT && rest.is_empty() && usual.len() == HOURS && top < KNOTS.len();
+        let top = u8::try_from(u16::from_le_bytes(*top)).ok()?;
+        let is_a_knot = usize::from(top) < KNOTS.len();
+        let whole = *format == FORMAT && rest.is_empty() && usual.len() == HOURS && is_a_knot;
         whole.then(|| Self {
             figure,
             usual: Usual::of(usual),
             left: *left,
             top,
-            scale: f64::from_le_bytes(*scale),
-            most: f64::from_le_bytes(*most),
-            weight: f64::from_le_bytes(*weight),
+            scale: single(f64::from_le_bytes(*scale)),
+            most: single(f64::from_le_bytes(*most)),
+            weight: single(f64::from_le_bytes(*weight)),
         })
     }
 
@@ -145,19 +152,20 @@ impl Baseline {
     }
 
     fn placed(&self, left: f64) -> f64 {
-        let knots = &self.left[..=self.top];
+        let top = usize::from(self.top);
+        let (knots, scale) = (&self.left[..=top], f64::from(self.scale));
         let knot = |index: usize| f64::from(knots[index]);
         let below = knots.partition_point(|knot| f64::from(*knot) < left);
         let to = knots.partition_point(|knot| f64::from(*knot) <= left);
         if below == knots.len() {
-            return KNOTS[self.top] + (left - knot(self.top)) / self.scale;
+            return KNOTS[top] + (left - knot(top)) / scale;
         }
         if to > below {
             // Of many equal values (no loss at all) the middle one stands for all.
             return (KNOTS[below] + KNOTS[to - 1]) / 2.0;
         }
         if below == 0 {
-            return KNOTS[0] + (left - knot(0)) / self.scale;
+            return KNOTS[0] + (left - knot(0)) / scale;
         }
         let (low, high) = (knot(below - 1), knot(below));
         KNOTS[below - 1] + (left - low) / (high - low) * (KNOTS[below] - KNOTS[below - 1])
@@ -193,6 +201,13 @@ fn most_common(hours: &[f32], hour: usize) -> f32 {
     let values = || hours.iter().skip(hour).step_by(24).copied();
     let count = |value: f32| values().filter(|other| *other == value).count();
     values().max_by_key(|value| count(*value)).unwrap_or_default()
+}
+
+/// In as many bytes as it is worth: there are many baselines.
+fn single(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
+    let single = value as f32;
+    single
 }
 
 /// What one score weighs in a sum where those that follow each other are alike: the sum of an autoregressive series of this correlation
@@ -253,9 +268,7 @@ fn usual(history: &[(usize, f64)], spread: f64) -> Vec<f32> {
             let far = |own: &f64| (own - shared).abs() > OPINION * 1.25 * spread / count.sqrt();
             let enough = by_hour[hour].len() >= LEAST_OF_AN_HOUR;
             let own = median(&mut by_hour[hour]).filter(|own| enough && far(own));
-            #[expect(clippy::cast_possible_truncation, reason = "seven digits of a median are enough")]
-            let usual = own.unwrap_or(shared) as f32;
-            usual
+            single(own.unwrap_or(shared))
         })
         .collect()
 }

@@ -78,15 +78,15 @@ impl Scope {
 
     /// All that a series belongs to.
     pub fn all_of(series: &Series) -> Vec<Self> {
-        let endpoint = || series.endpoint.clone();
-        let mut all = vec![Self::Agent(series.agent.clone())];
+        let endpoint = || series.endpoint.to_string();
+        let mut all = vec![Self::Agent(series.agent.to_string())];
         if let Some(site) = &series.site {
-            all.push(Self::SiteToEndpoint(site.clone(), endpoint()));
-            all.push(Self::Site(site.clone()));
+            all.push(Self::SiteToEndpoint(site.to_string(), endpoint()));
+            all.push(Self::Site(site.to_string()));
         }
         if let Some(provider) = &series.provider {
-            all.push(Self::ProviderToEndpoint(provider.clone(), endpoint()));
-            all.push(Self::Provider(provider.clone()));
+            all.push(Self::ProviderToEndpoint(provider.to_string(), endpoint()));
+            all.push(Self::Provider(provider.to_string()));
         }
         all.extend([Self::Endpoint(endpoint()), Self::Everybody]);
         all
@@ -158,14 +158,16 @@ pub fn explain(series: &[(&Series, Evidence)], alarmed: usize) -> Option<Explain
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn series(agent: &str, site: &str, provider: &str, endpoint: &str) -> Series {
         Series {
-            agent: agent.to_owned(),
-            site: Some(site.to_owned()),
-            provider: Some(provider.to_owned()),
-            endpoint: endpoint.to_owned(),
+            agent: agent.into(),
+            site: Some(site.into()),
+            provider: Some(provider.into()),
+            endpoint: endpoint.into(),
         }
     }
 
@@ -190,19 +192,19 @@ mod tests {
     #[test]
     fn whoever_got_worse_is_explained_by_what_they_have_in_common() {
         let own = String::from;
-        let is = |one: &Option<String>, other: &str| one.as_deref() == Some(other);
+        let is = |one: &Option<Arc<str>>, other: &str| one.as_deref() == Some(other);
         type Case<'a> = (&'a dyn Fn(&Series) -> bool, Scope);
         let cases: [Case<'_>; 7] = [
-            (&|it| it.agent == "a4", Scope::Agent(own("a4"))),
+            (&|it| &*it.agent == "a4", Scope::Agent(own("a4"))),
             (&|it| is(&it.site, "south"), Scope::Site(own("south"))),
             (&|it| is(&it.provider, "fiber"), Scope::Provider(own("fiber"))),
-            (&|it| it.endpoint == "us", Scope::Endpoint(own("us"))),
+            (&|it| &*it.endpoint == "us", Scope::Endpoint(own("us"))),
             (
-                &|it| is(&it.provider, "copper") && it.endpoint == "eu",
+                &|it| is(&it.provider, "copper") && &*it.endpoint == "eu",
                 Scope::ProviderToEndpoint(own("copper"), own("eu")),
             ),
             (
-                &|it| is(&it.site, "west") && it.endpoint == "us",
+                &|it| is(&it.site, "west") && &*it.endpoint == "us",
                 Scope::SiteToEndpoint(own("west"), own("us")),
             ),
             (&|_| true, Scope::Everybody),
@@ -216,7 +218,7 @@ mod tests {
     #[test]
     fn most_of_a_site_is_the_site_and_a_single_one_of_it_is_not() {
         let south = |it: &Series| it.site.as_deref() == Some("south");
-        let most = explained(|it| south(it) && it.agent != "a4");
+        let most = explained(|it| south(it) && &*it.agent != "a4");
         assert_eq!(most.scope, Scope::Site("south".to_owned()));
         assert_eq!(most.members.len(), 8, "the one that is well belongs to it, too");
     }

@@ -15,6 +15,7 @@ mod recent;
 #[cfg(test)]
 mod simulated;
 mod watch;
+mod watched;
 
 use serde::{Deserialize, Serialize};
 

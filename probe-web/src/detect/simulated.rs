@@ -1,6 +1,7 @@
 //! Fleets made up with known changes: whether they are found, how soon, as one incident each, and how often nothing is taken for one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -51,10 +52,10 @@ impl Fleet {
             .map(|number| {
                 let site = number / 10;
                 let series = Series {
-                    agent: format!("a{number}"),
-                    site: Some(format!("s{site}")),
-                    provider: Some(format!("p{}", site % 3)),
-                    endpoint: format!("e{}", (site / 2 + number) % 2),
+                    agent: format!("a{number}").into(),
+                    site: Some(format!("s{site}").into()),
+                    provider: Some(format!("p{}", site % 3).into()),
+                    endpoint: format!("e{}", (site / 2 + number) % 2).into(),
                 };
                 Agent {
                     id: watch.add(series.clone()),
@@ -171,14 +172,14 @@ fn found(
 
 #[test]
 fn a_great_change_of_one_agent_is_found_within_three_intervals() {
-    let (right, wrong) = found(1, 100, 3, 5.0, |series| Scope::Agent(series.agent.clone()));
+    let (right, wrong) = found(1, 100, 3, 5.0, |series| Scope::Agent(series.agent.to_string()));
     println!("{right} of 100; {wrong:#?}");
     assert!(right >= 95, "{right}: {wrong:#?}");
 }
 
 #[test]
 fn a_small_change_of_one_agent_is_found_within_an_hour() {
-    let (right, wrong) = found(2, 100, 12, 2.0, |series| Scope::Agent(series.agent.clone()));
+    let (right, wrong) = found(2, 100, 12, 2.0, |series| Scope::Agent(series.agent.to_string()));
     println!("{right} of 100; {wrong:#?}");
     assert!(right >= 95, "{right}: {wrong:#?}");
 }
@@ -186,11 +187,14 @@ fn a_small_change_of_one_agent_is_found_within_an_hour() {
 #[test]
 fn a_change_that_ten_share_is_one_incident_within_three_intervals() {
     let scopes: [fn(&Series) -> Scope; 4] = [
-        |series| Scope::Site(series.site.clone().expect("a site")),
-        |series| Scope::Provider(series.provider.clone().expect("a provider")),
-        |series| Scope::Endpoint(series.endpoint.clone()),
+        |series| Scope::Site(series.site.as_deref().expect("a site").to_owned()),
+        |series| Scope::Provider(series.provider.as_deref().expect("a provider").to_owned()),
+        |series| Scope::Endpoint(series.endpoint.to_string()),
         |series| {
-            Scope::ProviderToEndpoint(series.provider.clone().expect("a provider"), series.endpoint.clone())
+            Scope::ProviderToEndpoint(
+                series.provider.as_deref().expect("a provider").to_owned(),
+                series.endpoint.to_string(),
+            )
         },
     ];
     for (seed, scope_of) in (3..).zip(scopes) {
@@ -215,16 +219,19 @@ fn nothing_is_hardly_ever_taken_for_a_change() {
 fn figures() {
     let (mut great, mut small) = (0, 0);
     for seed in 100..104 {
-        great += found(seed, 100, 3, 5.0, |series| Scope::Agent(series.agent.clone())).0;
-        small += found(seed + 10, 100, 12, 2.0, |series| Scope::Agent(series.agent.clone())).0;
+        great += found(seed, 100, 3, 5.0, |series| Scope::Agent(series.agent.to_string())).0;
+        small += found(seed + 10, 100, 12, 2.0, |series| Scope::Agent(series.agent.to_string())).0;
     }
     println!("great {great} of 400, small {small} of 400");
     let scopes: [fn(&Series) -> Scope; 4] = [
-        |series| Scope::Site(series.site.clone().expect("a site")),
-        |series| Scope::Provider(series.provider.clone().expect("a provider")),
-        |series| Scope::Endpoint(series.endpoint.clone()),
+        |series| Scope::Site(series.site.as_deref().expect("a site").to_owned()),
+        |series| Scope::Provider(series.provider.as_deref().expect("a provider").to_owned()),
+        |series| Scope::Endpoint(series.endpoint.to_string()),
         |series| {
-            Scope::ProviderToEndpoint(series.provider.clone().expect("a provider"), series.endpoint.clone())
+            Scope::ProviderToEndpoint(
+                series.provider.as_deref().expect("a provider").to_owned(),
+                series.endpoint.to_string(),
+            )
         },
     ];
     for (seed, scope_of) in (120..).zip(scopes) {
@@ -237,9 +244,9 @@ fn figures() {
     }
 }
 
-/// What a watch of 100,000 agents holds, for docs/SCALE.md.
+/// What a watch of 100,000 agents holds, and how long an interval of them takes, for docs/SCALE.md.
 #[test]
-#[ignore = "takes a minute; prints a figure and checks none"]
+#[ignore = "takes a minute; prints figures and checks none"]
 fn memory() {
     let resident_kb = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
@@ -253,22 +260,39 @@ fn memory() {
         let value = |n: usize| if figure.is_delay() { level(n) + noise(n) } else { 0.0 };
         (0..8_064).map(|n| (hour(n), value(n))).collect()
     };
-    let baselines: Vec<(Figure, Baseline)> = Figure::ALL
-        .iter()
-        .map(|figure| (*figure, Baseline::learn(*figure, &daily(*figure)).expect("enough")))
-        .collect();
+    let histories = Figure::ALL.map(|figure| (figure, daily(figure)));
+    let begun = std::time::Instant::now();
+    let baselines =
+        histories.map(|(figure, history)| (figure, Baseline::learn(figure, &history).expect("enough")));
+    println!("to learn what is usual for an agent, of its month: {:?}", begun.elapsed());
     let before = resident_kb();
     let mut watch = Watch::new(Settings::default());
+    let mut ids = Vec::new();
+    let named = |what: &str, count: usize| -> Vec<Arc<str>> {
+        (0..count).map(|n| format!("{what} {n}").into()).collect()
+    };
+    let (sites, providers, endpoints) = (named("site", 2_000), named("provider", 40), named("endpoint", 1));
     for n in 0..100_000 {
         let id = watch.add(Series {
-            agent: format!("018f2b7e-0000-7000-8000-{n:012}"),
-            site: Some(format!("site {}", n / 50)),
-            provider: Some(format!("provider {}", n % 40)),
-            endpoint: "greenroom://probe.example.com".to_owned(),
+            agent: format!("018f2b7e-0000-7000-8000-{n:012}").into(),
+            site: Some(Arc::clone(&sites[n / 50])),
+            provider: Some(Arc::clone(&providers[n % 40])),
+            endpoint: Arc::clone(&endpoints[0]),
         });
         for (figure, baseline) in &baselines {
             watch.learn(id, *figure, baseline.clone());
         }
+        ids.push(id);
     }
     println!("{} MB", (resident_kb() - before) * 1_024 / 1_000_000);
+    for interval in 0..3 {
+        let value = |figure: Figure| if figure.is_delay() { 20.8 } else { 0.0 };
+        let all = ids.iter().flat_map(|id| Figure::ALL.map(|figure| (*id, figure)));
+        let values: Vec<Value> =
+            all.map(|(series, figure)| Value { series, figure, value: value(figure) }).collect();
+        let begun = std::time::Instant::now();
+        let changes = watch.take(interval, 0, &values);
+        let (took, resident) = (begun.elapsed(), (resident_kb() - before) * 1_024 / 1_000_000);
+        println!("an interval: {took:?}, {} changes; then {resident} MB", changes.len());
+    }
 }

@@ -1,28 +1,16 @@
 //! Series watched from interval to interval, and the incidents that come of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::explain::{Evidence, Explained, Scope, explain};
-use super::recent::Recent;
-use super::{Baseline, Cusum, Figure, Unusual};
+use super::watched::{Table, Watched};
+use super::{Baseline, Cusum, Figure};
 
 /// The furthest that one interval of a group counts, in standard deviations.
 const CLIP: f64 = 5.0;
-
-/// A new level: so many values in a row, each rarer than one of 120 and at least so far out, all within so much of each other (what three
-/// of a normal distribution keep to, 99 times of 100), in standard deviations of the middle. Where outliers lie further apart than
-/// [`APART`], so that three of them are hardly ever close to each other, one of 50 is rare enough.
-const IN_A_ROW: usize = 3;
-const RARE: f32 = 2.4;
-const RARE_APART: f32 = 2.05;
-const FAR_OUT: f64 = 3.5;
-const TOGETHER: f64 = 4.2;
-const APART: f64 = 6.0;
-
-/// So many in a row that are each rarer than one of 160 need not be close to each other: a burst on top of a new level is no doubt of it.
-const VERY_RARE: f32 = 2.5;
 
 /// Incidents that overlap are one where they began within so many intervals of each other: an hour. Who was in trouble before is so still.
 const RELATED: u64 = 12;
@@ -33,22 +21,33 @@ const UNHEARD: u64 = 288;
 /// How fast a group's own spread is learned: over a day of five-minute intervals.
 const LEARNING: f64 = 1.0 / 288.0;
 
-/// The runs of one agent against one endpoint.
+/// The runs of one agent against one endpoint. Names are shared: a fleet has a hundred thousand of these, and few sites, providers and
+/// endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series {
     /// Whose runs.
-    pub agent: String,
+    pub agent: Arc<str>,
     /// Where it stands.
-    pub site: Option<String>,
+    pub site: Option<Arc<str>>,
     /// Who provides its internet connection.
-    pub provider: Option<String>,
+    pub provider: Option<Arc<str>>,
     /// Whom it measures.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
 }
 
 /// A series of a [`Watch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeriesId(usize);
+
+impl SeriesId {
+    pub(super) const fn new(number: usize) -> Self {
+        Self(number)
+    }
+
+    pub(super) const fn number(self) -> usize {
+        self.0
+    }
+}
 
 /// What a series' runs of one interval said.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,46 +137,6 @@ pub enum Change {
     },
 }
 
-#[derive(Debug, Clone)]
-struct Watched {
-    baseline: Baseline,
-    cusum: Cusum,
-    recent: Recent,
-}
-
-impl Watched {
-    fn take(&mut self, interval: u64, found: Unusual) {
-        self.cusum.add(found.score);
-        self.recent.add(interval, found);
-    }
-
-    /// Its score of an interval.
-    fn at(&self, interval: u64) -> Option<f64> {
-        self.recent
-            .newest_first()
-            .next()
-            .filter(|last| last.interval == interval)
-            .map(|last| f64::from(last.score))
-    }
-
-    /// Its scores of intervals later than one.
-    fn after(&self, since: u64) -> impl Iterator<Item = f32> {
-        self.recent.newest_first().filter(move |one| one.interval > since).map(|one| one.score)
-    }
-
-    /// Whether the last values stand on a new level.
-    fn is_on_a_new_level(&self) -> bool {
-        let rare = if self.baseline.reach() >= APART { RARE_APART } else { RARE };
-        let last = || self.recent.newest_first().take(IN_A_ROW);
-        let outs = || last().map(|one| f64::from(one.out));
-        let (least, most) = (outs().fold(f64::INFINITY, f64::min), outs().fold(f64::NEG_INFINITY, f64::max));
-        last().count() == IN_A_ROW
-            && last().all(|one| one.score >= rare)
-            && least >= FAR_OUT
-            && (most - least <= TOGETHER || last().all(|one| one.score >= VERY_RARE))
-    }
-}
-
 /// A series that is to be explained.
 struct Alarm {
     rising_for: u16,
@@ -198,7 +157,7 @@ struct Group {
 pub struct Watch {
     settings: Settings,
     series: Vec<Series>,
-    watched: BTreeMap<(Figure, SeriesId), Watched>,
+    watched: Table,
     groups: BTreeMap<(Figure, Scope), Group>,
     open: Vec<Incident>,
     numbers: u64,
@@ -247,7 +206,7 @@ impl Watch {
     }
 
     /// Moves a series: its agent has another site or provider now.
-    pub fn place(&mut self, id: SeriesId, site: Option<String>, provider: Option<String>) {
+    pub fn place(&mut self, id: SeriesId, site: Option<Arc<str>>, provider: Option<Arc<str>>) {
         if let Some(series) = self.series.get_mut(id.0) {
             (series.site, series.provider) = (site, provider);
         }
@@ -255,12 +214,12 @@ impl Watch {
 
     /// What is usual for a series at an hour of the week, where that is known.
     pub fn usual(&self, series: SeriesId, figure: Figure, hour: usize) -> Option<f64> {
-        self.watched.get(&(figure, series)).map(|watched| watched.baseline.usual(hour))
+        self.watched.get(figure, series).map(|watched| watched.baseline.usual(hour))
     }
 
     /// Watches a figure of a series no longer.
     pub fn unlearn(&mut self, series: SeriesId, figure: Figure) {
-        self.watched.remove(&(figure, series));
+        self.watched.forget(figure, series);
     }
 
     /// How many figures of series are watched.
@@ -270,13 +229,7 @@ impl Watch {
 
     /// Compares a series with this from now on.
     pub fn learn(&mut self, series: SeriesId, figure: Figure, baseline: Baseline) {
-        match self.watched.get_mut(&(figure, series)) {
-            Some(watched) => watched.baseline = baseline,
-            None => {
-                let watched = Watched { baseline, cusum: Cusum::default(), recent: Recent::default() };
-                self.watched.insert((figure, series), watched);
-            }
-        }
+        self.watched.learn(figure, series, baseline);
     }
 
     /// Takes in an interval that an earlier watch had taken in: sums go on from there, and nothing comes of it.
@@ -302,7 +255,7 @@ impl Watch {
 
     fn score(&mut self, interval: u64, hour: usize, values: &[Value]) {
         for value in values {
-            let Some(watched) = self.watched.get_mut(&(value.figure, value.series)) else { continue };
+            let Some(watched) = self.watched.get_mut(value.figure, value.series) else { continue };
             let found = watched.baseline.unusual(hour, value.value);
             watched.take(interval, found);
         }
@@ -317,9 +270,9 @@ impl Watch {
     fn add_groups(&mut self, figure: Figure, interval: u64) {
         let known = self.known();
         let mut sums: BTreeMap<Scope, (f64, f64, usize)> = BTreeMap::new();
-        for ((_, id), watched) in of(&self.watched, figure) {
+        for (id, watched) in self.watched.of(figure) {
             let Some(score) = watched.at(interval) else { continue };
-            if known.contains(id) {
+            if known.contains(&id) {
                 continue;
             }
             let Some(series) = self.series.get(id.0) else { continue };
@@ -359,9 +312,11 @@ impl Watch {
             .filter(|incident| incident.figures.contains(&figure))
             .flat_map(|incident| incident.members.iter().copied())
             .collect();
-        let mut all: Vec<(f64, u16, SeriesId)> = of(&self.watched, figure)
-            .filter(|((_, id), watched)| watched.at(interval).is_some() && !known.contains(id))
-            .map(|((_, id), watched)| (probability(watched), watched.cusum.rising_for(), *id))
+        let mut all: Vec<(f64, u16, SeriesId)> = self
+            .watched
+            .of(figure)
+            .filter(|(id, watched)| watched.at(interval).is_some() && !known.contains(id))
+            .map(|(id, watched)| (probability(watched), watched.cusum.rising_for(), id))
             .collect();
         all.sort_by(|one, other| one.0.total_cmp(&other.0));
         let allowed =
@@ -404,7 +359,7 @@ impl Watch {
             if taken.contains(&id) {
                 continue;
             }
-            let ids: Vec<SeriesId> = of(&self.watched, figure).map(|((_, id), _)| *id).collect();
+            let ids: Vec<SeriesId> = self.watched.of(figure).map(|(id, _)| id).collect();
             let told: Vec<(&Series, Evidence)> = ids
                 .iter()
                 .filter_map(|id| {
@@ -428,7 +383,7 @@ impl Watch {
     /// What the last scores of a series say.
     fn evidence(&self, figure: Figure, id: SeriesId, interval: u64, rising_for: u16) -> Evidence {
         let since = interval.saturating_sub(u64::from(rising_for));
-        let watched = self.watched.get(&(figure, id));
+        let watched = self.watched.get(figure, id);
         let scores: Vec<f32> = watched.iter().flat_map(|watched| watched.after(since)).collect();
         Evidence::of(&scores)
     }
@@ -436,7 +391,7 @@ impl Watch {
     /// Opens an incident, or lets one that is open grow.
     fn incident(&mut self, figure: Figure, interval: u64, explained: Explained, changes: &mut Vec<Change>) {
         let members: BTreeSet<SeriesId> = explained.members.iter().map(|id| SeriesId(*id)).collect();
-        let rising = |id: &SeriesId| self.watched.get(&(figure, *id)).map_or(0, |it| it.cusum.rising_for());
+        let rising = |id: &SeriesId| self.watched.get(figure, *id).map_or(0, |it| it.cusum.rising_for());
         // Half of them had begun by then.
         let mut begun: Vec<u16> = members.iter().map(rising).filter(|rising| *rising > 0).collect();
         begun.sort_unstable();
@@ -535,7 +490,7 @@ impl Watch {
             let scores: Vec<f64> = incident
                 .worse
                 .iter()
-                .filter_map(|id| self.watched.get(&(*figure, *id)))
+                .filter_map(|id| self.watched.get(*figure, *id))
                 .flat_map(|watched| watched.after(since))
                 .map(f64::from)
                 .collect();
@@ -549,20 +504,19 @@ impl Watch {
 
     /// Whether any of an incident's series said something of late.
     fn is_heard(&self, figure: Figure, incident: &Incident, interval: u64) -> bool {
-        incident.worse.iter().filter_map(|id| self.watched.get(&(figure, *id))).any(|watched| {
-            watched
-                .recent
-                .newest_first()
-                .next()
-                .is_some_and(|last| interval.saturating_sub(last.interval) < UNHEARD)
-        })
+        let heard = |last: u64| interval.saturating_sub(last) < UNHEARD;
+        incident
+            .worse
+            .iter()
+            .filter_map(|id| self.watched.get(figure, *id))
+            .any(|watched| watched.last().is_some_and(heard))
     }
 
     /// Begins anew with those of an incident that is over.
     fn forget(&mut self, incident: &Incident) {
         for figure in Figure::ALL {
             for id in &incident.members {
-                if let Some(watched) = self.watched.get_mut(&(figure, *id)) {
+                if let Some(watched) = self.watched.get_mut(figure, *id) {
                     watched.cusum = Cusum::default();
                 }
             }
@@ -579,20 +533,3 @@ impl Watch {
 
 /// Comes before all other scopes.
 const FIRST: Scope = Scope::Agent(String::new());
-
-fn of(
-    watched: &BTreeMap<(Figure, SeriesId), Watched>,
-    figure: Figure,
-) -> impl Iterator<Item = (&(Figure, SeriesId), &Watched)> {
-    watched.range((figure, SeriesId(0))..=(figure, SeriesId(usize::MAX)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_watched_is_small() {
-        assert!(size_of::<Watched>() <= 272, "{}", size_of::<Watched>());
-    }
-}

@@ -1,6 +1,7 @@
 //! A tenant's agents as change detection sees them: series, what is usual for each, and what an interval said. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,20 +21,24 @@ const SLOWEST: u32 = 288;
 /// An agent.
 #[derive(Debug, Clone, Default)]
 struct Agent {
-    site: Option<String>,
-    provider: Option<String>,
+    site: Option<Arc<str>>,
+    provider: Option<Arc<str>>,
     series: Vec<SeriesId>,
     /// When its silence is watched: the series that stands for it, and how many intervals lie between its runs.
     watched: Option<(SeriesId, u32)>,
     /// The interval of its last run.
     last: Option<i64>,
+    /// When what is usual for it is to be learned next; `None` where it is not, until it is heard of.
+    due: Option<Timestamp>,
 }
 
 /// A tenant's agents.
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     pub(super) watch: Watch,
-    agents: BTreeMap<String, Agent>,
+    agents: BTreeMap<Arc<str>, Agent>,
+    /// Of sites, providers and endpoints.
+    names: BTreeSet<Arc<str>>,
 }
 
 impl Fleet {
@@ -76,7 +81,7 @@ impl Fleet {
             let Some(baseline) = Baseline::from_bytes(one.figure, &one.bytes) else { continue };
             let id = self.id(&one.agent, &one.endpoint);
             if one.figure == Figure::Silence
-                && let Some(agent) = self.agents.get_mut(&one.agent)
+                && let Some(agent) = self.agents.get_mut(&*one.agent)
             {
                 agent.watched = Some((id, one.every));
             }
@@ -84,45 +89,70 @@ impl Fleet {
         }
     }
 
+    /// When what is usual for an agent is to be learned next.
+    pub(super) fn set_due(&mut self, agent: &str, due: Option<Timestamp>) {
+        self.agent(agent).due = due;
+    }
+
+    /// Agents of whom it is to be learned by now, at most so many.
+    pub(super) fn due(&self, now: Timestamp, most: usize) -> Vec<Arc<str>> {
+        let due = self.agents.iter().filter(|(_, agent)| agent.due.is_some_and(|due| due <= now));
+        due.map(|(name, _)| Arc::clone(name)).take(most).collect()
+    }
+
     /// The series of an agent against an endpoint.
     fn id(&mut self, agent: &str, endpoint: &str) -> SeriesId {
-        let known = self.agents.entry(agent.to_owned()).or_default();
-        let is_of = |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| it.endpoint == endpoint);
-        if let Some(id) = known.series.iter().find(is_of) {
+        let known = self.agents.get(agent).map(|it| it.series.as_slice()).unwrap_or_default();
+        let is_of = |id: &&SeriesId| self.watch.series(**id).is_some_and(|it| &*it.endpoint == endpoint);
+        if let Some(id) = known.iter().find(is_of) {
             return *id;
         }
-        let id = self.watch.add(Series {
-            agent: agent.to_owned(),
-            site: known.site.clone(),
-            provider: known.provider.clone(),
-            endpoint: endpoint.to_owned(),
-        });
-        known.series.push(id);
+        let endpoint = self.name(endpoint);
+        let known = self.agent(agent);
+        let (site, provider) = (known.site.clone(), known.provider.clone());
+        let agent =
+            self.agents.get_key_value(agent).map_or_else(|| agent.into(), |(name, _)| Arc::clone(name));
+        let id = self.watch.add(Series { agent: Arc::clone(&agent), site, provider, endpoint });
+        if let Some(known) = self.agents.get_mut(&agent) {
+            known.series.push(id);
+        }
         id
     }
 
-    /// What the runs of an interval said, and, where `heard`, which agents said nothing though they were due.
-    pub(super) fn values(&mut self, at: i64, runs: &[Run], heard: bool) -> Vec<Value> {
-        let mut sums: BTreeMap<(SeriesId, Figure), (f64, f64)> = BTreeMap::new();
+    fn agent(&mut self, name: &str) -> &mut Agent {
+        let key = self.agents.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
+        self.agents.entry(key).or_default()
+    }
+
+    /// One text for all that are called so.
+    fn name(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(text) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = text.into();
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+
+    /// Adds what some runs of an interval said.
+    pub(super) fn hear(&mut self, at: i64, runs: &[Run], said: &mut Vec<Value>) {
         for run in runs {
             self.place(run);
             for target in &run.figures.targets {
-                let id = self.id(&run.agent, &target.endpoint);
-                for (figure, value) in &target.figures {
-                    let sum = sums.entry((id, *figure)).or_default();
-                    *sum = (sum.0 + value, sum.1 + 1.0);
-                }
+                let series = self.id(&run.agent, &target.endpoint);
+                let value =
+                    |(figure, value): (&Figure, &f64)| Value { series, figure: *figure, value: *value };
+                said.extend(target.figures.iter().map(value));
             }
-            if let Some(agent) = self.agents.get_mut(&run.agent) {
+            if let Some(agent) = self.agents.get_mut(&*run.agent) {
                 agent.last = agent.last.max(Some(at));
             }
         }
-        let mean = |((series, figure), (sum, count)): ((SeriesId, Figure), (f64, f64))| Value {
-            series,
-            figure,
-            value: sum / count,
-        };
-        let mut values: Vec<Value> = sums.into_iter().map(mean).collect();
+    }
+
+    /// What came of an interval of which this was said, and, where `heard`, which agents said nothing though they were due.
+    pub(super) fn values(&mut self, at: i64, said: Vec<Value>, heard: bool) -> Vec<Value> {
+        let mut values = means(said);
         if heard {
             self.add_silence(at, &mut values);
         }
@@ -142,16 +172,24 @@ impl Fleet {
         }
     }
 
-    /// Where the agent of a run stands now.
+    /// Where the agent of a run stands now. What is usual for one that is new is to be learned.
     fn place(&mut self, run: &Run) {
-        let agent = self.agents.entry(run.agent.clone()).or_default();
-        let provider = run.provider.clone().or_else(|| agent.provider.clone());
-        if agent.site == run.site && agent.provider == provider {
+        let agent = self.agent(&run.agent);
+        agent.due.get_or_insert(Timestamp::MIN);
+        let is_here = agent.site.as_deref() == run.site.as_deref();
+        if is_here && (run.provider.is_none() || agent.provider.as_deref() == run.provider.as_deref()) {
             return;
         }
-        (agent.site, agent.provider) = (run.site.clone(), provider);
-        for id in &agent.series {
-            self.watch.place(*id, agent.site.clone(), agent.provider.clone());
+        let site = run.site.as_deref().map(|site| self.name(site));
+        let provider = run.provider.as_deref().map(|provider| self.name(provider));
+        let agent = self.agent(&run.agent);
+        agent.site = site;
+        if provider.is_some() {
+            agent.provider = provider;
+        }
+        let (site, provider, series) = (agent.site.clone(), agent.provider.clone(), agent.series.clone());
+        for id in series {
+            self.watch.place(id, site.clone(), provider.clone());
         }
     }
 
@@ -169,9 +207,24 @@ impl Fleet {
 
     /// Sites of these series.
     pub(super) fn sites(&self, ids: &BTreeSet<SeriesId>) -> Vec<String> {
-        let sites: BTreeSet<String> = self.named(ids).filter_map(|series| series.site.clone()).collect();
-        sites.into_iter().collect()
+        let sites: BTreeSet<&str> = self.named(ids).filter_map(|series| series.site.as_deref()).collect();
+        sites.into_iter().map(str::to_owned).collect()
     }
+}
+
+/// One value of each series and figure, by these.
+fn means(mut said: Vec<Value>) -> Vec<Value> {
+    said.sort_by_key(|one| (one.series, one.figure));
+    let mean = |alike: &[Value]| {
+        let sum: f64 = alike.iter().map(|one| one.value).sum();
+        alike.first().map(|one| Value {
+            value: sum / f64::from(u32::try_from(alike.len()).unwrap_or(u32::MAX)),
+            ..*one
+        })
+    };
+    said.chunk_by(|one, next| (one.series, one.figure) == (next.series, next.figure))
+        .filter_map(mean)
+        .collect()
 }
 
 /// Whether an agent is silent: nothing for as long as lies between its runs and one interval more, so that one that is a little late is not.
@@ -286,6 +339,15 @@ mod tests {
         }
     }
 
+    /// What came of an interval in which silence was listened for.
+    fn all(fleet: &mut Fleet, at: i64, runs: &[Run]) -> Vec<Value> {
+        let mut said = Vec::new();
+        for some in runs.chunks(2) {
+            fleet.hear(at, some, &mut said);
+        }
+        fleet.values(at, said, true)
+    }
+
     #[test]
     fn silence_is_learned_from_when_an_agent_reports() {
         let runs: Vec<Run> = (0..600).map(|n| run("a", n * 3)).collect();
@@ -298,7 +360,7 @@ mod tests {
 
         let mut fleet = Fleet::new(baselines, &Knows::default());
         let silent = |fleet: &mut Fleet, at: i64, runs: &[Run]| {
-            let values = fleet.values(at, runs, true);
+            let values = all(fleet, at, runs);
             values.iter().find(|it| it.figure == Figure::Silence).map(|it| it.value)
         };
         assert_eq!(silent(&mut fleet, 1_800, &[]), None, "nothing is known of it yet");
@@ -315,7 +377,7 @@ mod tests {
         if let Some(value) = late.figures.targets[0].figures.get_mut(&Figure::RttP50) {
             *value = 40.0;
         }
-        let values = fleet.values(5, &[run("a", 5), late, run("b", 5)], true);
+        let values = all(&mut fleet, 5, &[run("a", 5), late, run("b", 5)]);
         assert_eq!(values.len(), 4);
         let values: Vec<f64> =
             values.iter().filter(|it| it.figure == Figure::RttP50).map(|it| it.value).collect();

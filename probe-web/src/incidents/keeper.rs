@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom_reports::schema::State;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -12,13 +11,12 @@ use uuid::Uuid;
 
 use super::alerts;
 use super::cause;
+use super::evidence::{self, Runs};
 use super::fleet::{Fleet, LEARNED_FROM, learned, time, unsigned};
 use crate::app::AppState;
 use crate::clock::{Clock, new_id};
-use crate::detect::{Change, Figure, Incident as Found, Value};
-use crate::store::{
-    Affected, Detector, Evidence, Incident, Knows, Point, Result, Run, Severity, Store, Tenant, Told,
-};
+use crate::detect::{Change, Incident as Found, Value};
+use crate::store::{Affected, Detector, Evidence, Incident, Knows, Result, Severity, Store, Tenant, Told};
 
 /// Length of an interval, in seconds.
 pub const INTERVAL: i64 = 300;
@@ -61,15 +59,6 @@ const AGAIN: i64 = 288;
 /// How long after a start silence is not listened for: agents may not have reached a server that was down.
 const SETTLING: SignedDuration = SignedDuration::from_mins(15);
 
-/// Intervals of a course before it began.
-const SHOWN_BEFORE: i64 = 12;
-
-/// Points of a course. A longer one loses every second of its older half.
-const POINTS: usize = 400;
-
-/// Reports that an incident names.
-const REPORTS: usize = 24;
-
 /// Which interval a point in time is of.
 pub(super) fn interval(at: Timestamp) -> i64 {
     at.as_second().div_euclid(INTERVAL)
@@ -86,7 +75,8 @@ pub(super) fn hour(interval: i64) -> usize {
     usize::try_from((begin(interval).div_euclid(3_600) + 3 * 24).rem_euclid(168)).unwrap_or(0)
 }
 
-fn at(interval: i64) -> Timestamp {
+/// An interval's begin.
+pub(super) fn at(interval: i64) -> Timestamp {
     Timestamp::from_second(begin(interval)).unwrap_or(Timestamp::MAX)
 }
 
@@ -117,12 +107,26 @@ pub(crate) async fn run(state: AppState, stop: CancellationToken) {
 /// Looks for incidents.
 pub struct Keeper {
     store: Arc<dyn Store>,
-    clock: Clock,
+    turn: Turn,
     base_url: String,
-    holder: Uuid,
     began: Timestamp,
     tenants: BTreeMap<Tenant, Watched>,
     wake: Option<Arc<Notify>>,
+}
+
+/// This node's turn to do it.
+struct Turn {
+    clock: Clock,
+    holder: Uuid,
+}
+
+impl Turn {
+    /// Takes it, or keeps it: what a large fleet needs at a start takes longer than a turn lasts. False where it is another node's.
+    async fn hold(&self, store: &dyn Store) -> Result<bool> {
+        let now = self.clock.now();
+        let until = now.checked_add(TURN).unwrap_or(Timestamp::MAX);
+        store.take_turn("incidents", self.holder, now, until).await
+    }
 }
 
 /// A tenant that is watched.
@@ -135,23 +139,18 @@ struct Watched {
     /// The interval of the first run that was found.
     first: Option<i64>,
     open: Vec<Incident>,
-    /// When what is usual for each agent is to be learned next.
-    due: BTreeMap<String, Timestamp>,
     /// Whether all that could be learned at the start is.
     settled: bool,
-    looked: i64,
 }
 
 impl Keeper {
     /// One that has not looked yet.
     pub fn new(store: Arc<dyn Store>, clock: Clock, base_url: &str) -> Self {
         let began = clock.now();
-        let holder = new_id(began);
         Self {
             store,
-            clock,
+            turn: Turn { holder: new_id(began), clock },
             base_url: base_url.to_owned(),
-            holder,
             began,
             tenants: BTreeMap::new(),
             wake: None,
@@ -163,9 +162,8 @@ impl Keeper {
     /// # Errors
     /// When the store fails.
     pub async fn round(&mut self) -> Result<bool> {
-        let now = self.clock.now();
-        let until = now.checked_add(TURN).unwrap_or(Timestamp::MAX);
-        if !self.store.take_turn("incidents", self.holder, now, until).await? {
+        let now = self.turn.clock.now();
+        if !self.turn.hold(&*self.store).await? {
             self.tenants.clear();
             return Ok(false);
         }
@@ -181,7 +179,7 @@ impl Keeper {
         let over = now.checked_sub(LATE).map_or(0, interval) - 1;
         let mut watched = match self.tenants.remove(&tenant) {
             Some(watched) => watched,
-            None => Watched::load(&*self.store, tenant, now).await?,
+            None => Watched::load(&*self.store, &self.turn, tenant, now).await?,
         };
         let mut any = watched.learn_some(&*self.store, tenant, now).await?;
         if watched.settled {
@@ -190,6 +188,7 @@ impl Keeper {
                 if next > over {
                     break;
                 }
+                self.turn.hold(&*self.store).await?;
                 let heard = at(next) >= self.began.checked_add(SETTLING).unwrap_or(Timestamp::MAX);
                 if !watched.take(&*self.store, tenant, next, heard, next == over, now).await? {
                     // Another node went on from there.
@@ -204,32 +203,60 @@ impl Keeper {
 }
 
 impl Watched {
-    async fn load(store: &dyn Store, tenant: Tenant, now: Timestamp) -> Result<Self> {
+    async fn load(store: &dyn Store, turn: &Turn, tenant: Tenant, now: Timestamp) -> Result<Self> {
         let detector = store.detector(tenant).await?;
         let knows = detector.as_ref().map(|it| it.knows.clone()).unwrap_or_default();
         let mut fleet = Fleet::new(Vec::new(), &knows);
-        let mut due = BTreeMap::new();
         let mut some = store.baselines(tenant, None, READ_AT_ONCE).await?;
         while let Some(last) = some.last() {
             let after = (last.agent.clone(), last.endpoint.clone(), last.figure);
-            for one in &some {
-                due.insert(one.agent.clone(), one.learned.checked_add(ANEW).unwrap_or(now));
-            }
+            let learned: BTreeMap<String, Timestamp> =
+                some.iter().map(|one| (one.agent.clone(), one.learned)).collect();
             fleet.learn(some);
+            for (agent, learned) in learned {
+                fleet.set_due(&agent, Some(learned.checked_add(ANEW).unwrap_or(now)));
+            }
             some = store.baselines(tenant, Some((&after.0, &after.1, after.2)), READ_AT_ONCE).await?;
         }
         let open = store.incidents(tenant, true, None, 10_000).await?;
-        if let Some(detector) = &detector {
-            for again in detector.taken - AGAIN + 1..=detector.taken {
-                let runs = store.runs(tenant, at(again), at(again + 1)).await?;
-                // Before sums begin: who is where.
-                let values = fleet.values(again, &runs, false);
-                fleet.watch.replay(unsigned(again), hour(again), &values);
-            }
-        }
-        fleet.go_on(&open, knows.numbers);
         let taken = detector.map(|it| it.taken);
-        Ok(Self { fleet, taken, kept: taken, first: None, open, due, settled: false, looked: i64::MIN })
+        let mut watched = Self { fleet, taken, kept: taken, first: None, open, settled: false };
+        match taken {
+            Some(taken) => {
+                for again in taken - AGAIN + 1..=taken {
+                    // Where another node has it now, that one's commits are what counts.
+                    turn.hold(store).await?;
+                    // Before sums begin: who is where.
+                    let said = watched.hear(store, tenant, again).await?;
+                    let values = watched.fleet.values(again, said, false);
+                    watched.fleet.watch.replay(unsigned(again), hour(again), &values);
+                }
+            }
+            None => watched.find_all(store, tenant, now).await?,
+        }
+        watched.fleet.go_on(&watched.open, knows.numbers);
+        Ok(watched)
+    }
+
+    /// Who has reported before any interval was taken in. Whoever reports later is heard then: to look through a month of a large fleet takes
+    /// long.
+    async fn find_all(&mut self, store: &dyn Store, tenant: Tenant, now: Timestamp) -> Result<()> {
+        let from = now.checked_sub(LEARNED_FROM).unwrap_or(Timestamp::MIN);
+        for (agent, first) in store.running_agents(tenant, from).await? {
+            self.first = Some(self.first.unwrap_or(i64::MAX).min(interval(first)));
+            self.fleet.set_due(&agent, Some(Timestamp::MIN));
+        }
+        Ok(())
+    }
+
+    /// What the runs of an interval said.
+    async fn hear(&mut self, store: &dyn Store, tenant: Tenant, interval: i64) -> Result<Vec<Value>> {
+        let mut said = Vec::new();
+        let mut pages = Runs::between(tenant, at(interval), at(interval + 1));
+        while let Some(runs) = pages.next(store).await? {
+            self.fleet.hear(interval, &runs, &mut said);
+        }
+        Ok(said)
     }
 
     /// The next interval to take in.
@@ -242,24 +269,15 @@ impl Watched {
 
     /// Learns what is usual for some agents of whom it is due; whether there are more.
     async fn learn_some(&mut self, store: &dyn Store, tenant: Tenant, now: Timestamp) -> Result<bool> {
-        if self.looked != interval(now) {
-            self.looked = interval(now);
-            let from = now.checked_sub(LEARNED_FROM).unwrap_or(Timestamp::MIN);
-            for (agent, first) in store.running_agents(tenant, from).await? {
-                self.first = Some(self.first.unwrap_or(i64::MAX).min(interval(first)));
-                self.due.entry(agent).or_insert(Timestamp::MIN);
-            }
-        }
-        let due: Vec<String> =
-            self.due.iter().filter(|(_, due)| **due <= now).map(|(agent, _)| agent.clone()).collect();
+        let due = self.fleet.due(now, LEARNED_AT_ONCE + 1);
         for agent in due.iter().take(LEARNED_AT_ONCE) {
             let from = now.checked_sub(LEARNED_FROM).unwrap_or(Timestamp::MIN);
             let runs = store.runs_of(tenant, agent, from, now).await?;
             if runs.is_empty() {
-                self.due.remove(agent);
+                self.fleet.set_due(agent, None);
                 continue;
             }
-            let named = agent.clone();
+            let named = Arc::clone(agent);
             let baselines = tokio::task::spawn_blocking(move || learned(&named, &runs, now)).await;
             let baselines = baselines.unwrap_or_default();
             let wait = if baselines.is_empty() { TRY } else { ANEW };
@@ -267,7 +285,7 @@ impl Watched {
                 store.keep_baselines(tenant, agent, &baselines).await?;
                 self.fleet.learn(baselines);
             }
-            self.due.insert(agent.clone(), now.checked_add(wait).unwrap_or(Timestamp::MAX));
+            self.fleet.set_due(agent, Some(now.checked_add(wait).unwrap_or(Timestamp::MAX)));
         }
         self.settled |= due.len() <= LEARNED_AT_ONCE;
         Ok(due.len() > LEARNED_AT_ONCE)
@@ -283,14 +301,15 @@ impl Watched {
         is_last: bool,
         now: Timestamp,
     ) -> Result<bool> {
-        let runs = store.runs(tenant, at(next), at(next + 1)).await?;
-        let values = self.fleet.values(next, &runs, heard);
+        let said = self.hear(store, tenant, next).await?;
+        let values = self.fleet.values(next, said, heard);
         let changes = self.fleet.watch.take(unsigned(next), hour(next), &values);
         let mut changed: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
             changed.extend(self.apply(store, tenant, change, next, now).await?);
         }
-        self.go_on_with(&runs, &values, next, &mut changed);
+        self.add_evidence_of(store, tenant, next).await?;
+        self.go_on_with(&values, next, &mut changed);
         self.taken = Some(next);
         if changed.is_empty() && !is_last && next % KEPT_EVERY != 0 {
             // While much is made up for, a commit for each interval would take longer than all else.
@@ -336,15 +355,7 @@ impl Watched {
                     return Ok(vec![id]);
                 }
                 let mut incident = self.began(tenant, &found, next, now);
-                let from = time(found.since);
-                let before = at(interval(from) - SHOWN_BEFORE);
-                let earlier = store.runs(tenant, before, at(next)).await?;
-                let affected: BTreeSet<_> = incident.affected.iter().map(|one| one.agent.clone()).collect();
-                let since = earlier.iter().filter(|run| run.started >= from);
-                for run in since.filter(|run| affected.contains(&run.agent)) {
-                    add_evidence(&mut incident.told, run);
-                }
-                add_course(&self.fleet, &found, &earlier, &mut incident.told);
+                evidence::add_before(store, &self.fleet, &found, next, &mut incident).await?;
                 tracing::info!(number = found.number, scope = found.scope.kind(), "something got worse");
                 let id = incident.id;
                 self.open.push(incident);
@@ -432,20 +443,39 @@ impl Watched {
     }
 
     /// What the runs of an interval add to incidents that are open.
-    fn go_on_with(&mut self, runs: &[Run], values: &[Value], next: i64, changed: &mut BTreeSet<Uuid>) {
+    fn go_on_with(&mut self, values: &[Value], next: i64, changed: &mut BTreeSet<Uuid>) {
         let found: Vec<Found> = self.fleet.watch.open().to_vec();
         for incident in &mut self.open {
             let Some(found) = found.iter().find(|it| it.number == incident.told.number) else { continue };
-            let agents: BTreeSet<&str> = incident.affected.iter().map(|one| one.agent.as_str()).collect();
-            for run in runs.iter().filter(|run| agents.contains(run.agent.as_str())) {
-                add_evidence(&mut incident.told, run);
-            }
-            add_point(&self.fleet, found, values, next, &mut incident.told);
+            evidence::add_point(&self.fleet, found, values, next, &mut incident.told);
             let (place, by) = cause::place(&incident.told);
             (incident.told.place, incident.told.by) = (place, by.to_owned());
             incident.told.severity = cause::severity(&incident.told);
             changed.insert(incident.id);
         }
+    }
+
+    /// What the runs of those affected say of open incidents.
+    async fn add_evidence_of(&mut self, store: &dyn Store, tenant: Tenant, next: i64) -> Result<()> {
+        let numbers: BTreeSet<u64> = self.fleet.watch.open().iter().map(|found| found.number).collect();
+        let mut open: Vec<(BTreeSet<String>, &mut Told)> = self
+            .open
+            .iter_mut()
+            .filter(|incident| numbers.contains(&incident.told.number))
+            .map(|it| (it.affected.iter().map(|one| one.agent.clone()).collect(), &mut it.told))
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let mut pages = Runs::between(tenant, at(next), at(next + 1));
+        while let Some(runs) = pages.next(store).await? {
+            for run in &runs {
+                for (_, told) in open.iter_mut().filter(|(agents, _)| agents.contains(&run.agent)) {
+                    evidence::add_run(told, run);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -453,84 +483,18 @@ impl Watched {
 fn describe(fleet: &Fleet, found: &Found, incident: &mut Incident) {
     incident.since = incident.since.min(time(found.since));
     let affected = fleet.named(&found.worse);
-    let affected = affected.map(|one| Affected { agent: one.agent.clone(), endpoint: one.endpoint.clone() });
+    let affected =
+        affected.map(|one| Affected { agent: one.agent.to_string(), endpoint: one.endpoint.to_string() });
     incident.affected = affected.collect();
-    let agents = |ids| fleet.named(ids).map(|one| one.agent.as_str()).collect::<BTreeSet<_>>().len();
+    let agents = |ids| fleet.named(ids).map(|one| &one.agent).collect::<BTreeSet<_>>().len();
     let told = &mut incident.told;
     (told.scope, told.or) = cause::named(&found.scope, &found.or);
     told.figures.clone_from(&found.figures);
     told.agents = u64::try_from(agents(&found.worse)).unwrap_or(u64::MAX);
     told.of = u64::try_from(agents(&found.members)).unwrap_or(u64::MAX);
     told.sites = fleet.sites(&found.worse);
-    let endpoints: BTreeSet<&String> = fleet.named(&found.worse).map(|one| &one.endpoint).collect();
-    told.endpoints = endpoints.into_iter().cloned().collect();
-}
-
-fn add_evidence(told: &mut Told, run: &Run) {
-    let evidence = &mut told.evidence;
-    evidence.runs += 1;
-    evidence.wireless += u64::from(run.figures.wireless);
-    match run.overall {
-        State::Degraded => evidence.degraded += 1,
-        State::Blocked | State::PermissionDenied => evidence.blocked += 1,
-        State::Ready | State::Inconclusive | State::NotTested => {}
-    }
-    if let Some(place) = run.place {
-        *evidence.places.entry(place).or_default() += 1;
-    }
-    if let Some(cause) = &run.cause {
-        *evidence.causes.entry(cause.clone()).or_default() += 1;
-    }
-    for name in &run.figures.trouble {
-        *evidence.uses.entry(name.clone()).or_default() += 1;
-    }
-    told.reports.push(run.report);
-    if told.reports.len() > REPORTS {
-        // The first ones show how it began, the last ones how it is.
-        told.reports.remove(REPORTS / 2);
-    }
-}
-
-/// The course before an incident was noticed.
-fn add_course(fleet: &Fleet, found: &Found, runs: &[Run], told: &mut Told) {
-    let Some(figure) = found.figures.first().copied() else { return };
-    let worse: BTreeSet<_> = fleet.named(&found.worse).collect();
-    let mut values: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-    for run in runs {
-        for target in &run.figures.targets {
-            let is_of = worse.iter().any(|one| one.agent == run.agent && one.endpoint == target.endpoint);
-            if let Some(value) = target.figures.get(&figure).filter(|_| is_of) {
-                values.entry(interval(run.started)).or_default().push(*value);
-            }
-        }
-    }
-    for (at, values) in values {
-        let usual = usual(fleet, found, figure, at);
-        told.course.push(Point { at: begin(at), value: median(values), usual });
-    }
-}
-
-fn add_point(fleet: &Fleet, found: &Found, values: &[Value], next: i64, told: &mut Told) {
-    let Some(figure) = found.figures.first().copied() else { return };
-    let of = values.iter().filter(|value| value.figure == figure && found.worse.contains(&value.series));
-    let value = median(of.map(|value| value.value).collect());
-    told.course.push(Point { at: begin(next), value, usual: usual(fleet, found, figure, next) });
-    if told.course.len() > POINTS {
-        let mut index = 0;
-        told.course.retain(|_| {
-            index += 1;
-            index > POINTS / 2 || index % 2 == 1
-        });
-    }
-}
-
-fn usual(fleet: &Fleet, found: &Found, figure: Figure, at: i64) -> Option<f64> {
-    median(found.worse.iter().filter_map(|id| fleet.watch.usual(*id, figure, hour(at))).collect())
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    let half = values.len() / 2;
-    (!values.is_empty()).then(|| *values.select_nth_unstable_by(half, f64::total_cmp).1)
+    let endpoints: BTreeSet<&str> = fleet.named(&found.worse).map(|one| &*one.endpoint).collect();
+    told.endpoints = endpoints.into_iter().map(str::to_owned).collect();
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod alerts;
 mod asn;
 mod cause;
+mod evidence;
 mod fleet;
 mod keeper;
 mod message;

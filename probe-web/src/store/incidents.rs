@@ -269,8 +269,15 @@ pub trait IncidentStore: Send + Sync {
     /// Takes the turn for what one node does for all, or keeps it. False where it is another one's until later than now.
     async fn take_turn(&self, name: &str, holder: Uuid, now: Timestamp, until: Timestamp) -> Result<bool>;
 
-    /// Runs of agents that began at or after `from` and before `to`, by their begin.
-    async fn runs(&self, tenant: Tenant, from: Timestamp, to: Timestamp) -> Result<Vec<Run>>;
+    /// Runs of agents that began at or after `from` and before `to`, by their begin and report, some of them from behind one.
+    async fn runs(
+        &self,
+        tenant: Tenant,
+        from: Timestamp,
+        to: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<Run>>;
 
     /// Those of one agent.
     async fn runs_of(&self, tenant: Tenant, agent: &str, from: Timestamp, to: Timestamp) -> Result<Vec<Run>>;

@@ -28,14 +28,25 @@ impl<B: Backend> IncidentStore for B {
         Ok(self.execute(query.bind(name).bind(holder).bind(until).bind(now)).await? == 1)
     }
 
-    async fn runs(&self, tenant: Tenant, from: Timestamp, to: Timestamp) -> Result<Vec<Run>> {
+    async fn runs(
+        &self,
+        tenant: Tenant,
+        from: Timestamp,
+        to: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<Run>> {
         let mut query = Query::new(RUN);
         query.push(" WHERE tenant = ", tenant);
         query.push(" AND started_ms >= ", from);
         query.push(" AND started_ms < ", to);
-        query.push_text(
-            " AND agent IS NOT NULL AND figures IS NOT NULL AND counted = 'yes' ORDER BY started_ms, id",
-        );
+        query.push_text(" AND agent IS NOT NULL AND figures IS NOT NULL AND counted = 'yes'");
+        if let Some((started, report)) = after {
+            query.push(" AND (started_ms, id) > (", started);
+            query.push(", ", report);
+            query.push_text(")");
+        }
+        query.push(" ORDER BY started_ms, id LIMIT ", limit);
         self.find(query).await?.iter().map(run).collect()
     }
 
