@@ -1,12 +1,13 @@
 //! QUIC datagrams as the carrier of probes: for firewalls that let QUIC through and not the port of the probes.
 //!
-//! Each datagram is what UDP would carry. They are not sent again when lost, but they leave at the pace of QUIC's congestion control
-//! and have the program's stamps only: figures that are taken over them say so.
+//! Each datagram is what UDP would carry. They are not sent again when lost, and leave when they are to ([`congestion`]), but have the
+//! program's stamps only: figures that are taken over them say so.
 
 use bytes::Bytes;
 use quinn::{Connection, SendDatagramError};
 use web_transport_quinn::{Session, SessionError};
 
+use super::congestion;
 use super::tunnel::TunnelEnd;
 
 /// Octets that a datagram must hold for every probe to fit: a packet of 1,200 octets at the IP layer, over IPv4.
@@ -19,6 +20,7 @@ pub fn fit(connection: &Connection) -> bool {
 
 /// Moves datagrams both ways until the connection ends or the machine behind the tunnel has.
 pub async fn carry(connection: &Connection, tunnel: TunnelEnd) {
+    congestion::carry_probes(connection);
     let (mut outlet, inlet) = tunnel.split();
     let sending = async {
         while let Some(datagram) = outlet.next().await {
@@ -40,6 +42,7 @@ pub async fn carry(connection: &Connection, tunnel: TunnelEnd) {
 
 /// The same over a WebTransport session, whose datagrams begin with its number (RFC 9297).
 pub async fn carry_session(session: &Session, tunnel: TunnelEnd) {
+    congestion::carry_probes(session);
     let (mut outlet, inlet) = tunnel.split();
     let sending = async {
         while let Some(datagram) = outlet.next().await {

@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod certificates;
 pub mod clock;
+pub mod congestion;
 pub mod datagrams;
 #[cfg(target_os = "linux")]
 pub mod hops;

@@ -15,6 +15,7 @@ use quinn::{
 use quinn::{TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::congestion;
 use super::identity::{IdentityError, ServerIdentity};
 use super::knock::{Knocked, TurnedAway, knock};
 use super::trust::{Identity, Refusal, Trust, client_config};
@@ -38,6 +39,9 @@ pub const IDLE: Duration = Duration::from_secs(5);
 /// costs some kilobytes and is undone by the first round trip that is measured.
 const INITIAL_RTT: Duration = Duration::from_millis(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Bytes asked for the socket's receive buffer, which is that of all connections: what the system has by default are some hundred packets,
+/// a few milliseconds of five hundred clients.
+const RECEIVE_BUFFER: usize = 8 << 20;
 const DATAGRAM_SEND_BUFFER: usize = 16 * 1_024;
 const DATAGRAM_RECEIVE_BUFFER: usize = 256 * 1_024;
 /// TLS alert 120, no_application_protocol, as a QUIC crypto error (RFC 9001 section 4.8).
@@ -50,6 +54,9 @@ pub fn transport() -> TransportConfig {
         .initial_rtt(INITIAL_RTT)
         .max_idle_timeout(Some(IDLE.try_into().expect("five seconds are a valid idle timeout")))
         .keep_alive_interval(Some(KEEP_ALIVE))
+        .congestion_controller_factory(Arc::new(congestion::Factory::default()))
+        // A download of a page is many small streams, and one after the other: what is lost of one holds up no other.
+        .send_fairness(false)
         .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
     transport
@@ -281,6 +288,7 @@ fn udp_socket(local: SocketAddr) -> io::Result<Socket> {
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     Ok(socket)
 }
 
