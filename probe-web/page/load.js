@@ -286,13 +286,14 @@ async function upload(transport, run, { bytes, ms }) {
   return { spent, told: base64(octets.subarray(0, octets.length - (octets.length % TOLD_OCTETS))) };
 }
 
-/** Reads for so long, and notes every 50 ms how much has come. */
+/** Takes pieces for so long, each a stream of its own, and notes every 50 ms how much has come. */
 async function download(transport, run, { bytes, ms }) {
   const stream = await within(transport.createBidirectionalStream(), ANSWER_MS);
   const writer = stream.writable.getWriter();
   writer.closed.catch(() => {});
   await within(writer.write(request(DOWNLOAD, bytes, ms)), ANSWER_MS);
-  let head = new Uint8Array(0);
+  const head = [];
+  all(stream.readable, (octets) => { head.push(octets); });
   let came = 0;
   const counts = [];
   let due = run.now();
@@ -303,18 +304,27 @@ async function download(transport, run, { bytes, ms }) {
     if (at - due < LATE_US) counts.push([at, came]);
     else due = at;
   };
-  const reader = stream.readable.getReader();
-  const reading = drain(reader, (octets) => {
-    if (head.length < PACKET_OCTETS) head = joined([head, octets.subarray(0, PACKET_OCTETS - head.length)]);
-    came += octets.length;
-  });
   const noting = setInterval(note, INTERVAL_MS);
-  const ended = await Promise.race([reading.then(() => true), pause(ms).then(() => false)]);
+  const pieces = transport.incomingUnidirectionalStreams.getReader();
+  const open = new Set();
+  const spent = await new Promise((resolve) => {
+    drain(pieces, (piece) => {
+      const reader = piece.getReader();
+      open.add(reader);
+      const reading = drain(reader, (octets) => {
+        came += octets.length;
+        if (came >= bytes) resolve(true);
+      });
+      reading.then(() => open.delete(reader));
+    });
+    pause(ms).then(() => resolve(false));
+  });
   clearInterval(noting);
-  reader.cancel().catch(() => {});
+  pieces.releaseLock();
+  open.forEach((reader) => { reader.cancel().catch(() => {}); });
   writer.abort().catch(() => {});
-  const view = new DataView(head.buffer);
-  return { spent: ended && came >= bytes, packet: [view.getUint16(0), view.getUint16(2)], counts };
+  const view = new DataView(joined(head).buffer);
+  return { spent, packet: [view.getUint16(0), view.getUint16(2)], counts };
 }
 
 const all = (readable, take) => drain(readable.getReader(), take);

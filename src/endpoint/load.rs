@@ -1,9 +1,11 @@
 //! Bulk transfers of a page: those of [`super::bulk`] over streams of its WebTransport session, told as they come.
 //!
-//! A browser says little of what its streams do: when octets that it took left, or how large packets were. So an upload is answered with
-//! a [`LoadTold`] of 32 octets every 50 ms, and a download begins with a [`LoadPacket`] of 4 octets. Both end at their time, whatever is
-//! still on the way: the stream is reset.
+//! A browser says little of what its streams do: when octets that it took left, how large packets were, or what has come and waits behind
+//! what was lost. So an upload is answered with a [`LoadTold`] of 32 octets every 50 ms. A download is answered with a [`LoadPacket`] of 4
+//! octets, and comes in pieces, each a stream of its own: one that misses a packet holds up no other. Both end at their time, whatever is
+//! still on the way: streams are reset.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use web_transport_quinn::{RecvStream, SendStream, Session};
 use super::bulk::{BulkRequest, PATTERN, PIECE, REQUEST, Throttle};
 use super::{LoadPacket, LoadTold, Stats};
 use crate::net::clock::Clock;
+use crate::net::congestion::Bulk;
 use crate::proto::capacity::{INTERVAL, LONGEST};
 use crate::proto::control::Limits;
 
@@ -25,6 +28,12 @@ const MAX_STREAMS: usize = 2;
 const BEHIND: i32 = -1;
 /// What a stream is reset with. It means nothing.
 const OVER: u32 = 0;
+/// A piece of a download is what goes in this time, or this part of what is on the way at once, whichever is more: what a lost packet
+/// holds up is a small share of a second's octets, and so few streams are nothing to a browser.
+const PIECE_LASTS: Duration = Duration::from_millis(5);
+const PIECES_ON_THE_WAY: u64 = 32;
+/// The latest pieces, of which any may not have come: more than browsers let be open at once.
+const LATEST: usize = 128;
 
 /// Serves transfers until the session ends. Dropping it ends them.
 pub(super) async fn serve(session: &Session, limits: Limits, stats: &Arc<Stats>) {
@@ -112,40 +121,64 @@ impl Transfer {
     }
 
     async fn source(&mut self, bytes: DataSize, lasting: Micros) -> u64 {
+        let Self { session, send, limits, .. } = self;
         let deadline = tokio::time::sleep(lasting.to_duration());
         tokio::pin!(deadline);
-        let mut throttle = Throttle::new(self.limits.max_bitrate_bps);
-        let packet = packet(&self.session).to_bytes();
-        if self.send.write_all(&packet).await.is_err() {
+        let packet = packet(session);
+        if send.write_all(&packet.to_bytes()).await.is_err() {
             return 0;
         }
+        let _bulk = Bulk::begin(session);
+        let mut throttle = Throttle::new(limits.max_bitrate_bps);
+        let mut pieces = VecDeque::with_capacity(LATEST);
         let mut sent = 0;
-        while sent < bytes.bytes() {
-            let piece = usize::try_from(bytes.bytes() - sent).unwrap_or(PIECE).min(PIECE);
-            let writing = async {
-                self.send.write_chunk(Bytes::from_static(&PATTERN[..piece])).await?;
-                tokio::time::sleep(throttle.ahead(piece)).await;
-                Ok::<_, web_transport_quinn::WriteError>(())
-            };
-            tokio::select! {
-                () = &mut deadline => {
-                    // What is still buffered here would take its time.
-                    let _ = self.send.reset(OVER);
-                    return sent;
+        let sending = async {
+            while sent < bytes.bytes() {
+                let left = usize::try_from(bytes.bytes() - sent).unwrap_or(PIECE);
+                let piece = piece(session, packet).min(left);
+                if !write(session, &mut pieces, piece).await {
+                    return;
                 }
-                written = writing => if written.is_err() {
-                    return sent;
-                },
+                sent += piece as u64;
+                tokio::time::sleep(throttle.ahead(piece)).await;
             }
-            sent += piece as u64;
-        }
-        let _ = self.send.finish();
+            // The request's stream ends when all of it has come.
+            for piece in &pieces {
+                let _ = piece.stopped().await;
+            }
+        };
         tokio::select! {
-            () = &mut deadline => drop(self.send.reset(OVER)),
-            _ = self.send.stopped() => {}
+            // What is still buffered here would take its time.
+            () = &mut deadline => pieces.iter_mut().for_each(|piece| drop(piece.reset(OVER))),
+            () = sending => {}
         }
+        let _ = send.finish();
         sent
     }
+}
+
+/// Octets of the next piece: whole packets of it.
+fn piece(session: &Session, packet: LoadPacket) -> usize {
+    let path = quinn::Connection::stats(session).path;
+    let round_trip = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX).max(1);
+    let a_while = path.cwnd.saturating_mul(PIECE_LASTS.as_micros() as u64) / round_trip;
+    let octets = usize::try_from(a_while.max(path.cwnd / PIECES_ON_THE_WAY)).unwrap_or(PIECE).min(PIECE);
+    let packet = usize::from(packet.stream);
+    ((octets / packet).max(1) * packet).saturating_sub(STREAM_HEADER).clamp(1, PIECE)
+}
+
+/// Writes a piece into a stream of its own. False where the session is over.
+async fn write(session: &Session, pieces: &mut VecDeque<SendStream>, octets: usize) -> bool {
+    let Ok(stream) = session.open_uni().await else { return false };
+    // It fails once the stream is gone.
+    let _ = stream.set_priority(BEHIND);
+    if pieces.len() == LATEST {
+        pieces.pop_front();
+    }
+    // Kept before it is written: one that is cut off in the middle is to be reset, too.
+    pieces.push_back(stream);
+    let Some(stream) = pieces.back_mut() else { return false };
+    stream.write_chunk(Bytes::from_static(&PATTERN[..octets])).await.is_ok() && stream.finish().is_ok()
 }
 
 /// What the whole connection received since a transfer began.
@@ -188,6 +221,8 @@ fn headers(session: &Session) -> u16 {
 /// Octets of a full packet that are not the stream's: QUIC's header with a packet number of 2 octets (RFC 9000 section 17.3.1), 16 of
 /// AEAD, and the frame's type, stream and offset (section 19.8). Browsers' connection IDs have none.
 const AROUND: u16 = 1 + 2 + 16 + 1 + 2 + 4;
+/// What a stream of a session begins with, about (draft-ietf-webtrans-http3 section 4.2).
+const STREAM_HEADER: usize = 3;
 
 fn packet(session: &Session) -> LoadPacket {
     let mtu = quinn::Connection::stats(session).path.current_mtu;
