@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -169,6 +170,8 @@ impl DatagramSocket for TunnelSocket {
 
 /// Something to wait for: readable while there is something in the inbox.
 struct Bell {
+    /// Whether it rings already: to ring it twice costs as much as once.
+    rings: AtomicBool,
     ear: std::os::unix::net::UnixDatagram,
     hand: std::os::unix::net::UnixDatagram,
 }
@@ -178,17 +181,22 @@ impl Bell {
         let (ear, hand) = std::os::unix::net::UnixDatagram::pair()?;
         ear.set_nonblocking(true)?;
         hand.set_nonblocking(true)?;
-        Ok(Self { ear, hand })
+        Ok(Self { rings: AtomicBool::new(false), ear, hand })
     }
 
+    /// Comes after what it rings for.
     fn ring(&self) {
-        // A full buffer means that it rings already.
-        let _ = self.hand.send(&[1]);
+        if !self.rings.swap(true, Ordering::AcqRel) {
+            // A full buffer means that it can be heard.
+            let _ = self.hand.send(&[1]);
+        }
     }
 
+    /// Comes before one looks what it rang for: what comes after that rings again.
     fn silence(&self) {
-        let mut scratch = [0; 8];
-        while self.ear.recv(&mut scratch).is_ok() {}
+        self.rings.swap(false, Ordering::AcqRel);
+        // Of one who has not come to it yet it is heard once too often later.
+        let _ = self.ear.recv(&mut [0; 8]);
     }
 
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
