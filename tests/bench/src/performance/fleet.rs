@@ -1,4 +1,5 @@
-//! A fleet of 100,000 agents that do not exist against one node: on PostgreSQL, and on PostgreSQL behind three NATS servers.
+//! A fleet of 100,000 agents that do not exist against one node: on PostgreSQL, on PostgreSQL behind three NATS servers, and watched by a
+//! node that knows what is usual for each of them.
 
 #[allow(
     dead_code,
@@ -9,6 +10,8 @@
 #[path = "../../../support/nats.rs"]
 mod nats;
 
+mod history;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,8 +19,9 @@ use std::time::Duration;
 use greenroom::net::clock::Clock;
 use greenroom_reports::units::Micros;
 use greenroom_web::auth::key;
+use greenroom_web::detect::Figure;
 use greenroom_web::store::postgres::{PostgresStore, PostgresUrl};
-use greenroom_web::store::{AccountStore as _, KeyUse, Tenant};
+use greenroom_web::store::{AccountStore as _, IncidentStore as _, KeyUse, Tenant};
 use serde_json::Value;
 
 use self::nats::Servers;
@@ -30,6 +34,12 @@ use crate::record::{Goal, Section, percentile};
 
 /// Agents, unless `GREENROOM_BENCH_AGENTS` says otherwise.
 const AGENTS: f64 = 100_000.0;
+
+/// Of the fleet that is made up.
+const SEED: u64 = 1;
+
+/// How long agents are watched: an interval of five minutes, what its reports may be late, and what comes before it begins.
+const MINUTES_WATCHED: u32 = 12;
 
 /// Reports of this program's own that are looked for under load.
 const LOOKED_FOR: usize = 15;
@@ -57,23 +67,26 @@ pub(crate) fn measure(section: &mut Section) -> Fallible<()> {
         let bus = servers.as_ref().map(Servers::url);
         let who = if with_nats { "PostgreSQL and three NATS servers" } else { "PostgreSQL" };
         let mut bench = Bench::begin(&runtime, &database, bus.as_deref())?;
-        bench.load(section, &runtime, &format!("{who}, a report each 5 min"), agents, &[])?;
+        bench.load(section, &runtime, &format!("{who}, a report each 5 min"), agents, 1, &[])?;
         let backlog = ["--backlog-minutes", "2"];
-        bench.load(section, &runtime, &format!("{who}, three times as many"), agents, &backlog)?;
+        bench.load(section, &runtime, &format!("{who}, three times as many"), agents, 1, &backlog)?;
         if !with_nats {
             bench.restart(section, who, agents)?;
         }
     }
+    with_history(section, &runtime, &database, agents)?;
     replay(section, &runtime, &database)?;
     section.group_by_what();
     section.note(&format!(
         "`greenroom simulate` with {agents} agents, each with a run every 5 minutes and another each hour ({:.0} reports/s), against one \
-         `greenroom serve`; three times as many: what the fleet made in the 2 minutes before comes beside it. Generator, node, PostgreSQL \
+         `greenroom serve`; all agents watched: change detection knows what is usual for each of them, as after a month (of {} it is learned, \
+         the others are alike), for {MINUTES_WATCHED} minutes, so that intervals of it are taken in meanwhile; three times as many: what the fleet made in the 2 minutes before comes beside it. Generator, node, PostgreSQL \
          (fsync on, shared_buffers 512 MB) and the NATS servers (three copies, `sync_interval: always`) share the machine's two cores. All \
          agents send with one key: a real agent's bearer costs the node one look-up by id in place of the key's, and each quarter of an hour a \
-         challenge and a signature. Each report is some 24 kB of JSON, 6 kB packed. A minute each; found: this program's own \
+         challenge and a signature. Each report is some 24 kB of JSON, 6 kB packed. A minute each, but for that; found: this program's own \
          reports, by their code over the API. The restart: SIGTERM, {} s without a server, and the rest of a minute.",
         agents * (1.0 / 300.0 + 1.0 / 3_600.0),
+        history::DIFFERENT,
         GONE.as_secs(),
     ));
     if cfg!(debug_assertions) {
@@ -95,6 +108,16 @@ struct Bench {
 
 impl Bench {
     fn begin(runtime: &tokio::runtime::Runtime, database: &Database, bus: Option<&str>) -> Fallible<Self> {
+        Self::begin_with(runtime, database, bus, 0)
+    }
+
+    /// With a store that knows what is usual for so many agents.
+    fn begin_with(
+        runtime: &tokio::runtime::Runtime,
+        database: &Database,
+        bus: Option<&str>,
+        agents: u32,
+    ) -> Fallible<Self> {
         let (folder, url) = (tempfile::tempdir()?, database.empty()?);
         let keys = runtime.block_on(async {
             let store = PostgresStore::open(&PostgresUrl::read(&url)?).await?;
@@ -105,6 +128,7 @@ impl Bench {
                 store.add_key(&kept).await?;
                 keys.push(shown);
             }
+            history::keep(&store, agents, Clock::start().started()).await?;
             store.close().await;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(keys)
         })?;
@@ -115,9 +139,10 @@ impl Bench {
         Ok(Self { folder, url, bus: bus.map(str::to_owned), send, read, port, node })
     }
 
-    fn simulate(&self, agents: f64, more: &[&str]) -> Fallible<Child> {
+    fn simulate(&self, agents: f64, minutes: u32, more: &[&str]) -> Fallible<Child> {
         let child = Command::new(process::greenroom()?)
-            .args(["-q", "simulate", "--minutes", "1", "--seed", "1", "--connections", "64", "--to"])
+            .args(["-q", "simulate", "--minutes", &minutes.to_string(), "--seed", &SEED.to_string()])
+            .args(["--connections", "64", "--to"])
             .arg(format!("http://127.0.0.1:{}", self.port))
             .args(["--agents", &format!("{agents:.0}"), "--key-file"])
             .arg(self.folder.path().join("key"))
@@ -129,18 +154,19 @@ impl Bench {
         Ok(child)
     }
 
-    /// A minute of the fleet.
+    /// Minutes of the fleet.
     fn load(
         &mut self,
         section: &mut Section,
         runtime: &tokio::runtime::Runtime,
         who: &str,
         agents: f64,
+        minutes: u32,
         more: &[&str],
     ) -> Fallible<()> {
         let clock = Clock::start();
         let (spent, machine) = (process::spent_ms(self.node.0.id())?, busy_s()?);
-        let generator = self.simulate(agents, more)?;
+        let generator = self.simulate(agents, minutes, more)?;
         pause(Duration::from_secs(10));
         let mut found = self.looked_for(runtime)?;
         let told = ended(generator)?;
@@ -192,7 +218,7 @@ impl Bench {
 
     /// A node that is stopped and started again while the fleet reports.
     fn restart(&mut self, section: &mut Section, who: &str, agents: f64) -> Fallible<()> {
-        let generator = self.simulate(agents, &[])?;
+        let generator = self.simulate(agents, 1, &[])?;
         pause(Duration::from_secs(15));
         output_of(Command::new("kill").arg("-TERM").arg(self.node.0.id().to_string()))?;
         self.node.0.wait()?;
@@ -209,10 +235,33 @@ impl Bench {
     }
 }
 
+/// A fleet of which all is known that change detection learns from a month, for as long as it takes that an interval of it is over.
+fn with_history(
+    section: &mut Section,
+    runtime: &tokio::runtime::Runtime,
+    database: &Database,
+    agents: f64,
+) -> Fallible<()> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of agents")]
+    let known = agents as u32;
+    let mut bench = Bench::begin_with(runtime, database, None, known)?;
+    bench.load(section, runtime, "PostgreSQL, all agents watched", agents, MINUTES_WATCHED, &[])?;
+    let watches = runtime.block_on(async {
+        let store = PostgresStore::open(&PostgresUrl::read(&bench.url)?).await?;
+        let detector = store.detector(Tenant::FIRST).await?;
+        store.close().await;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(detector.map_or(0, |it| it.knows.watches))
+    })?;
+    if watches < usize::try_from(known)? * Figure::ALL.len() {
+        return Err(format!("{watches} figures are watched of {known} agents").into());
+    }
+    Ok(())
+}
+
 /// Each report sent three times, and the sums computed again from all that is kept.
 fn replay(section: &mut Section, runtime: &tokio::runtime::Runtime, database: &Database) -> Fallible<()> {
     let bench = Bench::begin(runtime, database, None)?;
-    let told = ended(bench.simulate(6_000.0, &["--times", "3"])?)?;
+    let told = ended(bench.simulate(6_000.0, 1, &["--times", "3"])?)?;
     let (accepted, duplicate) = (figure(&told, "accepted")?, figure(&told, "duplicate")?);
     if (duplicate - 2.0 * accepted).abs() > 0.5 {
         return Err(format!("each was to be kept once and found twice: {told}").into());
