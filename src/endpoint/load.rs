@@ -26,6 +26,8 @@ use crate::proto::control::Limits;
 const MAX_STREAMS: usize = 2;
 /// Behind the control stream, whose log would wait for it otherwise.
 const BEHIND: i32 = -1;
+/// Before the pieces that the answer speaks of.
+const AHEAD: i32 = 0;
 /// What a stream is reset with. It means nothing.
 const OVER: u32 = 0;
 /// A piece of a download is what goes in this time, or this part of what is on the way at once, whichever is more: what a lost packet
@@ -125,6 +127,8 @@ impl Transfer {
         let deadline = tokio::time::sleep(lasting.to_duration());
         tokio::pin!(deadline);
         let packet = packet(session);
+        // It fails once the stream is gone.
+        let _ = send.set_priority(AHEAD);
         if send.write_all(&packet.to_bytes()).await.is_err() {
             return 0;
         }
@@ -149,7 +153,7 @@ impl Transfer {
         };
         tokio::select! {
             // What is still buffered here would take its time.
-            () = &mut deadline => pieces.iter_mut().for_each(|piece| drop(piece.reset(OVER))),
+            () = &mut deadline => pieces.iter_mut().for_each(|piece| drop(piece.reset(OVER.into()))),
             () = sending => {}
         }
         let _ = send.finish();
@@ -164,12 +168,15 @@ fn piece(session: &Session, packet: LoadPacket) -> usize {
     let a_while = path.cwnd.saturating_mul(PIECE_LASTS.as_micros() as u64) / round_trip;
     let octets = usize::try_from(a_while.max(path.cwnd / PIECES_ON_THE_WAY)).unwrap_or(PIECE).min(PIECE);
     let packet = usize::from(packet.stream);
-    ((octets / packet).max(1) * packet).saturating_sub(STREAM_HEADER).clamp(1, PIECE)
+    ((octets / packet).max(1) * packet).saturating_sub(STREAM_HEADER.len()).clamp(1, PIECE)
 }
 
 /// Writes a piece into a stream of its own. False where the session is over.
-async fn write(session: &Session, pieces: &mut VecDeque<SendStream>, octets: usize) -> bool {
-    let Ok(stream) = session.open_uni().await else { return false };
+///
+/// The stream is opened here and not by the session, which puts the header of each before all else, and what follows with it: the control
+/// stream and the answer would wait until all pieces have gone.
+async fn write(session: &Session, pieces: &mut VecDeque<quinn::SendStream>, octets: usize) -> bool {
+    let Ok(stream) = quinn::Connection::open_uni(session).await else { return false };
     // It fails once the stream is gone.
     let _ = stream.set_priority(BEHIND);
     if pieces.len() == LATEST {
@@ -178,7 +185,8 @@ async fn write(session: &Session, pieces: &mut VecDeque<SendStream>, octets: usi
     // Kept before it is written: one that is cut off in the middle is to be reset, too.
     pieces.push_back(stream);
     let Some(stream) = pieces.back_mut() else { return false };
-    stream.write_chunk(Bytes::from_static(&PATTERN[..octets])).await.is_ok() && stream.finish().is_ok()
+    let mut chunks = [Bytes::from_static(&STREAM_HEADER), Bytes::from_static(&PATTERN[..octets])];
+    stream.write_all_chunks(&mut chunks).await.is_ok() && stream.finish().is_ok()
 }
 
 /// What the whole connection received since a transfer began.
@@ -221,8 +229,9 @@ fn headers(session: &Session) -> u16 {
 /// Octets of a full packet that are not the stream's: QUIC's header with a packet number of 2 octets (RFC 9000 section 17.3.1), 16 of
 /// AEAD, and the frame's type, stream and offset (section 19.8). Browsers' connection IDs have none.
 const AROUND: u16 = 1 + 2 + 16 + 1 + 2 + 4;
-/// What a stream of a session begins with, about (draft-ietf-webtrans-http3 section 4.2).
-const STREAM_HEADER: usize = 3;
+/// What a unidirectional stream of a session begins with (draft-ietf-webtrans-http3 section 4.2): its kind, and the number of the stream that
+/// asked for the session, which is the connection's first: no other is looked at.
+const STREAM_HEADER: [u8; 3] = [0x40, 0x54, 0];
 
 fn packet(session: &Session) -> LoadPacket {
     let mtu = quinn::Connection::stats(session).path.current_mtu;
