@@ -21,11 +21,12 @@ class Looks:
         for width in (320, 1000):
             self.page.set_viewport_size({"width": width, "height": 900})
             self.picture(f"{where}-{width}")
-            # Nothing is wider than its place, in the element either: a page may hide what overflows. The link past the menu waits outside.
+            # Nothing is wider than its place, in the element either: a page may hide what overflows. The link past the menu waits outside,
+            # and what is folded has its place in some browsers.
             over = self.page.evaluate("""() => {
               const all = (root) => [...root.querySelectorAll('*')].flatMap((one) => [one, ...(one.shadowRoot ? all(one.shadowRoot) : [])]);
               const wide = document.documentElement.clientWidth;
-              return all(document).filter((one) => { if (one.matches('.skip')) return false; const at = one.getBoundingClientRect(); return at.width > 0 && (at.right > wide + 0.5 || at.left < -0.5); })
+              return all(document).filter((one) => { if (one.matches('.skip') || !one.checkVisibility()) return false; const at = one.getBoundingClientRect(); return at.width > 0 && (at.right > wide + 0.5 || at.left < -0.5); })
                 .map((one) => `${one.localName} ${one.textContent.slice(0, 60)}`);
             }""")
             over += ["the page"] if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth") else []

@@ -98,17 +98,18 @@ class Page:
     def goto(self, url):
         self.browser.ask("browsingContext.navigate", context=self.context, url=url, wait="complete")
 
-    def evaluate(self, script, arg=None):
-        """What an expression gives, or a function that it is; promises are waited for."""
+    def evaluate(self, script):
+        """What an expression gives, or a function that it is, as JSON has it; promises are waited for."""
         told = self._told("script.evaluate", expression=script, resultOwnership="root")
-        if told["type"] == "function":
-            return plain(self.call(script, {"type": "string", "value": json.dumps(arg)}))
-        return plain(told)
+        if told["type"] in ("function", "object", "array"):
+            # As text: of what stands in it twice WebDriver tells the second one by a number alone.
+            told = self.call("async (it) => JSON.stringify(typeof it === 'function' ? await it() : it)", {"handle": told["handle"]})
+            return json.loads(told.get("value", "null"))
+        return told.get("value")
 
     def call(self, function, *args):
-        """What a function gives, as WebDriver tells it: its only argument may be text in JSON, or an element."""
-        taken = f"(value) => ({function})(typeof value === 'string' ? JSON.parse(value) : value)"
-        return self._told("script.callFunction", functionDeclaration=taken, arguments=list(args), userActivation=False)
+        """What a function gives, as WebDriver tells it; so are its arguments."""
+        return self._told("script.callFunction", functionDeclaration=function, arguments=list(args))
 
     def _told(self, method, **params):
         answer = self.browser.ask(method, target={"context": self.context}, awaitPromise=True, **params)
@@ -131,13 +132,3 @@ class Page:
     def screenshot(self, path, full_page):
         shot = self.browser.ask("browsingContext.captureScreenshot", context=self.context, origin="document" if full_page else "viewport")
         pathlib.Path(path).write_bytes(base64.b64decode(shot["data"]))
-
-
-def plain(told):
-    """A value as WebDriver tells it, as Python has it; `None` for what JSON has not."""
-    value = told.get("value")
-    if told["type"] == "array":
-        return [plain(one) for one in value]
-    if told["type"] == "object":
-        return {key: plain(one) for key, one in value}
-    return value if told["type"] in ("string", "boolean", "number") else None

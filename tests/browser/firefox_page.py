@@ -40,7 +40,7 @@ class Check(Looks):
     def __init__(self, browser, query="for=audio"):
         self.browser = browser
         self.page = browser.page(f"{BASE}/check?{query}")
-        self.button("Start the check")
+        self.shows("Start the check")
         self.page.evaluate("""() => {
           const told = (name) => new Promise((resolve) => { document.querySelector('greenroom-check').addEventListener(name, ({ detail }) => resolve(detail)); });
           window.came = Promise.race([told('verdict').then(({ report }) => report), told('error')]).then(JSON.stringify);
@@ -49,12 +49,10 @@ class Check(Looks):
     def find(self, look):
         return f"() => ({FIND})({look})"
 
-    def button(self, name):
-        """Once it is there and may be clicked."""
-        return self.find(f"(root) => [...root.querySelectorAll('button')].find((one) => one.textContent === {json.dumps(name)} && one.checkVisibility() && !one.disabled)")
-
     def click(self, name):
-        self.page.click(self.button(name))
+        """Clicks a button once it is there and may be clicked."""
+        named = f"(one) => one.textContent === {json.dumps(name)} && one.checkVisibility() && !one.disabled"
+        self.page.click(self.find(f"(root) => [...root.querySelectorAll('button')].find({named})"))
 
     def shows(self, text):
         shown = self.page.evaluate(self.find(f"(root) => ({TEXT})(root).includes({json.dumps(text)})"))
@@ -62,6 +60,22 @@ class Check(Looks):
 
     def text(self):
         return self.page.evaluate(f"() => ({TEXT})(document.querySelector('greenroom-check').shadowRoot)")
+
+    def warm_camera(self):
+        """Firefox's own camera shows one color that changes, but for its first 26 pictures: a stream is handed over behind these."""
+        self.page.evaluate("""() => {
+          const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const stream = await open(wanted);
+            const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true });
+            await video.play();
+            for (let n = 0; n < 30; n += 1) await new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
+            return stream;
+          };
+        }""")
+
+    def unfold(self):
+        self.page.click("() => document.querySelector('greenroom-check').shadowRoot.querySelector('summary')")
 
     def finish(self, answer="Skip this"):
         """Answers the question about the speaker and returns the report that the server gave back."""
@@ -73,6 +87,9 @@ class Check(Looks):
         report = json.loads(self.page.evaluate("() => window.came"))
         expect("verdict" in report, report, self.text())
         self.shows(report["code"])
+        keep = os.environ.get("GREENROOM_SCREENSHOTS")
+        if keep:
+            pathlib.Path(keep, "report.json").write_text(json.dumps(report))
         return report
 
     def run(self, answer="Skip this"):
@@ -99,12 +116,13 @@ def good():
         check = Check(browser, "for=720p")
         check.is_accessible("the beginning")
         check.fits("firefox beginning")
+        check.warm_camera()
         report = check.run("Yes")
         good_but_for_the_machine(report)
         check.shows(HEADINGS[report["verdict"]["overall"]])
         for text in ("Your camera works.", "Your microphone works.", "Your speaker works."):
             check.shows(text)
-        check.page.evaluate("() => { document.querySelector('greenroom-check').shadowRoot.querySelector('details').open = true; }")
+        check.unfold()
         check.is_accessible("the result")
         check.fits("firefox result")
         expect(browser.errors == [], browser.errors)
@@ -138,6 +156,7 @@ def denied():
         report = check.run()
         check.shows("The camera is blocked for this page.")
         check.shows("The microphone is blocked for this page.")
+        check.unfold()
         check.is_accessible("denied")
         check.fits("firefox denied")
         expect(browser.errors == [], browser.errors)
