@@ -365,7 +365,7 @@ fn firefox_a_good_run_by_webtransport() {
 
 #[test]
 fn firefox_without_permission_and_without_devices() {
-    let cases = "denied,missing";
+    let cases = "denied,missing,without_output";
     finish(Serve::start(NOWHERE, &[]).command(FIREFOX, cases), cases);
 }
 

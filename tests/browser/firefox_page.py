@@ -18,6 +18,8 @@ FAKE_DEVICES = {"media.navigator.streams.fake": True}
 MICROPHONE = {"media.audio_loopback_dev": "mic"}
 ALLOWED, DENIED = ({f"permissions.default.{kind}": answer for kind in ("camera", "microphone")} for answer in (1, 2))
 LIGHT, DARK = ({"layout.css.prefers-color-scheme.content-override": scheme} for scheme in (1, 0))
+# As on a computer that has nothing to play a sound by.
+NO_OUTPUT = {"media.cubeb.force_null_context": True}
 NO_WEB_TRANSPORT = {"network.webtransport.enabled": False}
 
 # What is looked for on the page, as it is seen, for a minute at most.
@@ -165,8 +167,22 @@ def denied():
     expect(report["verdict"]["uses"]["audio"]["state"] == "permission_denied", report["verdict"]["uses"])
 
 
+def without_output():
+    """Firefox listens only where it can play, too: that is no fault of the microphone."""
+    with Firefox(FAKE_DEVICES | ALLOWED | LIGHT | NO_OUTPUT) as browser:
+        check = Check(browser, "for=audio&devices=microphone speaker")
+        check.click("Start the check")
+        check.click("Play a sound")
+        report = json.loads(check.page.evaluate("() => window.came"))
+        check.shows("This browser listens only where it can also play sound.")
+        check.shows("This browser could not play a sound.")
+        check.fits("firefox without output")
+        expect(browser.errors == [], browser.errors)
+    expect("device_stalled" not in codes(report) and "device_unknown" in codes(report), codes(report))
+
+
 def missing():
-    """No camera and no microphone, and nothing that a sound could be played by."""
+    """No camera and no microphone."""
     with Firefox(ALLOWED | LIGHT) as browser:
         check = Check(browser)
         report = check.run()
@@ -213,4 +229,4 @@ def over_tcp():
     expect("udp_blocked" in codes(report) and report["verdict"]["overall"] != "ready", json.dumps(report["verdict"]))
 
 
-run({case.__name__: case for case in (good, denied, missing, webrtc_with_losses, over_tcp)})
+run({case.__name__: case for case in (good, denied, missing, without_output, webrtc_with_losses, over_tcp)})
