@@ -355,12 +355,13 @@ fn a_speaker_that_the_microphone_hears() {
 }
 
 #[test]
-fn firefox_a_good_run_by_webtransport() {
+fn firefox_a_good_run_by_webtransport_and_a_running_call() {
     let sound = Sound::start("voice");
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = firefox_within(&folder, NOTHING, "good");
+    let cases = "good,clean_call";
+    let mut command = firefox_within(&folder, NOTHING, cases);
     command.env("PULSE_SERVER", &sound.server);
-    finish(command, "good");
+    finish(command, cases);
 }
 
 #[test]

@@ -98,12 +98,13 @@ class Page:
     def goto(self, url):
         self.browser.ask("browsingContext.navigate", context=self.context, url=url, wait="complete")
 
-    def evaluate(self, script):
+    def evaluate(self, script, arg=None):
         """What an expression gives, or a function that it is, as JSON has it; promises are waited for."""
         told = self._told("script.evaluate", expression=script, resultOwnership="root")
         if told["type"] in ("function", "object", "array"):
             # As text: of what stands in it twice WebDriver tells the second one by a number alone.
-            told = self.call("async (it) => JSON.stringify(typeof it === 'function' ? await it() : it)", {"handle": told["handle"]})
+            text = "async (it, arg) => JSON.stringify(typeof it === 'function' ? await it(JSON.parse(arg)) : it)"
+            told = self.call(text, {"handle": told["handle"]}, {"type": "string", "value": json.dumps(arg)})
             return json.loads(told.get("value", "null"))
         return told.get("value")
 
@@ -125,6 +126,9 @@ class Page:
         move = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": {"sharedId": element["sharedId"]}}}
         press = [move, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
         self.browser.ask("input.performActions", context=self.context, actions=[{"type": "pointer", "id": "mouse", "actions": press}])
+
+    def close(self):
+        self.browser.ask("browsingContext.close", context=self.context)
 
     def set_viewport_size(self, size):
         self.browser.ask("browsingContext.setViewport", context=self.context, viewport=size)

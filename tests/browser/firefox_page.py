@@ -7,8 +7,9 @@ import pathlib
 import subprocess
 import sys
 
+import calls
 import media
-from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, run, trial
+from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, run, trial, wait_for
 from firefox import Firefox
 
 BASE = os.environ["GREENROOM_BASE"]
@@ -40,7 +41,7 @@ class Check(Looks):
     """The page, in a tab of its own."""
 
     def __init__(self, browser, query="for=audio"):
-        self.browser = browser
+        self.errors = browser.errors
         self.page = browser.page(f"{BASE}/check?{query}")
         self.shows("Start the check")
         self.page.evaluate("""() => {
@@ -89,14 +90,14 @@ class Check(Looks):
         report = json.loads(self.page.evaluate("() => window.came"))
         expect("verdict" in report, report, self.text())
         self.shows(report["code"])
-        keep = os.environ.get("GREENROOM_SCREENSHOTS")
-        if keep:
-            pathlib.Path(keep, "report.json").write_text(json.dumps(report))
         return report
 
     def run(self, answer="Skip this"):
         self.click("Start the check")
         return self.finish(answer)
+
+    def close(self):
+        self.page.close()
 
 
 @contextlib.contextmanager
@@ -127,7 +128,7 @@ def good():
         check.unfold()
         check.is_accessible("the result")
         check.fits("firefox result")
-        expect(browser.errors == [], browser.errors)
+        expect(check.errors == [], check.errors)
     target = report["targets"][0]
     if "disturbed" not in codes(report):
         expect(target["state"]["transport"] == "webtransport", target["state"])
@@ -150,6 +151,12 @@ def good():
     print(json.dumps({"rtt_ms": target["rtt_ms"], "encoded": encoded, "browser": able, "codes": codes(report)}), file=sys.stderr)
 
 
+def clean_call():
+    """A running call, watched by monitor.js, as in Chromium."""
+    with somebody_speaks(), Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
+        calls.cases(Check, expect, wait_for)["clean_call"](browser)
+
+
 def denied():
     """What is blocked for the page is told before anybody clicks, and judged as that."""
     with Firefox(FAKE_DEVICES | DENIED | DARK) as browser:
@@ -161,7 +168,7 @@ def denied():
         check.unfold()
         check.is_accessible("denied")
         check.fits("firefox denied")
-        expect(browser.errors == [], browser.errors)
+        expect(check.errors == [], check.errors)
     expect(report["verdict"]["overall"] == "permission_denied", json.dumps(report["verdict"]))
     expect("device_permission_browser" in codes(report), codes(report))
     expect(report["verdict"]["uses"]["audio"]["state"] == "permission_denied", report["verdict"]["uses"])
@@ -177,7 +184,7 @@ def without_output():
         check.shows("This browser listens only where it can also play sound.")
         check.shows("This browser could not play a sound.")
         check.fits("firefox without output")
-        expect(browser.errors == [], browser.errors)
+        expect(check.errors == [], check.errors)
     expect("device_stalled" not in codes(report) and "device_unknown" in codes(report), codes(report))
 
 
@@ -188,16 +195,17 @@ def missing():
         report = check.run()
         check.shows("No camera was found.")
         check.shows("No microphone was found.")
-        expect(browser.errors == [], browser.errors)
+        expect(check.errors == [], check.errors)
     expect("device_not_found" in codes(report), codes(report))
 
 
 def webrtc_with_losses():
     """A Firefox that knows no WebTransport measures over UDP all the same: of the packets that are dropped on the way up, each is told."""
     with Firefox(ALLOWED | LIGHT | NO_WEB_TRANSPORT) as browser:
-        report = Check(browser, "for=audio&devices=speaker").run()
+        check = Check(browser, "for=audio&devices=speaker")
+        report = check.run()
         dropped = dropped_by_nft()
-        expect(browser.errors == [], browser.errors)
+        expect(check.errors == [], check.errors)
     target, told = report["targets"][0], report["settings"]["run"]
     expect(told.get("connection_over_webrtc") == "unsupported", told, target["state"])
     expect("udp_blocked" not in codes(report), codes(report))
@@ -229,4 +237,4 @@ def over_tcp():
     expect("udp_blocked" in codes(report) and report["verdict"]["overall"] != "ready", json.dumps(report["verdict"]))
 
 
-run({case.__name__: case for case in (good, denied, missing, without_output, webrtc_with_losses, over_tcp)})
+run({case.__name__: case for case in (good, clean_call, denied, missing, without_output, webrtc_with_losses, over_tcp)})
