@@ -9,7 +9,7 @@ import sys
 
 import calls
 import media
-from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, run, trial, wait_for
+from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, run, trial, wait_for
 from firefox import Firefox
 
 BASE = os.environ["GREENROOM_BASE"]
@@ -133,7 +133,9 @@ def good():
     if "disturbed" not in codes(report):
         expect(target["state"]["transport"] == "webtransport", target["state"])
         for way in ("up", "down"):
-            nothing_lost(target[way], 300, way)
+            # Nothing is dropped on the way. Firefox's own queues hold ten datagrams (mozilla/neqo#1373): held up for a moment, it may drop one.
+            loss = target[way]["loss_ratio"]
+            expect(loss["state"] == "measured" and loss["n"] >= 300 and loss["value"] <= 0.01, way, json.dumps(target[way]))
             expect(target[way]["capacity_bps"]["value"] > 1e6, way, target[way]["capacity_bps"])
         expect(0 < target["rtt_ms"]["p50"] < 1_000, target["rtt_ms"])
         expect(report["verdict"]["uses"]["video_720p"]["state"] != "not_tested", report["verdict"]["uses"])
