@@ -526,7 +526,7 @@ async fn faults_of_devices_are_named_here_by_the_figures() {
     };
     assert_eq!(named(&nothing(json!(48_000))).await, ("device_stalled".to_owned(), State::Blocked));
     // A browser that listens by what it plays, and plays nothing: nobody knows of the microphone.
-    assert_eq!(named(&nothing(json!(null))).await, ("device_unknown".to_owned(), State::Blocked));
+    assert_eq!(named(&nothing(json!(null))).await, ("device_unknown".to_owned(), State::Inconclusive));
     let refused = |run: &mut Value| {
         run["camera"] = json!({ "label": "", "failure": "denied", "ran_ms": 0, "given": null, "frames": [] });
     };
