@@ -1,5 +1,6 @@
-//! The check page in a real browser, with fake devices that have one fault each, against `greenroom serve`. The cases stand in
-//! tests/browser/check_page.py. Those of a test share one server and one browser per set of devices: what starts them is most of the time.
+//! The check page in real browsers, with fake devices that have one fault each, against `greenroom serve`. The cases stand in
+//! tests/browser/check_page.py, for Chromium, and tests/browser/firefox_page.py. Those of a test share one server and one browser per set of
+//! devices: what starts them is most of the time.
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "a test is a server and a client, too")]
 
@@ -15,7 +16,8 @@ use std::sync::{Arc, OnceLock};
 use support::greenroom;
 use tempfile::TempDir;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/check_page.py");
+const CHROMIUM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/check_page.py");
+const FIREFOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/firefox_page.py");
 
 /// `greenroom serve`, killed when dropped.
 struct Serve {
@@ -40,16 +42,15 @@ impl Serve {
         Self { child, base: base.trim().to_owned(), folder }
     }
 
-    /// Runs cases one after the other.
-    fn run(&self, cases: &str, embedder: &str) {
+    /// What runs cases one after the other.
+    fn command(&self, script: &str, cases: &str) -> Command {
         let mut command = python();
         command
-            .args([SCRIPT, cases])
+            .args([script, cases])
             .env("GREENROOM_BASE", &self.base)
             .env("GREENROOM_FOLDER", self.folder.path())
-            .env("GREENROOM_PID", self.child.id().to_string())
-            .env("GREENROOM_EMBEDDER", embedder);
-        finish(command, cases);
+            .env("GREENROOM_PID", self.child.id().to_string());
+        command
     }
 
     /// Where pages measure, as the server tells them.
@@ -170,7 +171,7 @@ fn line_origin(stream: &TcpStream) -> String {
 }
 
 fn cases(endpoint: &str, cases: &str) {
-    Serve::start(endpoint, &[]).run(cases, "");
+    finish(Serve::start(endpoint, &[]).command(CHROMIUM, cases), cases);
 }
 
 const HERE: &str = "127.0.0.1:0";
@@ -215,7 +216,10 @@ fn on_another_site() {
     let embedder = Embedder::start();
     let serve = Serve::start(HERE, &["--embed-origin".to_owned(), embedder.origin.clone()]);
     embedder.base.set((serve.base.clone(), serve.media())).expect("once");
-    serve.run("embedded,not_named", &embedder.origin);
+    let cases = "embedded,not_named";
+    let mut command = serve.command(CHROMIUM, cases);
+    command.env("GREENROOM_EMBEDDER", &embedder.origin);
+    finish(command, cases);
 }
 
 #[test]
@@ -309,16 +313,18 @@ fn where_relayed(rules: &str, secret: &str, case: &str) {
     let before = "turnserver -c \"$GREENROOM_FOLDER/turnserver.conf\" > \"$GREENROOM_FOLDER/relay\" 2>&1 & \
                   RELAY=$!; while ! grep -q ' 010200C0:0D96 00000000:0000 0A' /proc/net/tcp; do kill -0 $RELAY; sleep 0.05; done";
     let relays = "--turn turn:192.0.2.1 --turn turn:192.0.2.1?transport=tcp --turn-secret-file $GREENROOM_FOLDER/secret";
-    within(&folder, rules, before, &format!("-vv --endpoint 192.0.2.1:7443 {relays}"), case);
+    let serve = format!("-vv --endpoint 192.0.2.1:7443 {relays}");
+    finish(within(&folder, rules, before, &serve, CHROMIUM, case), case);
 }
 
 /// Server and browser in a network of their own, in which these packets are dropped.
 fn where_dropped(rules: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    within(&folder, rules, "RELAY=", "--quiet --endpoint 127.0.0.1:7443", case);
+    finish(within(&folder, rules, "RELAY=", "--quiet --endpoint 127.0.0.1:7443", CHROMIUM, case), case);
 }
 
-fn within(folder: &TempDir, rules: &str, before: &str, serve: &str, case: &str) {
+/// What runs a case in a network of its own, in which these packets are dropped.
+fn within(folder: &TempDir, rules: &str, before: &str, serve: &str, script: &str, case: &str) -> Command {
     // Browsers send media from no loopback address of their own: there is another one.
     let inside = format!(
         "set -e; ip link set lo up; ip link add d0 type veth peer name d1; ip addr add 192.0.2.1/24 dev d0; ip link set d0 up; ip link set d1 up; ip route add default dev d0; \
@@ -328,58 +334,112 @@ fn within(folder: &TempDir, rules: &str, before: &str, serve: &str, case: &str) 
     );
     let python = python();
     let mut command = Command::new("unshare");
-    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([SCRIPT, case]);
+    command.args(["--net", "--", "sh", "-c", &inside, "sh"]).arg(python.get_program()).args([script, case]);
     command
         .env("RULES", rules)
         .env("BINARY", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_MADE", made())
         .env("GREENROOM_BASE", "http://127.0.0.1:8080")
         .env("GREENROOM_FOLDER", folder.path());
-    finish(command, case);
+    command
 }
 
-/// A sound server of its own, whose speaker is wired to its microphone.
 #[test]
 fn a_speaker_that_the_microphone_hears() {
     let serve = Serve::start(NOWHERE, &[]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("socket");
-    let mut pulse = Command::new("pulseaudio");
-    pulse.args([
-        "-n",
-        "--daemonize=no",
-        "--exit-idle-time=-1",
-        "--disable-shm=yes",
-        "--realtime=no",
-        "--high-priority=no",
-    ]);
-    pulse.arg("-L").arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
-    pulse.args(["-L", "module-null-sink sink_name=spk rate=48000"]);
-    pulse.args(["-L", "module-remap-source master=spk.monitor source_name=mic"]);
-    pulse.env("HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path()).stderr(Stdio::null());
-    let mut pulse = Running(pulse.spawn().expect("pulseaudio is installed: ./dev test does it"));
-    while !socket.exists() {
-        assert!(pulse.0.try_wait().expect("a child").is_none(), "pulseaudio ended");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let server = format!("unix:{}", socket.display());
-    let set = Command::new("pactl").args(["set-default-source", "mic"]).env("PULSE_SERVER", &server).status();
-    assert!(set.expect("pactl is installed: ./dev test does it").success());
-    let mut command = python();
-    command
-        .args([SCRIPT, "heard_by_the_microphone"])
-        .env("GREENROOM_BASE", &serve.base)
-        .env("GREENROOM_FOLDER", serve.folder.path())
-        .env("PULSE_SERVER", &server);
-    finish(command, "heard_by_the_microphone");
+    let sound = Sound::start("spk");
+    let case = "heard_by_the_microphone";
+    let mut command = serve.command(CHROMIUM, case);
+    command.env("PULSE_SERVER", &sound.server);
+    finish(command, case);
 }
 
-/// A process that is killed when dropped.
-struct Running(Child);
+#[test]
+fn firefox_a_good_run_by_webtransport_and_a_running_call() {
+    let sound = Sound::start("voice");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = "good,clean_call";
+    let mut command = firefox_within(&folder, NOTHING, cases);
+    command.env("PULSE_SERVER", &sound.server);
+    finish(command, cases);
+}
 
-impl Drop for Running {
+#[test]
+fn firefox_without_permission_and_without_devices() {
+    let cases = "denied,missing,without_output";
+    finish(Serve::start(NOWHERE, &[]).command(FIREFOX, cases), cases);
+}
+
+/// Of what is as large as probes, and DTLS, every tenth on the way up alone. Media of the trial call begins with other octets.
+#[test]
+fn firefox_by_webrtc_where_it_has_no_webtransport() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = "udp dport 7445 meta length > 250 @th,64,8 < 64 numgen inc mod 10 9 counter drop";
+    finish(firefox_within(&folder, rules, "webrtc_with_losses"), "webrtc_with_losses");
+}
+
+#[test]
+fn firefox_by_tcp_where_udp_is_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    finish(firefox_within(&folder, "udp dport 7443-7445 drop", "over_tcp"), "over_tcp");
+}
+
+/// To a port that nobody listens on.
+const NOTHING: &str = "udp dport 9 drop";
+
+/// Firefox sends media to no loopback address: the endpoint has another one.
+fn firefox_within(folder: &TempDir, rules: &str, case: &str) -> Command {
+    within(folder, rules, "RELAY=", "--quiet --endpoint 192.0.2.1:7443", FIREFOX, case)
+}
+
+/// A sound server of its own, with two speakers, `spk` and `voice`; one of them is wired to its microphone, `mic`.
+struct Sound {
+    pulse: Child,
+    server: String,
+    _folder: TempDir,
+}
+
+impl Sound {
+    fn start(heard: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("socket");
+        let server = format!("unix:{}", socket.display());
+        let mut pulse = Command::new("pulseaudio");
+        pulse.args([
+            "-n",
+            "--daemonize=no",
+            "--exit-idle-time=-1",
+            "--disable-shm=yes",
+            "--realtime=no",
+            "--high-priority=no",
+        ]);
+        pulse
+            .arg("-L")
+            .arg(format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display()));
+        pulse.args(["-L", "module-null-sink sink_name=spk rate=48000"]);
+        pulse.args(["-L", "module-null-sink sink_name=voice rate=48000"]);
+        let microphone = format!(
+            "module-remap-source master={heard}.monitor source_name=mic source_properties=device.description=mic"
+        );
+        pulse.arg("-L").arg(microphone);
+        pulse.env("HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path()).stderr(Stdio::null());
+        let pulse = pulse.spawn().expect("pulseaudio is installed: ./dev test does it");
+        let mut sound = Self { pulse, server, _folder: folder };
+        while !socket.exists() {
+            assert!(sound.pulse.try_wait().expect("a child").is_none(), "pulseaudio ended");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        for default in [["set-default-source", "mic"], ["set-default-sink", "spk"]] {
+            let set = Command::new("pactl").args(default).env("PULSE_SERVER", &sound.server).status();
+            assert!(set.expect("pactl is installed: ./dev test does it").success());
+        }
+        sound
+    }
+}
+
+impl Drop for Sound {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.pulse.kill();
+        let _ = self.pulse.wait();
     }
 }

@@ -53,11 +53,13 @@ class Run {
   accepted = false;
   open = true;
   sources = [];
+  probes = null;
 
   async go({ url, grant, microphone, camera, picture, clear }) {
     const began = performance.now();
     const control = this.connection.createDataChannel('control', CONTROL);
-    this.connection.createDataChannel('probes', PACKETS);
+    // Kept, though nothing is sent there: Firefox closes a channel that nobody holds, and its end is the session's.
+    this.probes = this.connection.createDataChannel('probes', PACKETS);
     const octets = new Queue();
     control.binaryType = 'arraybuffer';
     control.onmessage = ({ data }) => octets.put(new Uint8Array(data));

@@ -22,7 +22,7 @@ export async function listen(stream, ms, show) {
   let context = null;
   try {
     context = new AudioContext();
-    // Without an output device some browsers never start it.
+    // Without an output device Firefox never starts it: then there is no rate.
     await within(context.resume(), 4_000);
     await within(context.audioWorklet.addModule(new URL('./meter-worklet.js', import.meta.url)), 4_000);
     const source = context.createMediaStreamSource(stream);
@@ -78,7 +78,7 @@ function sum(blocks) {
 
 /** What was heard, by the server's limits. */
 export function heard(sound, limits) {
-  if (sound.samples === 0) return 'none';
+  if (sound.samples === 0) return sound.rate_hz === null ? 'deaf' : 'none';
   const range = sound.greatest - sound.least;
   const most = Math.max(Math.abs(sound.least), Math.abs(sound.greatest));
   if (range <= limits.zeros_within && most <= limits.zeros_within) return 'silent';

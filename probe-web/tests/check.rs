@@ -515,6 +515,18 @@ async fn faults_of_devices_are_named_here_by_the_figures() {
         run["microphone"]["squares"] = json!(0.0);
     };
     assert_eq!(named(&silent).await, ("mic_muted_in_software".to_owned(), State::Blocked));
+    let nothing = |rate: Value| {
+        move |run: &mut Value| {
+            for name in ["samples", "squares", "least", "greatest"] {
+                run["microphone"][name] = json!(0);
+            }
+            run["microphone"]["levels_dbfs"] = json!([]);
+            run["microphone"]["rate_hz"] = rate.clone();
+        }
+    };
+    assert_eq!(named(&nothing(json!(48_000))).await, ("device_stalled".to_owned(), State::Blocked));
+    // A browser that listens by what it plays, and plays nothing: nobody knows of the microphone.
+    assert_eq!(named(&nothing(json!(null))).await, ("device_unknown".to_owned(), State::Inconclusive));
     let refused = |run: &mut Value| {
         run["camera"] = json!({ "label": "", "failure": "denied", "ran_ms": 0, "given": null, "frames": [] });
     };

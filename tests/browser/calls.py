@@ -1,4 +1,4 @@
-"""Running calls, watched by monitor.js: two connections in one page, with fake devices. Cases of check_page.py."""
+"""Running calls, watched by monitor.js: two connections in one page, with fake devices. Cases of check_page.py; Firefox has the first."""
 
 import json
 import sys

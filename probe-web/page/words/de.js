@@ -52,6 +52,7 @@ export default {
     noisy: 'Um Sie herum ist viel Lärm. Schließen Sie das Fenster oder nehmen Sie ein Headset.',
     nobody_spoke: 'Das Mikrofon ist an, aber niemand hat gesprochen. Sagen Sie ein paar Worte und prüfen Sie noch einmal.',
     none: 'Das Mikrofon ist an, aber es kam kein Ton. Nehmen Sie ein anderes.',
+    deaf: 'Dieser Browser hört nur zu, wo er auch Ton abspielen kann. Schließen Sie einen Lautsprecher oder ein Headset an und prüfen Sie noch einmal.',
   },
   loudness: '{level} dB unter Vollaussteuerung',
   play: 'Ton abspielen',

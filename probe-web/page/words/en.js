@@ -52,6 +52,7 @@ export default {
     noisy: 'There is a lot of noise around you. Close the window, or use a headset.',
     nobody_spoke: 'The microphone is on, but we did not hear you speak. Say a few words and check again.',
     none: 'The microphone is on, and no sound came. Choose another one.',
+    deaf: 'This browser listens only where it can also play sound. Connect a speaker or headset, and check again.',
   },
   loudness: '{level} dB below full scale',
   play: 'Play a sound',

@@ -52,6 +52,7 @@ export default {
     noisy: 'Hay mucho ruido a su alrededor. Cierre la ventana o use unos auriculares con micrófono.',
     nobody_spoke: 'El micrófono está encendido, pero no le oímos hablar. Diga unas palabras y compruebe otra vez.',
     none: 'El micrófono está encendido, pero no llegó sonido. Elija otro.',
+    deaf: 'Este navegador solo escucha donde también puede reproducir sonido. Conecte un altavoz o unos auriculares y compruebe otra vez.',
   },
   loudness: '{level} dB por debajo del máximo',
   play: 'Reproducir un sonido',

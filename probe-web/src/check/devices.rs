@@ -195,7 +195,11 @@ fn microphone(run: &MicrophoneRun) -> Option<Microphone> {
     }
     let failure = run.failure.map(|why| failure(why, run.ran_ms));
     let Some(rate) = run.rate_hz.filter(|_| run.samples > 0) else {
-        let why = failure.unwrap_or(DeviceFailure::Stalled { after_ms: whole(run.ran_ms) });
+        let why = failure.unwrap_or_else(|| match run.rate_hz {
+            Some(_) => DeviceFailure::Stalled { after_ms: whole(run.ran_ms) },
+            // Firefox without any output: that is no fault of the microphone.
+            None => DeviceFailure::Unknown { detail: "the browser's own sound did not start".to_owned() },
+        });
         return Some(Microphone::failed(info(&run.label), why));
     };
     Some(Microphone {

@@ -75,7 +75,8 @@ fn stream(echo: &EchoDetails, here: &EchoHere) -> Vec<Row> {
             EchoLimit::None => "",
             EchoLimit::Cpu => ", limited by the processor",
             EchoLimit::Bandwidth => ", limited by the rate",
-            EchoLimit::Other => ", limited",
+            // Firefox does not tell.
+            EchoLimit::Other => ", what limits them is not told",
         };
         let text =
             format!("{}, {} × {}{limit}", number::count(picture.frames), picture.width, picture.height);
