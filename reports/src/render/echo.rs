@@ -72,10 +72,10 @@ fn stream(echo: &EchoDetails, here: &EchoHere) -> Vec<Row> {
     rows.push(once(format!("{name}: source"), "track", Cell::bare(source.to_owned())).full());
     if let Some(picture) = &here.picture {
         let limit = match picture.limited_by {
-            EchoLimit::None => "",
-            EchoLimit::Cpu => ", limited by the processor",
-            EchoLimit::Bandwidth => ", limited by the rate",
-            EchoLimit::Other => ", limited",
+            None | Some(EchoLimit::None) => "",
+            Some(EchoLimit::Cpu) => ", limited by the processor",
+            Some(EchoLimit::Bandwidth) => ", limited by the rate",
+            Some(EchoLimit::Other) => ", limited",
         };
         let text =
             format!("{}, {} × {}{limit}", number::count(picture.frames), picture.width, picture.height);
