@@ -80,7 +80,9 @@ async fn both_ends_counts_stand_in_the_places_of_the_common_figures() {
 #[tokio::test]
 async fn a_limit_that_is_not_told_is_none() {
     let house = House::new(true).await;
-    for (told, words) in [(json!("bandwidth"), true), (json!("other"), true), (json!("none"), false), (Value::Null, false)] {
+    for (told, words) in
+        [(json!("bandwidth"), true), (json!("other"), true), (json!("none"), false), (Value::Null, false)]
+    {
         let (status, answer) = house
             .changed(|run| {
                 run["network"] = second();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The program of the same build.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("it runs");
     let program =
         test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps").join("greenroom");
