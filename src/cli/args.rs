@@ -342,7 +342,7 @@ Examples:
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
   greenroom measure stun:stun.example                              round trips, loss, your address
   greenroom measure stamp:router.example                           a router's STAMP reflector
-  greenroom measure icmp:router.example                            round trips and loss of echo requests
+  greenroom measure icmp:router.example                            any host, by echo requests
   greenroom measure dns:probe.example                              this computer's name servers
   greenroom measure dns://192.0.2.53/probe.example?type=A,HTTPS    one name server
   greenroom measure https://probe.example/health                   each step of a request, and the certificate
