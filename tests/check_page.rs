@@ -197,7 +197,7 @@ fn faults_of_devices() {
 fn permissions() {
     cases(
         NOWHERE,
-        "denied_both,denied_camera,dismissed,blocked_before,missing,taken_back,unheard,without_endpoint",
+        "denied_both,denied_camera,dismissed,blocked_before,missing,taken_back,unheard,without_endpoint,stopped_at_its_beginning",
     );
 }
 

@@ -174,6 +174,21 @@ async fn two_transfers_run_at_once_and_a_third_waits() {
 }
 
 #[tokio::test]
+async fn of_two_transfers_the_same_way_the_second_waits() {
+    let running = start().await;
+    let page = Page::open(&running, None).await;
+    let (_send, mut first) = page.ask(download(u64::MAX, 1_000)).await;
+    first.read_chunk(1, true).await.expect("open").expect("it has begun");
+    let (_send, mut second) = page.ask(download(1_000, 5_000)).await;
+    // Else both together would have twice the rate that was granted.
+    let early = tokio::time::timeout(Duration::from_millis(300), second.read_chunk(1, true)).await;
+    assert!(early.is_err(), "the second began while the first ran");
+    tokio::time::timeout(PATIENCE, all(&mut first)).await.expect("it ends");
+    let (came, whole) = tokio::time::timeout(PATIENCE, all(&mut second)).await.expect("it has its turn");
+    assert_eq!((came.len(), whole), (1_004, true));
+}
+
+#[tokio::test]
 async fn what_is_no_request_ends_its_stream_alone() {
     let running = start().await;
     let page = Page::open(&running, None).await;

@@ -8,6 +8,9 @@ const OPEN_MS = 8_000;
 const ANSWER_MS = 4_000;
 const LONGEST_FRAME = 262_144;
 
+/** Kinds of control frames that every session has. See docs/PROTOCOL.md. */
+export const [HELLO, ACCEPT, FINISH, FINISHED] = [1, 2, 6, 7];
+
 /** By QUIC: packets are datagrams. */
 export class ByWebTransport {
   way = 'webtransport';
@@ -130,6 +133,11 @@ export function frame(kind, message) {
   octets[4] = kind;
   octets.set(payload, 5);
   return octets;
+}
+
+/** What a session begins with: what lets this page in, and what it wants. */
+export function hello(token, more) {
+  return frame(HELLO, { versions: [1], token, client: { name: 'greenroom-check', version: '1' }, probes: 'quic_datagrams', ...more });
 }
 
 export function base64(octets) {

@@ -93,6 +93,7 @@ export class Check {
     const { devices, quick, screen } = this.#options;
     this.#tell({ step: 'session', state: 'running' });
     this.#session = await this.#server.session();
+    this.#live();
     const { media, limits } = this.#session;
     this.#began = performance.now();
     this.#found = { camera: null, microphone: null, speaker: { outcome: 'skipped', label: '' }, network: { state: 'not_tested', reason: 'left' }, machine: null, screen: null, relays: null, echo: null };

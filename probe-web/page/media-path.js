@@ -1,7 +1,7 @@
 // The way that media of a call take: sound and picture go to the endpoint (RTP) and come back, for some seconds, and both ends count. What
 // came back is neither heard nor seen. It measures only; the server names it.
 
-import { Queue, frame, frames } from './carriers.js';
+import { ACCEPT, FINISH, FINISHED, Queue, frame, frames, hello } from './carriers.js';
 import { CONTROL, PACKETS, agree } from './peer.js';
 import { linesOf } from './strength.js';
 import { pause, within } from './time.js';
@@ -16,7 +16,7 @@ const LONGEST_MS = 60_000;
 const LIMITS = { max_bitrate_bps: 3_000_000, max_pps: 600, max_duration_us: 60_000_000 };
 const PICTURE = { maxBitrate: 1_200_000, maxFramerate: 30 };
 const LINES = 360;
-const [HELLO, ACCEPT, FINISH, FINISHED, ECHOED] = [1, 2, 6, 7, 12];
+const ECHOED = 12;
 /** What repairs losses is left out: they are to be counted. */
 const REPAIR = /\/(rtx|red|ulpfec|flexfec)/i;
 
@@ -38,6 +38,7 @@ async function came(how) {
   const stop = () => run.close(true);
   how.signal.addEventListener('abort', stop);
   try {
+    how.signal.throwIfAborted();
     return await within(run.go(how), LONGEST_MS);
   } catch {
     return { state: 'failed', reason: run.accepted ? 'broke' : run.answered ? 'unreachable' : 'refused' };
@@ -74,7 +75,7 @@ class Run {
     await within(opened, OPEN_MS);
     const told = frames(octets.all());
     const next = async () => (await within(told.next(), ANSWER_MS)).value;
-    control.send(frame(HELLO, { versions: [1], token: grant, client: { name: 'greenroom-check', version: '1' }, wants: LIMITS, probes: 'quic_datagrams' }));
+    control.send(hello(grant, { wants: LIMITS }));
     if ((await next())?.kind !== ACCEPT) throw new Error('not accepted');
     this.accepted = true;
     const setup_ms = performance.now() - began;
@@ -169,12 +170,13 @@ async function counted({ kind, source }, { sender, receiver }) {
     received_packets: whole(came.packetsReceived) ?? 0, received_bytes: whole(came.bytesReceived) ?? 0, lost: Math.max(0, came.packetsLost ?? 0),
     jitter_ms: came.jitter === undefined ? null : came.jitter * 1_000,
     rtt_ms: rtts > 0 ? (told.totalRoundTripTime / rtts) * 1_000 : null, rtts,
-    picture: kind === 'video' ? { frames: whole(sent.framesSent) ?? 0, width: sent.frameWidth ?? 0, height: sent.frameHeight ?? 0, limited_by: sent.qualityLimitationReason ?? 'other' } : null,
+    picture: kind === 'video' ? { frames: whole(sent.framesSent) ?? 0, width: sent.frameWidth ?? 0, height: sent.frameHeight ?? 0, limited_by: sent.qualityLimitationReason ?? null } : null,
   };
 }
 
-/** The kinds of addresses, without these, and how long its checks took since `first`. */
-function way(stats, pair, first) {
+/** The kinds of addresses, without these, and how long its checks took since `first`, if it was the same pair then. */
+function way(stats, pair, before) {
+  const first = before?.id === pair?.id ? before : null;
   const [local, remote] = [stats.get(pair?.localCandidateId), stats.get(pair?.remoteCandidateId)];
   if (!local || !remote) return null;
   const rtts = (pair.responsesReceived ?? 0) - (first?.responsesReceived ?? 0);

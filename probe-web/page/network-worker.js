@@ -1,6 +1,6 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
-import { ByWebTransport, Queue, base64, frame } from './carriers.js';
+import { ACCEPT, ByWebTransport, FINISH, FINISHED, Queue, base64, frame, hello } from './carriers.js';
 import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
@@ -19,11 +19,7 @@ const MOST_LATE_MS = 250;
 /** How long stragglers are awaited. */
 const DRAIN_MS = 1_000;
 const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 45_000_000 };
-const HELLO = 1;
-const ACCEPT = 2;
 const REFUSE = 3;
-const FINISH = 6;
-const FINISHED = 7;
 const HALF_TRACE = 16;
 
 const zero = performance.now();
@@ -106,18 +102,10 @@ class Refused extends Error {}
 async function session(carrier, { grant, packets, ...more }, tellEarly) {
   const frames = await carrier.control();
   const beside = tellEarly && new (await import('./load.js')).Beside(more);
-  const hello = {
-    versions: [1],
-    token: grant,
-    client: { name: 'greenroom-check', version: '1' },
-    wants: LIMITS,
-    probes: 'quic_datagrams',
-    ...beside?.hello(LIMITS),
-  };
-  await within(carrier.write(frame(HELLO, hello)), ANSWER_MS);
-  const first = (await within(frames.next(), ANSWER_MS)).value;
+  await within(carrier.write(hello(grant, beside?.hello(LIMITS) ?? { wants: LIMITS })), ANSWER_MS);
+  const { value: first } = await within(frames.next(), ANSWER_MS);
   if (first?.kind === REFUSE) throw new Refused();
-  if (first?.kind !== ACCEPT) throw new Error('no answer to hello');
+  if (first?.kind !== ACCEPT) throw new Error('not accepted');
   const accept = JSON.parse(new TextDecoder().decode(first.payload));
   const run = new Run(carrier, accept, await keys(accept.key), packets);
   run.beside = beside;
@@ -181,15 +169,14 @@ class Run {
   came = new Queue();
   begin = 0;
   nonce = new Uint8Array(16);
-  validated = null;
+  heard = new Promise((resolve) => { this.validated = resolve; });
 
   constructor(carrier, accept, { up, down }, packets) {
     this.carrier = carrier;
     this.accept = accept;
     this.packets = packets;
     [this.up, this.down] = [up, down];
-    this.heard = new Promise((resolve) => { this.validated = resolve; });
-    this.listening = this.listen();
+    this.listen().catch(() => {});
   }
 
   now() {
@@ -232,7 +219,6 @@ class Run {
 
   /** Shows the endpoint that what it sends to this address is wanted. */
   async validate() {
-    this.listening.catch(() => {});
     const until = now() + ANSWER_MS * 1000;
     for (let probe = 0; now() < until; probe += 1) {
       await this.send(await this.packet(FIRST_PROBE + probe, PROBE, now()));
@@ -259,12 +245,8 @@ class Run {
       const octets = await this.packet(seq, IN_STREAM, intended);
       const wait = (intended - now()) / 1000;
       if (wait > 0) await pause(wait);
-      if (now() - intended > MOST_LATE_MS * 1000) {
-        this.sent.push([intended, null, octets.length + HEADERS]);
-        continue;
-      }
-      const at = await this.send(octets);
-      this.sent.push([intended, at, octets.length + HEADERS]);
+      const late = now() - intended > MOST_LATE_MS * 1000;
+      this.sent.push([intended, late ? null : await this.send(octets), octets.length + HEADERS]);
     }
     const until = now() + DRAIN_MS * 1000;
     const heard = () => new Set(this.received.map((record) => record[3])).size;

@@ -1,10 +1,7 @@
 // Waiting that always ends.
 
-export class TimeoutError extends Error {
-  name = 'TimeoutError';
-}
-
 /**
+ * The promise, or a rejection named `TimeoutError`.
  * @template T
  * @param {Promise<T>} promise
  * @param {number} ms
@@ -13,7 +10,7 @@ export class TimeoutError extends Error {
 export function within(promise, ms) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new TimeoutError(`nothing came within ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new DOMException(`nothing came within ${ms} ms`, 'TimeoutError')), ms);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -1,8 +1,9 @@
-//! The time, and where randomness comes from: the one place of this crate that asks the system.
+//! The time, where randomness comes from, and ids: the one place of this crate that asks the system.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::{Builder, Uuid};
 
@@ -49,4 +50,12 @@ pub fn random<const N: usize>() -> [u8; N] {
 pub fn new_id(now: Timestamp) -> Uuid {
     let ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Builder::from_unix_timestamp_millis(ms, &random()).into_uuid()
+}
+
+/// The UUIDv8 of a text: always the same one.
+pub(crate) fn id_of(text: &str) -> Uuid {
+    let hash = digest(&SHA256, text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(hash.as_ref()).for_each(|(byte, from)| *byte = *from);
+    Builder::from_custom_bytes(bytes).into_uuid()
 }

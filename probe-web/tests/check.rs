@@ -397,6 +397,11 @@ async fn ways_through_relays_are_told_with_what_is_blocked() {
         assert!(codes(&found).contains(&code), "{:?}", codes(&found));
     }
 
+    // Where an offer was not answered, no relay was asked.
+    let (instead, found) = ask("websocket", &[("turn-udp", 3478, "broke")]).await;
+    assert_eq!(instead, udp("https"));
+    assert_eq!((found.targets.len(), of_the_way(&found)), (1, vec!["udp_blocked"]));
+
     // Relays that nothing came back from say no more than the endpoint does.
     let (instead, found) =
         ask("websocket", &[("turn-udp", 3478, "blocked"), ("turn-tcp", 3478, "blocked")]).await;
@@ -763,6 +768,44 @@ async fn how_much_a_connection_carries_is_told_each_way_and_how_much_longer_answ
 }
 
 #[tokio::test]
+async fn a_queue_is_told_by_what_was_before_the_connection_was_filled_at_all() {
+    let house = House::new(true).await;
+    let queued_both_ways = |run: &mut Value| {
+        run["network"] = filled();
+        for k in 300..500 {
+            run["network"]["received"][k][1] = json!(20_000 * k + 140_000);
+        }
+    };
+    let (status, answer) = house.changed(queued_both_ways).await;
+    assert_eq!(status, 201, "{answer}");
+    let down = &report(answer).targets[0].down;
+    assert!(!down.capacity_bps.measured().unwrap().at_least, "{:?}", down.capacity_bps);
+}
+
+/// So some browsers have it, against those who would know computers again by their clocks.
+#[tokio::test]
+async fn a_clock_that_goes_in_large_steps_loses_no_octets() {
+    let house = House::new(true).await;
+    let carried = async |change: &dyn Fn(&mut Value)| {
+        let told = house.changed(|run| {
+            run["network"] = filled();
+            change(&mut run["network"]["load"]["down"]["counts"]);
+        });
+        let (status, answer) = told.await;
+        assert_eq!(status, 201, "{answer}");
+        report(answer).targets[0].down.capacity_bps.measured().unwrap().value
+    };
+    let smooth = carried(&|_| ()).await;
+    let in_steps = carried(&|counts| {
+        for count in counts.as_array_mut().unwrap() {
+            count[0] = json!(count[0].as_i64().unwrap() / 100_000 * 100_000);
+        }
+    });
+    let in_steps = in_steps.await;
+    assert!((in_steps / smooth - 1.0).abs() < 0.02, "{in_steps} {smooth}");
+}
+
+#[tokio::test]
 async fn a_connection_that_was_not_filled_has_its_reason() {
     let house = House::new(true).await;
     for why in ["save_data", "quick", "way", "late", "stopped", "broke"] {
@@ -815,6 +858,13 @@ async fn what_fills_no_connection_is_refused() {
         run["network"]["load"]["up"]["told"] = json!(STANDARD.encode([0; 32]));
     };
     let (status, answer) = house.changed(extremes).await;
+    assert_eq!(status, 201, "{answer}");
+    let greatest = |run: &mut Value| {
+        run["network"] = filled();
+        run["network"]["load"]["down"]["packet"] = json!([1, 1]);
+        run["network"]["load"]["down"]["counts"] = json!([[6_000_000, 0], [9_000_000, u64::MAX]]);
+    };
+    let (status, answer) = house.changed(greatest).await;
     assert_eq!(status, 201, "{answer}");
 }
 
@@ -919,6 +969,7 @@ async fn what_no_run_has_is_refused() {
         ("host", json!("")),
         ("host", json!("relay.example/<b>")),
         ("rtt_ms", json!(1e300)),
+        ("setup_ms", json!(-1)),
         ("trips", json!([[i64::MAX, i64::MAX]])),
         ("trips", json!([[0, -1]])),
         ("trips", json!(vec![[0, 1]; 201])),

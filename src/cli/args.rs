@@ -121,7 +121,7 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
     /// What to measure: HOST, HOST:PORT or greenroom://HOST[:PORT][#sha256=FINGERPRINT] for a Greenroom endpoint,
-    /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or dns:NAME, tls:HOST,
+    /// stun:HOST[:PORT] for a STUN server, stamp:HOST[:PORT] for a router's STAMP reflector, or icmp:HOST, dns:NAME, tls:HOST,
     /// https://HOST/PATH, tcp:HOST:PORT, ntp:HOST, wss://HOST/PATH, quic:HOST, whip:https://HOST/PATH, turn:HOST, turns:HOST,
     /// path:HOST for the hops on the way, mtu:HOST for the largest packet, dscp:HOST and ecn:HOST for
     /// marks on packets, nat:HOST for the NAT, or service:NAME for what a service for calls needs
@@ -342,6 +342,7 @@ Examples:
   greenroom measure probe.example --traffic video@8Mbit --direction up --json -
   greenroom measure stun:stun.example                              round trips, loss, your address
   greenroom measure stamp:router.example                           a router's STAMP reflector
+  greenroom measure icmp:router.example                            any host, by echo requests
   greenroom measure dns:probe.example                              this computer's name servers
   greenroom measure dns://192.0.2.53/probe.example?type=A,HTTPS    one name server
   greenroom measure https://probe.example/health                   each step of a request, and the certificate

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use greenroom_reports::units::{DataSize, Micros};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use web_transport_quinn::{RecvStream, SendStream, Session};
@@ -22,7 +23,7 @@ use crate::net::congestion::Bulk;
 use crate::proto::capacity::{INTERVAL, LONGEST};
 use crate::proto::control::Limits;
 
-/// Transfers of one page at once: one each way.
+/// Transfers of one page that are begun at once. Of two the same way the second waits, for each may take the whole rate.
 const MAX_STREAMS: usize = 2;
 /// Behind the control stream, whose log would wait for it otherwise.
 const BEHIND: i32 = -1;
@@ -40,11 +41,13 @@ const LATEST: usize = 128;
 /// Serves transfers until the session ends. Dropping it ends them.
 pub(super) async fn serve(session: &Session, limits: Limits, stats: &Arc<Stats>) {
     let mut running = JoinSet::new();
+    let ways = Arc::new(Ways::default());
     loop {
         tokio::select! {
             opened = session.accept_bi(), if running.len() < MAX_STREAMS => match opened {
                 Ok((send, receive)) => {
-                    let transfer = Transfer { session: session.clone(), send, receive, limits };
+                    let ways = Arc::clone(&ways);
+                    let transfer = Transfer { session: session.clone(), send, receive, limits, ways };
                     let stats = Arc::clone(stats);
                     running.spawn(async move { stats.bulk_bytes.add(transfer.run().await) });
                 }
@@ -55,12 +58,20 @@ pub(super) async fn serve(session: &Session, limits: Limits, stats: &Arc<Stats>)
     }
 }
 
+/// Held by the transfer that goes this way.
+#[derive(Default)]
+struct Ways {
+    up: Mutex<()>,
+    down: Mutex<()>,
+}
+
 /// One transfer. A page that breaks it off has its reasons.
 struct Transfer {
     session: Session,
     send: SendStream,
     receive: RecvStream,
     limits: Limits,
+    ways: Arc<Ways>,
 }
 
 impl Transfer {
@@ -74,15 +85,22 @@ impl Transfer {
         // It fails once the stream is gone.
         let _ = self.send.set_priority(BEHIND);
         let most = self.limits.max_duration_us.min(LONGEST);
+        let ways = Arc::clone(&self.ways);
         match BulkRequest::from_bytes(wire) {
-            Some(BulkRequest::Upload) => self.sink(most).await,
-            Some(BulkRequest::Download { bytes, duration }) => self.source(bytes, duration.min(most)).await,
+            Some(BulkRequest::Upload) => {
+                let _turn = ways.up.lock().await;
+                self.sink(most).await
+            }
+            Some(BulkRequest::Download { bytes, duration }) => {
+                let _turn = ways.down.lock().await;
+                self.source(bytes, duration.min(most)).await
+            }
             None => 0,
         }
     }
 
     async fn sink(&mut self, lasting: Micros) -> u64 {
-        let Self { session, send, receive, limits } = self;
+        let Self { session, send, receive, limits, .. } = self;
         let counted = Counted::start(session);
         let mut throttle = Throttle::new(limits.max_bitrate_bps);
         let mut tick = tokio::time::interval(INTERVAL.to_duration());

@@ -130,6 +130,13 @@ impl Feedback {
         self.streams.iter().all(|stream| stream.reports.expected() >= stream.reports.packets())
     }
 
+    /// A word about what was sent. There is none before anything was.
+    fn heard(&mut self, now: Micros) {
+        if self.first_sent.is_some() {
+            self.first_word.get_or_insert(now);
+        }
+    }
+
     fn stream(&mut self, ssrc: Ssrc) -> Option<&mut Stream> {
         self.streams.iter_mut().find(|stream| stream.ssrc == ssrc)
     }
@@ -152,7 +159,7 @@ impl Feedback {
             Rtcp::ReceiverReport(report) => report.reports.iter().for_each(|block| self.report(block, now)),
             Rtcp::SenderReport(report) => report.reports.iter().for_each(|block| self.report(block, now)),
             Rtcp::Nack(nack) => {
-                self.first_word.get_or_insert(now);
+                self.heard(now);
                 let asked =
                     nack.reports.iter().map(|entry| 1 + u64::from(entry.blp.count_ones())).sum::<u64>();
                 if let Some(stream) = self.stream(nack.ssrc) {
@@ -172,7 +179,7 @@ impl Feedback {
                 }
             }
             Rtcp::Twcc(twcc) => {
-                self.first_word.get_or_insert(now);
+                self.heard(now);
                 // Only whether there is a time is of interest: what it counts from does not matter. Numbers may begin with 0 or 1.
                 let zero = self.clock.instant(Micros::ZERO);
                 for (sequence, _, at) in twcc.clone().into_iter(zero, self.numbered.into()) {
@@ -189,8 +196,10 @@ impl Feedback {
     }
 
     fn report(&mut self, report: &ReceptionReport, now: Micros) {
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == report.ssrc) else { return };
-        self.first_word.get_or_insert(now);
+        if self.stream(report.ssrc).is_some() {
+            self.heard(now);
+        }
+        let Some(stream) = self.stream(report.ssrc) else { return };
         let block = Block {
             highest: report.max_seq,
             lost: report.packets_lost,
@@ -276,4 +285,47 @@ impl Stream {
 fn whole(bps: f32) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds")]
     (bps.is_finite() && (0.0..1e12).contains(&bps)).then_some(bps as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use str0m::rtp::ExtensionValues;
+    use str0m::rtp::rtcp::{Nack, NackEntry};
+
+    use super::*;
+
+    fn raw(packet: RawPacket) -> Event {
+        Event::RawPacket(Box::new(packet))
+    }
+
+    #[test]
+    fn a_word_before_anything_was_sent_is_about_nothing() {
+        let mut feedback = Feedback::new(Clock::start());
+        feedback.expect(WhipMedia::Audio, 7.into(), None, 48_000);
+        let nack = || {
+            let reports = NackEntry { pid: 1, blp: 0 }.into();
+            raw(RawPacket::RtcpRx(Rtcp::Nack(Nack { sender_ssrc: 1.into(), ssrc: 7.into(), reports })))
+        };
+        let header = RtpHeader {
+            version: 2,
+            has_padding: false,
+            has_extension: false,
+            csrc_count: 0,
+            marker: false,
+            payload_type: 111.into(),
+            sequence_number: 1,
+            timestamp: 0,
+            ssrc: 7.into(),
+            csrc: [0; 15],
+            ext_vals: ExtensionValues::default(),
+            header_len: 12,
+        };
+        feedback.take(&nack(), Micros::from_millis(1));
+        assert_eq!(feedback.first_feedback(), None);
+        feedback.take(&raw(RawPacket::RtpTx(header, vec![0; 10])), Micros::from_millis(50));
+        assert_eq!(feedback.first_feedback(), None);
+        feedback.take(&nack(), Micros::from_millis(90));
+        feedback.take(&nack(), Micros::from_millis(95));
+        assert_eq!(feedback.first_feedback(), Some(Micros::from_millis(40)));
+    }
 }

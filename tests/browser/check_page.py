@@ -204,6 +204,31 @@ def again(browsers):
     expect(check.errors == [], check.errors)
 
 
+def stopped_at_its_beginning(browsers):
+    """Who stops before the server has answered is asked for no device any more."""
+    check = Check(browsers)
+    check.page.evaluate("""() => {
+      const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      window.asked = 0;
+      navigator.mediaDevices.getUserMedia = (wanted) => { window.asked += 1; return real(wanted); };
+    }""")
+    check.run()
+    of_a_run = check.page.evaluate("window.asked")
+    held = []
+    check.page.route("**/api/v1/session", lambda route: held.append(route), times=1)
+    check.button("Check again").click()
+    wait_for("its session", lambda: check.page.evaluate("true") and held)
+    check.button("Stop").click()
+    check.shows("The check was stopped.")
+    held[0].continue_()
+    # A whole run takes longer than the one that was stopped would need to ask.
+    check.button("Check again").click()
+    check.finish()
+    asked = check.page.evaluate("window.asked")
+    expect(of_a_run > 0 and asked == 2 * of_a_run, of_a_run, asked)
+    expect(check.errors == [], check.errors)
+
+
 def faults(sound, picture, heard, seen, expected, overall):
     """One fault of the microphone and one of the camera."""
     def case(browsers):
@@ -846,7 +871,7 @@ CASES = {
     "covered_room": faults("room", "covered", "we did not hear you speak", "Something seems to cover the lens.", ["camera_covered"], "blocked"),
     "blurred": faults("speech", "blurred", "Your microphone works.", "The picture is blurred.", ["camera_blurred"], "degraded"),
     **{case.__name__: case for case in (
-        good, again, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
+        good, again, stopped_at_its_beginning, denied_both, denied_camera, dismissed, blocked_before, missing, taken_back, unheard, languages, words_are_whole,
         without_endpoint, hidden, busy, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         relayed_over_udp, relayed_over_tcp, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         media_there_and_back, own_media_there_and_back, media_with_losses, media_unreachable,

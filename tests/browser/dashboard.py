@@ -30,6 +30,11 @@ def look_around(browser):
         page.wait_for_load_state()
         assert first in page.url, page.url
         looks_right(page, first.strip("/") + "-one")
+    # The whole menu of an admin of the first tenant, on one line.
+    for width in (1200, 1280, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        middles = page.evaluate("[...document.querySelectorAll('body > nav > *')].map((one) => one.getBoundingClientRect()).map((at) => (at.top + at.bottom) / 2)")
+        assert max(middles) - min(middles) < 5, f"the menu takes more than a line at {width}: {middles}"
     assert not faults, faults
     context.close()
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::params::Params;
 use super::reader::Reader;
+use super::refusals::{NoReader, NoStore, NotJson, NotNow};
 use crate::app::AppState;
 use crate::auth::agent::{self, BEARER_LASTS};
 use crate::clock::{new_id, random};
@@ -44,12 +45,7 @@ const AT_ONCE: u32 = 500;
         (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The enrollment token or the signature is not good", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The enrollment token is used up", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotJson, NotNow,
     )
 )]
 pub(crate) async fn enroll(
@@ -122,12 +118,7 @@ pub(crate) async fn enroll(
     responses(
         (status = 200, description = "`challenge` and `server_time`", body = Object),
         (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotJson, NotNow,
     )
 )]
 pub(crate) async fn challenge(
@@ -153,12 +144,7 @@ pub(crate) async fn challenge(
         (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The challenge or the signature is not good", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The agent waits for approval, or was revoked: the `type` says which", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotJson, NotNow,
     )
 )]
 pub(crate) async fn bearer(
@@ -210,12 +196,7 @@ pub(crate) async fn bearer(
         (status = 204, description = "The new key is the agent's key"),
         (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The bearer or a signature is not good", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotJson, NotNow,
     )
 )]
 pub(crate) async fn new_key(
@@ -257,12 +238,7 @@ pub(crate) async fn new_key(
         (status = 200, description = "`server_time`; `config` where its version differs; `run_now` where somebody wants a run", body = Object),
         (status = 400, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The bearer is not good", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotJson, NotNow,
     )
 )]
 pub(crate) async fn check_in(
@@ -328,9 +304,8 @@ pub(super) struct Listed {
     responses(
         (status = 200, description = "Agents", body = Vec<Listed>),
         (status = 400, description = "The query is not understood", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Names of computers are personal: not with this key or role", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn list(
@@ -368,8 +343,7 @@ fn listed(agent: Agent) -> Listed {
     get, path = "/api/v1/fleet/completeness", tag = "agents", security(("read_key" = []), ("session" = [])),
     responses(
         (status = 200, description = "Runs due, received and left out on purpose", body = Completeness),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn completeness(

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::agents::json;
 use super::params::Named;
+use super::refusals::{NoAdmin, NoStore, NotJson};
 use crate::app::AppState;
 use crate::auth::{cookie, secret};
 use crate::incidents::{Rule, Silence, Wrong};
@@ -90,13 +91,7 @@ fn as_json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, Problem>
     responses(
         (status = 204, description = "It is kept"),
         (status = 400, description = "The body is no JSON, or that is no id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Nobody signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not an admin", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NotJson, NoAdmin, NoStore,
     )
 )]
 pub(super) async fn put_rule(
@@ -126,10 +121,8 @@ pub(super) async fn put_rule(
     responses(
         (status = 204, description = "It is gone"),
         (status = 400, description = "That is no id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Nobody signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not an admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoAdmin, NoStore,
     )
 )]
 pub(super) async fn remove_rule(
@@ -152,13 +145,7 @@ pub(super) async fn remove_rule(
     responses(
         (status = 204, description = "It is kept"),
         (status = 400, description = "The body is no JSON, or that is no id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Nobody signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not an admin", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not as it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NotJson, NoAdmin, NoStore,
     )
 )]
 pub(super) async fn put_silence(
@@ -184,10 +171,8 @@ pub(super) async fn put_silence(
     responses(
         (status = 204, description = "It is gone"),
         (status = 400, description = "That is no id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Nobody signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not an admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoAdmin, NoStore,
     )
 )]
 pub(super) async fn remove_silence(

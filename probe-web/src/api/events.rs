@@ -12,6 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::reader::Reader;
+use super::refusals::NoReader;
 use super::reports::Header;
 use crate::app::AppState;
 use crate::problem::Problem;
@@ -104,8 +105,8 @@ impl Default for Listeners {
     security(("read_key" = []), ("session" = [])),
     responses(
         (status = 200, description = "Events `report` with a header each, and `missed`", body = String, content_type = "text/event-stream"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many listen, or the store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader,
     )
 )]
 pub(super) async fn listen(State(state): State<AppState>, reader: Reader) -> Result<Response, Problem> {

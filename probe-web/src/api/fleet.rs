@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::params::Params;
 use super::reader::Reader;
+use super::refusals::{NoReader, NoStore};
 use crate::app::AppState;
 use crate::fleet::{Figures, Fleet};
 use crate::gathering;
@@ -156,8 +157,7 @@ pub(super) struct Told {
         (status = 200, description = "The figures", body = Told, headers(("ETag" = String, description = "Of exactly this answer"))),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, description = "The query cannot be read, or asks for too much", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn figures(

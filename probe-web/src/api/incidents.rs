@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::params::{Named, Params};
 use super::reader::Reader;
+use super::refusals::{NoReader, NoStore};
 use crate::app::AppState;
 use crate::incidents::{Rule, Silence, cause_words, headline};
 use crate::problem::Problem;
@@ -147,8 +148,7 @@ struct Incidents {
     responses(
         (status = 200, description = "Those found", body = Incidents),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn list(
@@ -174,9 +174,8 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "It", body = ShownIncident),
         (status = 400, description = "That is no id", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn one(
@@ -222,8 +221,7 @@ struct Rules {
     security(("read_key" = []), ("session" = [])),
     responses(
         (status = 200, description = "Rules and silences", body = Rules),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn rules(

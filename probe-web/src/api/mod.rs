@@ -10,6 +10,7 @@ mod fleet;
 mod incidents;
 pub(crate) mod params;
 mod reader;
+pub(crate) mod refusals;
 mod reports;
 mod tag;
 

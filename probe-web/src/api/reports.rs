@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::document::{ReportBody, of_report};
 use super::params::{Named, Params};
 use super::reader::Reader;
+use super::refusals::{NoReader, NoStore};
 use crate::app::AppState;
 use crate::problem::Problem;
 use crate::routes::report::as_seen;
@@ -217,9 +218,8 @@ pub(super) struct Found {
         (status = 200, description = "Those that match", body = Found, headers(("ETag" = String, description = "Of exactly this answer"))),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not with this key or role", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn list(
@@ -269,10 +269,9 @@ pub(super) async fn list(
         (status = 200, description = "The report", body = ReportBody, headers(("ETag" = String, description = "Of exactly this answer"))),
         (status = 304, description = "As `If-None-Match` has it"),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No good key and no session", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "It cannot be shown without what is personal", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such report, or no longer", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoReader, NoStore,
     )
 )]
 pub(super) async fn one(

@@ -10,7 +10,7 @@ use greenroom_reports::schema::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::read::{DAY_MS, Run, name, number};
+use super::read::{DAY_MS, Run, amount, name, number};
 use crate::problem::Problem;
 
 /// Most packets and octets of a stream that a run can have.
@@ -86,7 +86,7 @@ struct PictureRun {
     frames: u64,
     width: u32,
     height: u32,
-    limited_by: EchoLimit,
+    limited_by: Option<EchoLimit>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -202,8 +202,8 @@ impl EchoRun {
     /// 422, naming the field.
     pub(super) fn check(&self) -> Result<(), Problem> {
         let Self::Measured(counted) = self else { return Ok(()) };
-        number("/echo/setup_ms", counted.setup_ms, DAY_MS)?;
-        number("/echo/sent_for_ms", counted.sent_for_ms, DAY_MS)?;
+        amount("/echo/setup_ms", counted.setup_ms, DAY_MS)?;
+        amount("/echo/sent_for_ms", counted.sent_for_ms, DAY_MS)?;
         count("/echo/available_outgoing_bps", counted.available_outgoing_bps.unwrap_or(0), u64::MAX >> 11)?;
         one_of_each("/echo/streams", counted.streams.iter().map(|stream| stream.media))?;
         counted.streams.iter().try_for_each(StreamRun::check)?;
@@ -313,14 +313,14 @@ fn fact<T>(
 fn estimate(pointer: &str, value: &Value<Estimate>) -> Result<(), Problem> {
     whole(pointer, value, |found| {
         let all = [Some(found.value), found.low, found.high];
-        all.into_iter().flatten().try_for_each(|share| number(pointer, share, 1.0))?;
+        all.into_iter().flatten().try_for_each(|share| amount(pointer, share, 1.0))?;
         count(pointer, found.n, MOST_PACKETS)
     })
 }
 
 fn smoothed(pointer: &str, value: &Value<SmoothedJitter>) -> Result<(), Problem> {
     whole(pointer, value, |found| {
-        [found.last, found.p95, found.max].into_iter().try_for_each(|ms| number(pointer, ms, DAY_MS))?;
+        [found.last, found.p95, found.max].into_iter().try_for_each(|ms| amount(pointer, ms, DAY_MS))?;
         count(pointer, found.n, MOST_PACKETS)
     })
 }
@@ -329,7 +329,7 @@ fn distribution(pointer: &str, value: &Value<Distribution>) -> Result<(), Proble
     whole(pointer, value, |found| {
         let some = [found.p95, found.p99];
         let all = [found.min, found.p50, found.max].into_iter().chain(some.into_iter().flatten());
-        all.into_iter().try_for_each(|ms| number(pointer, ms, DAY_MS))?;
+        all.into_iter().try_for_each(|ms| amount(pointer, ms, DAY_MS))?;
         count(pointer, found.n, MOST_PACKETS)
     })
 }

@@ -276,7 +276,10 @@ fn downloaded(run: &DownloadRun, samples: &Samples) -> Vec<CapacityInterval> {
             last = Some((at, *came));
             continue;
         };
-        let Some(octets) = came.checked_sub(before).filter(|octets| *octets > 0) else { continue };
+        // Clocks of some browsers go in steps of 100 ms: what came meanwhile is counted with the next step.
+        let Some(octets) = came.checked_sub(before).filter(|octets| *octets > 0 && at > from) else {
+            continue;
+        };
         let packets = octets.div_ceil(u64::from(stream));
         let beside = samples.received.iter().filter(|(_, arrived, ..)| {
             let arrived = Micros::new(*arrived);
@@ -284,8 +287,9 @@ fn downloaded(run: &DownloadRun, samples: &Samples) -> Vec<CapacityInterval> {
         });
         let beside: Vec<u64> =
             beside.map(|(_, _, octets, ..)| u64::from(*octets) + AROUND_DATAGRAM).collect();
-        let octets = octets.saturating_mul(u64::from(ip)) / u64::from(stream) + beside.iter().sum::<u64>();
-        let packets = packets + u64::try_from(beside.len()).unwrap_or(0);
+        let octets = octets.saturating_mul(u64::from(ip)) / u64::from(stream);
+        let octets = octets.saturating_add(beside.iter().sum());
+        let packets = packets.saturating_add(u64::try_from(beside.len()).unwrap_or(0));
         intervals.extend(interval(Direction::Down, from, at, octets, packets));
         last = Some((at, *came));
     }
@@ -362,7 +366,7 @@ fn ended(
     };
     let lasted = last.at + last.lasted - first.at;
     let to = from.saturating_add(lasted.get());
-    let idle_ends = samples.rung.as_ref().map_or(from, |rung| rung.from_us);
+    let idle_ends = samples.rung.as_ref().map_or(load.up.from_us, |rung| rung.from_us);
     let median = |begins: i64, ends: i64| trips(samples, begins, ends).at(Quantile::P50);
     // The first third is the beginning, which is slow.
     let full = median(to.saturating_sub(lasted.get() / 3 * 2), to)?;

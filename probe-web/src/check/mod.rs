@@ -40,6 +40,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::params::Params;
+use crate::api::refusals::NoStore;
 use crate::app::AppState;
 use crate::auth::secret;
 use crate::limits::{Network, client};
@@ -130,7 +131,7 @@ pub(crate) struct Of {
         (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such tenant", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many begin at this moment", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoStore,
     )
 )]
 pub(crate) async fn session(

@@ -297,6 +297,15 @@ pub(super) fn number(pointer: &str, value: f64, most: f64) -> Result<(), Problem
     }
 }
 
+/// Looks at a number that is not negative.
+pub(super) fn amount(pointer: &str, value: f64, most: f64) -> Result<(), Problem> {
+    number(pointer, value, most)?;
+    match value >= 0.0 {
+        true => Ok(()),
+        false => Err(Problem::field(pointer, "must not be negative")),
+    }
+}
+
 impl Run {
     /// Reads a run.
     ///

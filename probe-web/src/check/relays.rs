@@ -12,11 +12,12 @@ use greenroom_reports::verdict::TargetFailure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::read::{Way, name, number};
+use super::read::{Way, amount, name};
+use super::turn::Turn;
 use crate::problem::Problem;
 
-/// Most ways that an operator offers.
-const MOST_WAYS: usize = 32;
+/// Most ways: the relays that an operator may offer, and the WebSocket.
+const MOST_WAYS: usize = Turn::MOST + 1;
 /// Most packets of a moment.
 const MOST_TRIPS: usize = 200;
 /// Longest that a packet is awaited, and a way may take.
@@ -79,7 +80,7 @@ impl RelaysRun {
                 return Err(Problem::field("/relays/ways/host", "must be a host"));
             }
             for ms in [way.setup_ms, way.rtt_ms].into_iter().flatten() {
-                number("/relays/ways", ms, LONGEST_MS)?;
+                amount("/relays/ways", ms, LONGEST_MS)?;
             }
             const MINUTES: i64 = 600_000_000;
             let mut points = way.trips.iter().flat_map(|(at, trip)| [*at, trip.unwrap_or(0)]);
@@ -92,8 +93,7 @@ impl RelaysRun {
 
     /// A relay over UDP that answered, whatever it said: UDP gets through to there.
     pub(super) fn over_udp(&self) -> Option<String> {
-        let mut answered =
-            self.ways.iter().filter(|way| way.way == Way::TurnUdp && way.outcome != Outcome::Blocked);
+        let mut answered = self.ways.iter().filter(|way| way.way == Way::TurnUdp && way.has_answered());
         answered.next().map(WayRun::named)
     }
 
@@ -134,6 +134,15 @@ impl WayRun {
     /// As what worked is named: `turn-udp/3478`.
     fn named(&self) -> String {
         format!("{}/{}", self.way.name(), self.port)
+    }
+
+    /// Whether anything came back from it. Where a way broke before it stood, nobody knows.
+    fn has_answered(&self) -> bool {
+        match self.outcome {
+            Outcome::Works | Outcome::Credentials | Outcome::Declined | Outcome::NothingThrough => true,
+            Outcome::Broke => self.setup_ms.is_some(),
+            Outcome::Blocked => false,
+        }
     }
 
     /// Why it does not work.
@@ -187,7 +196,7 @@ fn target(host: &str, mut ways: Vec<&WayRun>) -> Option<TargetMeta> {
         (way.way.relayed_by().map(|by| by != "udp"), way.way.relayed_by(), way.outcome != Outcome::Works)
     });
     let best = ways.iter().find(|way| way.outcome == Outcome::Works);
-    let said = ways.iter().find(|way| !matches!(way.outcome, Outcome::Works | Outcome::Blocked));
+    let said = ways.iter().find(|way| way.outcome != Outcome::Works && way.has_answered());
     let meta = TargetMeta {
         url: format!("turn:{host}"),
         kind: "turn".to_owned(),

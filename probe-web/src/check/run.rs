@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use greenroom_reports::trace::encoding;
 use greenroom_reports::verdict::Profile;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::sync::SemaphorePermit;
 
 use super::grant::ForResult;
 use super::load::RungRun;
@@ -26,9 +27,10 @@ use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
 use super::{connection, devices, echo, machine};
 use crate::api::ReportBody;
+use crate::api::refusals::{NotNow, NotPacked};
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
-use crate::ingest::body::{self, Packing};
+use crate::ingest::body;
 use crate::ingest::read;
 use crate::problem::Problem;
 use crate::store::{CheckLink, Outcome};
@@ -39,15 +41,10 @@ use crate::store::{CheckLink, Outcome};
     request_body(content = Object, content_type = "application/json", description = "The grant of the session, and raw samples"),
     responses(
         (status = 201, description = "The report", body = ReportBody),
-        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The run has ended, or was sent before; or the check link is not good", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The check link is used up, or a page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No run; `errors` names the field", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotPacked, NotNow,
     )
 )]
 pub(crate) async fn take(
@@ -56,11 +53,7 @@ pub(crate) async fn take(
     body: Body,
 ) -> Result<Response, Problem> {
     let link = through(&state, &headers).await?;
-    let packing = body::packing(&headers)?;
-    let body = body::whole(body).await?;
-    let received = state.clock.now();
-    let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
-    let (run, grant) = read_run(&state, packing, body, received).await?;
+    let Sent { run, grant, received, turn: _turn } = Sent::read(&state, &headers, body).await?;
     if !state.store.spend_grant(&grant.nonce, grant.until).await? {
         return Err(ended());
     }
@@ -96,15 +89,10 @@ pub(crate) async fn take(
     request_body(content = Object, content_type = "application/json", description = "The grant of the session, and raw samples so far"),
     responses(
         (status = 200, description = "The report as it would be now", body = ReportBody),
-        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The run has ended, or was looked at before", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "A page of a site that the operator did not name", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No run; `errors` names the field", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotPacked, NotNow,
     )
 )]
 pub(crate) async fn look(
@@ -112,11 +100,7 @@ pub(crate) async fn look(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let packing = body::packing(&headers)?;
-    let body = body::whole(body).await?;
-    let received = state.clock.now();
-    let _turn = state.reading.acquire().await.map_err(|_| Problem::unavailable("the server is stopping"))?;
-    let (run, grant) = read_run(&state, packing, body, received).await?;
+    let Sent { run, grant, received, turn: _turn } = Sent::read(&state, &headers, body).await?;
     // Once, so that nobody has reports made for nothing. The result is let in all the same.
     if !state.store.spend_grant(&grant.for_a_look(), grant.until).await? {
         return Err(ended());
@@ -125,21 +109,32 @@ pub(crate) async fn look(
     Ok(Json(report).into_response())
 }
 
-/// Reads a run, whose grant is good.
-async fn read_run(
-    state: &AppState,
-    packing: Packing,
-    body: Bytes,
+/// A run as it was sent, whose grant is good.
+struct Sent<'a> {
+    run: Run,
+    grant: ForResult,
     received: Timestamp,
-) -> Result<(Run, ForResult), Problem> {
-    let grants = state.grants.clone();
-    apart(move || {
-        let json = body::unpack(packing, &body)?;
-        let run = Run::read(&json)?;
-        let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
-        Ok((run, grant))
-    })
-    .await
+    /// Held until it is dealt with: so many at once are.
+    turn: SemaphorePermit<'a>,
+}
+
+impl<'a> Sent<'a> {
+    async fn read(state: &'a AppState, headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
+        let packing = body::packing(headers)?;
+        let body = body::whole(body).await?;
+        let received = state.clock.now();
+        let turn = state.reading.acquire().await;
+        let turn = turn.map_err(|_| Problem::unavailable("the server is stopping"))?;
+        let grants = state.grants.clone();
+        let read = apart(move || {
+            let json = body::unpack(packing, &body)?;
+            let run = Run::read(&json)?;
+            let grant = grants.read_result(&run.run, received).ok_or_else(ended)?;
+            Ok((run, grant))
+        });
+        let (run, grant) = read.await?;
+        Ok(Self { run, grant, received, turn })
+    }
 }
 
 /// The check link that the page was opened by, if it was: its report is of the link's ticket.

@@ -34,7 +34,10 @@ pub(crate) struct IceServer {
 }
 
 impl Turn {
-    /// The relays of these URLs (`turn:HOST[:PORT][?transport=udp|tcp]`, `turns:HOST[:PORT]`), all with one secret.
+    /// A page tries them all at once, and tells of so many ways at most.
+    pub const MOST: usize = 31;
+
+    /// The relays of these URLs (`turn:HOST[:PORT][?transport=udp|tcp]`, `turns:HOST[:PORT]`), all with one secret: [`Self::MOST`] at most.
     pub fn new(urls: Vec<String>, secret: &str) -> Self {
         // What TURN's own message integrity is made of as well (RFC 8489 section 14.5); the relay computes the same.
         Self { urls, secret: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes()) }

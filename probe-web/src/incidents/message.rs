@@ -1,12 +1,12 @@
 //! What receivers are told, each in its own form.
 
 use jiff::{SignedDuration, Timestamp};
-use ring::digest;
 use serde_json::{Value, json};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::cause::{cause_words, headline, place_words, scope_words};
-use crate::store::{Delivery, DeliveryState, Incident, Severity, Webhook, WebhookKind, name_of};
+use crate::clock::id_of;
+use crate::store::{Delivery, Incident, Severity, Webhook, WebhookKind, name_of};
 
 /// How long Alertmanager takes an alert for firing when it hears no more of it: longer than the time after which it is told again.
 const ALERTMANAGER_KEEPS: SignedDuration = SignedDuration::from_hours(26);
@@ -55,31 +55,14 @@ impl Alerted<'_> {
             WebhookKind::Mail => self.mail(&line, event),
             WebhookKind::Alerts | WebhookKind::Verdicts => self.signed(&line, event, at, to.personal),
         };
-        Delivery {
-            tenant: to.tenant,
-            id: self.id(to, event),
-            webhook: to.id.clone(),
-            report: None,
-            what: what.to_owned(),
-            body: body.to_string(),
-            state: DeliveryState::Waiting,
-            created: at,
-            due: at,
-            tries: 0,
-            answer: None,
-            done: None,
-        }
+        Delivery::new(to, self.id(to, event), what, &body, at)
     }
 
     fn id(&self, to: &Webhook, event: Event) -> Uuid {
-        let text = format!(
+        id_of(&format!(
             "greenroom alert message\n{} {} {} {} {} {event:?}",
             to.tenant.0, to.id, self.rule, self.incident.id, self.incident.told.reopened
-        );
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(hash.as_ref()).for_each(|(byte, from)| *byte = *from);
-        Builder::from_custom_bytes(bytes).into_uuid()
+        ))
     }
 
     /// What both ends of an alert know it by.

@@ -1,7 +1,10 @@
 //! What got worse: for whom, since when, why.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Query, State};
 use greenroom_reports::render;
+use greenroom_reports::verdict::words;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -281,8 +284,11 @@ fn evidence(incident: &Incident) -> Markup {
     let evidence = &incident.told.evidence;
     let mut places: Vec<(String, u64)> =
         evidence.places.iter().map(|(place, count)| (place_words(*place).to_owned(), *count)).collect();
-    let mut causes: Vec<(String, u64)> =
-        evidence.causes.iter().map(|(cause, count)| (cause.clone(), *count)).collect();
+    let mut said: BTreeMap<String, u64> = BTreeMap::new();
+    for (cause, count) in &evidence.causes {
+        *said.entry(words::general(cause)).or_default() += count;
+    }
+    let mut causes: Vec<(String, u64)> = said.into_iter().collect();
     for counted in [&mut places, &mut causes] {
         counted.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         counted.truncate(8);

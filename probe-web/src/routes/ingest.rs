@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::refusals::{NotNow, NotPacked};
 use crate::api::{ReportBody, agents};
 use crate::app::AppState;
 use crate::auth::key::{self, Sender};
@@ -51,15 +52,10 @@ pub(crate) struct Kept {
     request_body(content = ReportBody, content_type = "application/json"),
     responses(
         (status = 202, description = "It is durable", body = Kept),
-        (status = 400, description = "The body is not as its headers say, or no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The key or the check link is not good", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The check link is used up, or it is another agent's report", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took longer than 30 s", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "More than 2 MiB, or more than 4 MiB unpacked", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON, or packed in a way that is not known", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No report; `errors` names the field", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Not now; `Retry-After` says when", body = Problem, content_type = "application/problem+json"),
+        NotPacked, NotNow,
     )
 )]
 pub(crate) async fn ingest(

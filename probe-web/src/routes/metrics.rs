@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::SignedDuration;
 
+use crate::api::refusals::NoStore;
 use crate::app::AppState;
 use crate::auth::key;
 use crate::completeness::{completeness_of, families};
@@ -26,7 +27,7 @@ const BACK: SignedDuration = SignedDuration::from_hours(1);
     responses(
         (status = 200, description = "Prometheus' text format 0.0.4", body = String, content_type = "text/plain"),
         (status = 401, description = "No good key", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoStore,
     )
 )]
 pub(crate) async fn page(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Result, Summary, Tenant};
@@ -136,6 +137,26 @@ pub struct Delivery {
     pub answer: Option<String>,
     /// When it was delivered or given up.
     pub done: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// A message that was not sent yet and tells of no report.
+    pub fn new(to: &Webhook, id: Uuid, what: impl Into<String>, body: &Value, at: Timestamp) -> Self {
+        Self {
+            tenant: to.tenant,
+            id,
+            webhook: to.id.clone(),
+            report: None,
+            what: what.into(),
+            body: body.to_string(),
+            state: DeliveryState::Waiting,
+            created: at,
+            due: at,
+            tries: 0,
+            answer: None,
+            done: None,
+        }
+    }
 }
 
 /// Webhooks and their messages.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ring::{digest, hmac};
+use ring::hmac;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
-use crate::clock::{Clock, new_id};
-use crate::store::{Delivery, DeliveryState, Result, Store, Summary, Tenant, Webhook, name_of};
+use crate::clock::{Clock, id_of, new_id};
+use crate::store::{Delivery, Result, Store, Summary, Tenant, Webhook, name_of};
 
 /// How old a report may be when it comes in: what an agent kept for longer is history, not news.
 const NEWS: SignedDuration = SignedDuration::from_hours(24);
@@ -74,39 +74,16 @@ fn message(webhook: &Webhook, before: &Summary, now: &Summary, base_url: &str, a
         fields.insert("say".to_owned(), json!(now.say));
     }
     let body = json!({ "type": "verdict.changed", "timestamp": at.to_string(), "data": data });
-    Delivery {
-        tenant: webhook.tenant,
-        id: id_of(webhook, now.id),
-        webhook: webhook.id.clone(),
-        report: Some(now.id),
-        what: format!("{} → {}", name_of(&before.overall), name_of(&now.overall)),
-        body: body.to_string(),
-        state: DeliveryState::Waiting,
-        created: at,
-        due: at,
-        tries: 0,
-        answer: None,
-        done: None,
-    }
+    // Always the same one for a report.
+    let id = id_of(&format!("greenroom webhook message\n{} {} {}", webhook.tenant.0, webhook.id, now.id));
+    let what = format!("{} → {}", name_of(&before.overall), name_of(&now.overall));
+    Delivery { report: Some(now.id), ..Delivery::new(webhook, id, what, &body, at) }
 }
 
 /// A message that says nothing, to see whether a receiver takes one.
 pub(crate) fn trial(webhook: &Webhook, base_url: &str, at: Timestamp) -> Delivery {
     let body = crate::incidents::trial(webhook, base_url, at);
-    Delivery {
-        tenant: webhook.tenant,
-        id: new_id(at),
-        webhook: webhook.id.clone(),
-        report: None,
-        what: "a trial".to_owned(),
-        body: body.to_string(),
-        state: DeliveryState::Waiting,
-        created: at,
-        due: at,
-        tries: 0,
-        answer: None,
-        done: None,
-    }
+    Delivery::new(webhook, new_id(at), "a trial", &body, at)
 }
 
 fn told_of(report: &Summary, base_url: &str) -> Value {
@@ -126,13 +103,4 @@ fn series(webhook: &Webhook, report: &Summary) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &webhook.secret.0);
     let tag = hmac::sign(&key, format!("greenroom series\n{of}").as_bytes());
     tag.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The message of a webhook about a report: always the same one.
-fn id_of(webhook: &Webhook, report: Uuid) -> Uuid {
-    let text = format!("greenroom webhook message\n{} {} {report}", webhook.tenant.0, webhook.id);
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(hash.as_ref()).for_each(|(byte, from)| *byte = *from);
-    Builder::from_custom_bytes(bytes).into_uuid()
 }

@@ -76,6 +76,29 @@ async fn both_ends_counts_stand_in_the_places_of_the_common_figures() {
     assert!(text.contains("147 of 150"), "{text}");
 }
 
+/// Not every browser tells what limits its pictures: then nothing is said of it.
+#[tokio::test]
+async fn a_limit_that_is_not_told_is_none() {
+    let house = House::new(true).await;
+    for (told, words) in
+        [(json!("bandwidth"), true), (json!("other"), true), (json!("none"), false), (Value::Null, false)]
+    {
+        let (status, answer) = house
+            .changed(|run| {
+                run["network"] = second();
+                run["echo"] = echo();
+                set(run, "/echo/streams/1/picture/limited_by", told.clone());
+            })
+            .await;
+        assert_eq!(status, 201, "{answer}");
+        let report = report(answer);
+        let Some(Details::Echo(details)) = &report.targets[1].details else { panic!("{:?}", report.targets) };
+        assert_eq!(json!(details.here[1].picture.unwrap().limited_by), told);
+        let options = terminal::Options { detail: terminal::Detail::Full, ..terminal::Options::default() };
+        assert_eq!(terminal::render(&report, options).contains("360, limited"), words, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn without_media_the_report_says_why() {
     let house = House::new(true).await;
@@ -100,6 +123,7 @@ async fn what_no_media_have_is_refused() {
     let house = House::new(true).await;
     for (pointer, value) in [
         ("/setup_ms", json!(1e300)),
+        ("/sent_for_ms", json!(-1)),
         ("/streams/0/sent_packets", json!(-1)),
         ("/streams/0/sent_packets", json!(u64::MAX)),
         ("/streams/0/media", json!("smell")),
@@ -113,6 +137,8 @@ async fn what_no_media_have_is_refused() {
         ("/there/received/0/lost", json!(u64::MAX)),
         ("/there/received/0/codec", json!("c".repeat(201))),
         ("/there/received/0/loss_ratio/value", json!(7)),
+        ("/there/received/0/loss_ratio/value", json!(-0.5)),
+        ("/there/returned/0/jitter_rfc3550_ms/p95", json!(-1)),
         ("/there/returned/1/media", json!("audio")),
         ("/there/returned/0/rtt_ms/p50", json!(1e200)),
         ("/there/returned/0/codec", json!({ "state": "failed", "reason": "r".repeat(201) })),

@@ -72,11 +72,11 @@ fn stream(echo: &EchoDetails, here: &EchoHere) -> Vec<Row> {
     rows.push(once(format!("{name}: source"), "track", Cell::bare(source.to_owned())).full());
     if let Some(picture) = &here.picture {
         let limit = match picture.limited_by {
-            EchoLimit::None => "",
-            EchoLimit::Cpu => ", limited by the processor",
-            EchoLimit::Bandwidth => ", limited by the rate",
-            // Firefox does not tell.
-            EchoLimit::Other => ", what limits them is not told",
+            None | Some(EchoLimit::None) => "",
+            Some(EchoLimit::Cpu) => ", limited by the processor",
+            Some(EchoLimit::Bandwidth) => ", limited by the rate",
+            // By something else, or by what the browser does not say.
+            Some(EchoLimit::Other) => ", what limits them is not told",
         };
         let text =
             format!("{}, {} × {}{limit}", number::count(picture.frames), picture.width, picture.height);

@@ -63,8 +63,8 @@ pub struct EchoPicture {
     pub width: u32,
     /// Its lines.
     pub height: u32,
-    /// What kept them smaller or fewer than they could be, most of the time.
-    pub limited_by: EchoLimit,
+    /// What kept them smaller or fewer than they could be, at the end. `None`: not every browser tells.
+    pub limited_by: Option<EchoLimit>,
 }
 
 /// What keeps a browser from sending better pictures (`qualityLimitationReason`).
@@ -77,7 +77,7 @@ pub enum EchoLimit {
     Cpu,
     /// The rate that the way carries, as the browser estimates it. It begins low.
     Bandwidth,
-    /// Something else, or the browser does not tell.
+    /// Something else.
     Other,
 }
 

@@ -119,6 +119,9 @@ impl MediaArgs {
         if self.turn.is_empty() {
             return Ok(None);
         }
+        if self.turn.len() > check::Turn::MOST {
+            return Err(CliError::Usage(format!("--turn can be given {} times at most", check::Turn::MOST)));
+        }
         let secret = match &self.turn_secret_file {
             Some(path) => {
                 warn_if_shared(path);
@@ -267,6 +270,9 @@ mod tests {
         assert!(refused.to_string().contains("GREENROOM_TURN_SECRET"), "{refused}");
         let turn = args(one, None).turn(&set).expect("a secret").expect("wanted");
         assert!(!format!("{turn:?}").contains("hunter2"), "{turn:?}");
+        let many = vec!["turn:relay.example"; check::Turn::MOST + 1];
+        let refused = args(&many, None).turn(&set).expect_err("more than a page tells of");
+        assert!(refused.to_string().contains("--turn"), "{refused}");
         let empty = tempfile::NamedTempFile::new().expect("a file");
         assert!(args(one, Some(empty.path().to_owned())).turn(&set).is_err(), "the file is what counts");
     }

@@ -2,21 +2,14 @@
 //! eight links. Needs root, TUN and the browser's driver; fails without. Runs alone: see `.config/nextest.toml`.
 #![cfg(target_os = "linux")]
 
-use std::path::PathBuf;
+mod built;
 
 use greenroom_netlab::page::{Comparison, Programs, Setting, check};
 use greenroom_reports::schema::{State, Use};
 
-const SEED: u64 = 20_261_129;
+use built::program;
 
-/// The program of the same build.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("it runs");
-    let program =
-        test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps").join("greenroom");
-    assert!(program.exists(), "{} is missing: cargo build -p greenroom --bin greenroom", program.display());
-    program
-}
+const SEED: u64 = 20_261_129;
 
 fn tells_the_truth(name: &str) {
     let setting = Setting::named(name).expect("it comes with the lab");

@@ -2,20 +2,13 @@
 //! places` makes all of them real, three times each. Needs root and TUN; fails without. Runs alone: see `.config/nextest.toml`.
 #![cfg(target_os = "linux")]
 
-use std::path::PathBuf;
+mod built;
 
 use greenroom_netlab::places::{all, real};
 
-const SEED: u64 = 20_261_129;
+use built::program;
 
-/// The program of the same build.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("it runs");
-    let program =
-        test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps").join("greenroom");
-    assert!(program.exists(), "{} is missing: cargo build -p greenroom --bin greenroom", program.display());
-    program
-}
+const SEED: u64 = 20_261_129;
 
 /// Makes a situation real and holds what is blamed against its label.
 fn is_blamed_rightly(name: &str) {

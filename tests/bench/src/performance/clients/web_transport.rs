@@ -34,7 +34,7 @@ pub(super) async fn run(shared: &Crowd, token: &str, phase: Micros, coming: Comi
         tokio::select! {
             packet = session.read_datagram() => audio.take(&packet?),
             // The endpoint's log: read, so that it does not wait.
-            chunk = receive.read_chunk(65_536, true) => drop(chunk?),
+            chunk = receive.read_chunk(65_536, true) => drop(chunk?.ok_or("the endpoint hung up")?),
             () = tokio::time::sleep_until(next) => {}
         }
     }
