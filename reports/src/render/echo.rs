@@ -75,8 +75,7 @@ fn stream(echo: &EchoDetails, here: &EchoHere) -> Vec<Row> {
             None | Some(EchoLimit::None) => "",
             Some(EchoLimit::Cpu) => ", limited by the processor",
             Some(EchoLimit::Bandwidth) => ", limited by the rate",
-            // By something else, or by what the browser does not say.
-            Some(EchoLimit::Other) => ", what limits them is not told",
+            Some(EchoLimit::Other) => ", limited",
         };
         let text =
             format!("{}, {} × {}{limit}", number::count(picture.frames), picture.width, picture.height);
