@@ -12,7 +12,6 @@ use super::super::Programs;
 use super::super::program::{PageError, Server, failed};
 use super::{Found, Mark, Meanwhile, Set, Situation};
 use crate::lab::Lab;
-use crate::scenario::Problem;
 
 /// Where the server is that has no endpoint.
 const WITHOUT: u16 = 8_081;
@@ -110,6 +109,9 @@ impl Ends {
             .env("GREENROOM_BASES", bases.join(","))
             .env("GREENROOM_FOLDER", folder.path())
             .env("GREENROOM_THERE", lab.there().name());
+        // Sounds and pictures are the same each time, and take seconds to be made.
+        let made = programs.greenroom.ancestors().nth(2).map(|target| target.join("tmp/media"));
+        command.envs(made.map(|folder| ("GREENROOM_MADE", folder)));
         let person = Person::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn())
             .map_err(|error| failed("the browser's driver")(&error))?;
         Ok(Self { with, _without: without, person, folder, host })
@@ -213,11 +215,5 @@ impl Drop for Person {
         drop(self.asks.take());
         // Whatever it ends with: its answers are in.
         let _ = self.child.wait();
-    }
-}
-
-impl From<Problem> for PageError {
-    fn from(problem: Problem) -> Self {
-        Self::Scenario(problem)
     }
 }
