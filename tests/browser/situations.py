@@ -71,6 +71,7 @@ STEP = """((step) => {
     constructor(...all) { all.length ? super(...all) : super(Real.now() + step); }
     static now() { return Real.now() + step; }
   };
+  return Date.now();
 })(%d)"""
 
 WATCH_THE_END = """() => {
@@ -84,15 +85,6 @@ def missing(pattern):
     return lambda check: check.page.route(pattern, lambda route: route.fulfill(status=404, body=""))
 
 
-def clock(ms):
-    """The worker's clock is set two seconds after it began; the page's, when packets run."""
-    def serve(route):
-        answer = route.fetch()
-        headers = {name: value for name, value in answer.headers.items() if name not in ("content-encoding", "content-length")}
-        route.fulfill(status=answer.status, headers=headers, body=f"setTimeout(() => {{ {STEP % ms}; }}, 2_000);\n" + answer.text())
-    return lambda check: check.page.route("**/check/network-worker.js", serve)
-
-
 def refused(when, message, name):
     return lambda check: check.page.add_init_script(REFUSED % (when, message, name))
 
@@ -103,8 +95,6 @@ class Situation:
     BEFORE = {
         "worker_is_404": missing("**/check/network-worker.js"),
         "script_is_404": missing("**/check/camera.js"),
-        "clock_forward": clock(HOUR_MS),
-        "clock_back": clock(-24 * HOUR_MS),
         "camera_in_use": refused("wanted.video", "Could not start video source", "NotReadableError"),
     }
 
@@ -144,7 +134,8 @@ class Situation:
         if self.meanwhile == "hidden":
             page.evaluate(HIDE)
         if self.meanwhile.startswith("clock"):
-            page.evaluate(STEP % (HOUR_MS if self.meanwhile == "clock_forward" else -24 * HOUR_MS))
+            for one in (page, *page.workers):
+                one.evaluate(STEP % (HOUR_MS if self.meanwhile == "clock_forward" else -24 * HOUR_MS))
         if self.meanwhile in ("camera_unplugged", "microphone_unplugged"):
             self.check.shows("Looking at the picture.")
             page.evaluate(UNPLUG, "video" if self.meanwhile == "camera_unplugged" else "audio")

@@ -14,6 +14,10 @@ pub const NONE: &str = "none";
 const OWN: [&str; 5] = ["camera_slow", "camera_uneven", "encode_slow", "send_late", "measurement_spoiled"];
 /// What such a computer makes of the whole measurement.
 const DISTURBED: &str = "disturbed";
+/// How it says that packets left late, or that times are not good for much.
+const LATE: [&str; 2] = ["send_late", "measurement_spoiled"];
+/// What packets that left or were read late look like.
+const OF_LATENESS: [&str; 2] = ["late_loss", "pdv"];
 
 /// What the verdict has to be.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -112,6 +116,11 @@ impl Found {
         }
     }
 
+    /// Whether it says that this computer was late.
+    fn said_late(&self) -> bool {
+        self.notes.iter().chain(&self.causes).any(|told| LATE.contains(&code(told)))
+    }
+
     /// The causes that are not this computer's own.
     fn told(&self) -> impl Iterator<Item = &String> {
         self.causes.iter().filter(|cause| !is_own(cause))
@@ -151,6 +160,13 @@ impl Label {
         if disturbed() && !self.causes.iter().any(|cause| code(cause) == DISTURBED) {
             return Mark::Void(found.say.clone());
         }
+        let known = |cause: &&String| self.causes.iter().chain(&self.may).any(|label| is_of(cause, label));
+        let late = |cause: &&String| OF_LATENESS.iter().any(|of_it| cause.starts_with(of_it));
+        if let Some(cause) = found.told().find(|cause| late(cause) && !known(cause))
+            && found.said_late()
+        {
+            return Mark::Void(format!("{cause}, while this computer was late"));
+        }
         let mut wrong = found.seen_wrong.clone();
         if !self.overall.contains(&found.overall) {
             if let Some(own) = found.causes.first().filter(|cause| is_own(cause)) {
@@ -160,7 +176,6 @@ impl Label {
         }
         let missing = self.causes.iter().filter(|label| !found.told().any(|cause| is_of(cause, label)));
         wrong.extend(missing.map(|label| format!("not told: {label}")));
-        let known = |cause: &String| self.causes.iter().chain(&self.may).any(|label| is_of(cause, label));
         wrong.extend(
             found.told().filter(|cause| !known(cause)).map(|cause| format!("told, and not so: {cause}")),
         );
@@ -274,6 +289,10 @@ mod tests {
         let mark = |causes: &[&str]| label().mark(&found("inconclusive", causes));
         assert!(matches!(mark(&["camera_black device", "disturbed computer"]), Mark::Void(_)));
         assert!(matches!(mark(&["camera_slow device", "loss_up path"]), Mark::Void(_)));
+        let late = found("blocked", &["camera_black device", "loss_up path", "pdv_down path"]);
+        assert!(matches!(label().mark(&late), Mark::Wrong(_)));
+        let said = Found { notes: vec!["send_late".to_owned()], ..late };
+        assert!(matches!(label().mark(&said), Mark::Void(_)));
         let hidden = Label {
             causes: vec!["disturbed computer".to_owned()],
             overall: vec!["inconclusive".to_owned()],
