@@ -93,8 +93,8 @@ class Situation:
     """One of them, from the open page to its end."""
 
     BEFORE = {
-        "worker_is_404": missing("**/check/network-worker.js"),
-        "script_is_404": missing("**/check/camera.js"),
+        "worker_missing": missing("**/check/network-worker.js"),
+        "script_missing": missing("**/check/camera.js"),
         "camera_in_use": refused("wanted.video", "Could not start video source", "NotReadableError"),
     }
 

@@ -17,7 +17,7 @@ const DISTURBED: &str = "disturbed";
 /// How it says that packets left late, or that times are not good for much.
 const LATE: [&str; 2] = ["send_late", "measurement_spoiled"];
 /// What packets that left or were read late look like.
-const OF_LATENESS: [&str; 2] = ["late_loss", "pdv"];
+const OF_LATENESS: [&str; 3] = ["late_loss", "pdv", "bufferbloat"];
 
 /// What the verdict has to be.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

@@ -104,8 +104,8 @@ pub enum Meanwhile {
     ClockBack,
     Blackout,
     CutOff,
-    WorkerIs404,
-    ScriptIs404,
+    WorkerMissing,
+    ScriptMissing,
     Closed,
     ServerGone,
 }
