@@ -18,7 +18,8 @@ HOUR_MS = 3_600_000
 # Pages with devices have to be secure, which addresses of the link are not.
 FLAGS = (f"--unsafely-treat-insecure-origin-as-secure={os.environ['GREENROOM_BASES']}",)
 
-# What a page opens it is to close: noted as it is made. Who has little data is not asked for more of it: the connection is not filled.
+# What a page opens it is to close: noted as it is made. Who has little data is not asked for more of it: the connection is not filled. How fast this
+# computer encodes is no part of a situation.
 WATCH = """(() => {
   if (window !== top) return;
   const open = new Set();
@@ -48,6 +49,7 @@ WATCH = """(() => {
       return stream;
     };
   }
+  delete window.VideoEncoder;
   Object.defineProperty(Object.getPrototypeOf(navigator.connection ?? {}), 'saveData', { get: () => true, configurable: true });
 })();"""
 
@@ -172,7 +174,7 @@ class Situation:
             let_udp_through()
         element = "document.querySelector('greenroom-check')"
         report = check.page.evaluate(f"{element}.report()")
-        said = check.page.evaluate(f"{element}.shadowRoot.querySelector('[part=main]').innerText")
+        said = check.page.evaluate(f"{element}.shadowRoot.querySelector('[part~=verdict]').innerText")
         # An end is an end of everything that the page has opened.
         left = self.still_open()
         wrong = [f"still open: {', '.join(left)}"] if left else []
