@@ -11,11 +11,12 @@ use super::WITHIN_S;
 /// How a label says that there is no report.
 pub const NONE: &str = "none";
 /// What a computer that is busy with other things tells of itself: neither right nor wrong in any situation.
-const OWN: [&str; 5] = ["camera_slow", "camera_uneven", "encode_slow", "send_late", "measurement_spoiled"];
+const OWN: [&str; 5] = ["camera_slow", "camera_uneven", "encode_slow", "send_late", SPOILED];
 /// What such a computer makes of the whole measurement.
 const DISTURBED: &str = "disturbed";
 /// How it says that packets left late, or that times are not good for much.
-const LATE: [&str; 2] = ["send_late", "measurement_spoiled"];
+const LATE: [&str; 2] = ["send_late", SPOILED];
+const SPOILED: &str = "measurement_spoiled";
 /// What packets that left or were read late look like.
 const OF_LATENESS: [&str; 3] = ["late_loss", "pdv", "bufferbloat"];
 
@@ -167,6 +168,11 @@ impl Label {
         {
             return Mark::Void(format!("{cause}, while this computer was late"));
         }
+        let untold = |label: &&String| !found.told().any(|cause| is_of(cause, label));
+        let spoiled = found.causes.iter().any(|cause| code(cause) == SPOILED);
+        if spoiled && self.causes.iter().filter(untold).any(|label| label.ends_with(" path")) {
+            return Mark::Void(found.say.clone());
+        }
         let mut wrong = found.seen_wrong.clone();
         if !self.overall.contains(&found.overall) {
             if let Some(own) = found.causes.first().filter(|cause| is_own(cause)) {
@@ -174,7 +180,7 @@ impl Label {
             }
             wrong.push(format!("the verdict is {}", found.overall));
         }
-        let missing = self.causes.iter().filter(|label| !found.told().any(|cause| is_of(cause, label)));
+        let missing = self.causes.iter().filter(untold);
         wrong.extend(missing.map(|label| format!("not told: {label}")));
         wrong.extend(
             found.told().filter(|cause| !known(cause)).map(|cause| format!("told, and not so: {cause}")),
@@ -291,6 +297,8 @@ mod tests {
         assert!(matches!(mark(&["camera_slow device", "loss_up path"]), Mark::Void(_)));
         let late = found("blocked", &["camera_black device", "loss_up path", "pdv_down path"]);
         assert!(matches!(label().mark(&late), Mark::Wrong(_)));
+        let spoiled = found("blocked", &["camera_black device", "measurement_spoiled computer"]);
+        assert!(matches!(label().mark(&spoiled), Mark::Void(_)));
         let said = Found { notes: vec!["send_late".to_owned()], ..late };
         assert!(matches!(label().mark(&said), Mark::Void(_)));
         let hidden = Label {
