@@ -529,7 +529,7 @@ export class GreenroomCheck extends HTMLElement {
     const join = gate === null || (!found.may_join && gate !== 'soft') ? [] : [this.#button(found.may_join ? words.join : words.anyway, () => this.#join(), found.may_join ? 'main' : '')];
     this.#say(early ? words.connection.loading : '');
     this.#bars(found.strength);
-    const also = others.length === 0 ? [] : [make('p', { textContent: `${words.also}:` }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
+    const also = others.length === 0 ? [] : [make('p', { textContent: words.also }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
     this.#result(known, ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })), ...also,
       make('dl', {}, ...this.#rows(figures), ...(early ? [] : [make('dt', { textContent: words.code }), code])), make('div', { className: 'row' }, ...join, save));
   }

@@ -21,6 +21,7 @@ const CSS = `
 :host([theme="dark"]) { color-scheme: dark; }
 :host([theme="auto"]) { color-scheme: light dark; }
 * { box-sizing: border-box; }
+:lang(ja) { word-break: auto-phrase; }
 [hidden] { display: none !important; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0.5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 0.5rem; }

@@ -140,7 +140,7 @@ export default {
     inconclusive: 'Das ließ sich nicht sicher sagen',
   },
   says: { ready: 'Alles, was geprüft wurde, ist bereit.', degraded: 'Es gibt kleinere Schwierigkeiten.', blocked: 'Etwas steht dem Gespräch im Weg.', permission_denied: 'Eine Erlaubnis fehlt.', inconclusive: 'Nicht alles ließ sich prüfen.' },
-  also: 'Außerdem',
+  also: 'Außerdem:',
   unsure: 'Die Messung war zu unruhig, um zu urteilen.',
   unsure_fix: 'Schließen Sie andere Programme, lassen Sie diese Seite vorn und prüfen Sie noch einmal.',
   rtt: 'Zeit hin und zurück',

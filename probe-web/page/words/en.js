@@ -140,7 +140,7 @@ export default {
     inconclusive: 'We could not tell for sure',
   },
   says: {},
-  also: 'Also',
+  also: 'Also:',
   unsure: 'The measurement was too unsteady to judge.',
   unsure_fix: 'Close other programs, keep this page in front, and check again.',
   rtt: 'Time there and back',

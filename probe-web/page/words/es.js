@@ -140,7 +140,7 @@ export default {
     inconclusive: 'No se pudo saber con seguridad',
   },
   says: { ready: 'Todo lo que se comprobó está listo.', degraded: 'Hay pequeñas dificultades.', blocked: 'Algo impide la llamada.', permission_denied: 'Falta un permiso.', inconclusive: 'No todo se pudo comprobar.' },
-  also: 'Además',
+  also: 'Además:',
   unsure: 'La medición fue demasiado inestable para juzgar.',
   unsure_fix: 'Cierre otros programas, deje esta página delante y compruebe otra vez.',
   rtt: 'Tiempo de ida y vuelta',

@@ -106,6 +106,11 @@ fn judge(equipment: Equipment<'_>, question: &Question<'_>) -> Findings {
     findings
 }
 
+/// Whether a device was taken away while it was tried: what it gave until then, be it zeros, is no measure of it.
+const fn went_away(failure: &DeviceFailure) -> bool {
+    matches!(failure, DeviceFailure::Disconnected { .. })
+}
+
 /// Whether a kind of device was tried, or why not.
 enum Tried {
     Yes,
@@ -231,6 +236,9 @@ impl Judge<'_> {
         let kind = DeviceKind::Microphone;
         if let Some(failure) = &microphone.failure {
             self.failed(kind, failure, Some(&microphone.device));
+            if went_away(failure) {
+                return Tried::Yes;
+            }
         }
         let sound = &microphone.sound;
         let heard = sound.heard.fact().copied();

@@ -5,6 +5,7 @@ mod figures;
 pub(crate) mod networks;
 pub(crate) mod pages;
 pub(crate) mod places;
+pub(crate) mod situations;
 mod tools;
 
 use crate::Job;

@@ -14,7 +14,7 @@ mod render;
 use std::error::Error;
 use std::process::ExitCode;
 
-use accuracy::{networks, pages, places};
+use accuracy::{networks, pages, places, situations};
 use machine::Watch;
 use performance::memory;
 use record::Section;
@@ -33,8 +33,12 @@ type Job = (&'static str, fn(&mut Section) -> Fallible<()>);
 /// Of many that can be measured by themselves: their name, and what measures some by name, or all.
 type Set = (&'static str, fn(&[String]) -> Fallible<()>);
 
-const SETS: [Set; 3] =
-    [(networks::NAME, networks::measure), (pages::NAME, pages::measure), (places::NAME, places::measure)];
+const SETS: [Set; 4] = [
+    (networks::NAME, networks::measure),
+    (pages::NAME, pages::measure),
+    (places::NAME, places::measure),
+    (situations::NAME, situations::measure),
+];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -43,14 +47,14 @@ fn main() -> ExitCode {
     }
     let jobs = [performance::JOBS, accuracy::JOBS].concat();
     let is_known = |asked: &str| {
-        [RENDER, networks::NAME, pages::NAME, places::NAME].contains(&asked)
-            || SETS.iter().any(|(set, _)| part_of(set, asked).is_some())
+        asked == RENDER
+            || SETS.iter().any(|(set, _)| *set == asked || part_of(set, asked).is_some())
             || jobs.iter().any(|(name, _)| *name == asked)
     };
     if let Some(unknown) = asked.iter().find(|asked| !is_known(asked)) {
         let names: Vec<_> = jobs.iter().map(|(name, _)| *name).collect();
         eprintln!(
-            "there is no benchmark {unknown}; there are: {} networks networks/NAME page page/NAME places places/NAME {RENDER}",
+            "there is no benchmark {unknown}; there are: {} networks networks/NAME page page/NAME places places/NAME situations situations/NAME {RENDER}",
             names.join(" ")
         );
         return ExitCode::from(64);

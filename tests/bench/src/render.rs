@@ -5,13 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use crate::Fallible;
-use crate::accuracy::{networks, pages, places};
+use crate::accuracy::{networks, pages, places, situations};
 use crate::machine::Conditions;
 use crate::record::{Goal, Row, Section};
 
 /// The documents and their templates, under `docs` and under `templates`.
-const DOCUMENTS: &[&str] =
-    &["PERFORMANCE.md", "accuracy/page.md", "accuracy/real-time.md", "accuracy/places-real.md"];
+const DOCUMENTS: &[&str] = &[
+    "PERFORMANCE.md",
+    "accuracy/page.md",
+    "accuracy/page-situations.md",
+    "accuracy/real-time.md",
+    "accuracy/places-real.md",
+];
 
 /// Writes every document anew.
 pub(crate) fn documents() -> Fallible<()> {
@@ -36,6 +41,7 @@ fn fill(template: &str) -> Fallible<String> {
                     networks::NAME => networks::table()?,
                     pages::NAME => pages::table()?,
                     places::NAME => places::table()?,
+                    situations::NAME => situations::table()?,
                     name => Section::load(name)?.map(|section| table(&section)),
                 };
                 text += kept.as_deref().unwrap_or("Not measured yet.\n");

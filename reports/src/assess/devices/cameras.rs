@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Judge, Judged, Tried, chosen, exactly, tried};
+use super::{Judge, Judged, Tried, chosen, exactly, tried, went_away};
 use crate::schema::{Camera, Cause, DeviceKind, Place, Seen, State, Use};
 use crate::verdict::DeviceFigure;
 
@@ -14,6 +14,9 @@ impl Judge<'_> {
         let kind = DeviceKind::Camera;
         if let Some(failure) = &camera.failure {
             self.failed(kind, failure, Some(&camera.device));
+            if went_away(failure) {
+                return Tried::Yes;
+            }
         }
         let seen = camera.picture.seen.fact().copied();
         let trouble = match seen {

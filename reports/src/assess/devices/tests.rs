@@ -375,6 +375,20 @@ fn failures_tell_what_to_do_on_this_system() {
 }
 
 #[test]
+fn what_a_device_gave_before_it_went_away_is_no_measure_of_it() {
+    let away = || Some(DeviceFailure::Disconnected { after_ms: Some(20) });
+    let mut devices = devices();
+    let silence =
+        SoundFigures { heard: Value::exact(Heard::MutedInSoftware), ..devices.microphones[0].sound.clone() };
+    devices.microphones = vec![Microphone { failure: away(), sound: silence, ..microphone() }];
+    devices.cameras[0].failure = away();
+    devices.cameras[0].picture.seen = Value::exact(Seen::Black);
+    assert_eq!(codes(&verdict(&devices)), ["device_disconnected"; 2]);
+    devices.microphones[0].failure = None;
+    assert_eq!(codes(&verdict(&devices)), ["mic_muted_in_software", "device_disconnected"]);
+}
+
+#[test]
 fn the_default_device_counts_and_others_do_not() {
     let mut devices = devices();
     let mut muted = microphone();

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use greenroom_reports::trace::Direction;
 pub(crate) use namespace::DEVICE;
 pub use namespace::{Namespace, Side};
 
+use crate::link::Link;
 use crate::scenario::Scenario;
 use crate::truth::Truth;
 use relay::Relay;
@@ -32,6 +34,7 @@ pub struct Lab {
     here: Side,
     there: Side,
     relay: Option<JoinHandle<io::Result<Truth>>>,
+    others: Sender<[Link; 2]>,
     stop: Arc<Waker>,
     loops: BusyLoops,
     _awake: Option<File>,
@@ -89,11 +92,19 @@ impl Lab {
         let stop = Arc::new(Waker::new().map_err(setup("make an event descriptor"))?);
         let links = Direction::BOTH.map(|direction| scenario.link(direction, seed));
         let truth = Truth { scenario: scenario.name.clone(), seed, ..Truth::default() };
-        let relay = Relay::new([here_tun, there_tun], links, Arc::clone(&stop), truth);
+        let (others, changes) = mpsc::channel();
+        let relay = Relay::new([here_tun, there_tun], links, changes, Arc::clone(&stop), truth);
         let relay = relay.spawn().map_err(setup("start the link's thread at SCHED_FIFO"))?;
         let loops = BusyLoops::start(scenario.hosts.busy_loops).map_err(setup("start a busy loop"))?;
         let awake = system::keep_processors_awake();
-        Ok(Self { here, there, relay: Some(relay), stop, loops, _awake: awake })
+        Ok(Self { here, there, relay: Some(relay), others, stop, loops, _awake: awake })
+    }
+
+    /// Puts another link in place of the one there is: what is offered from now on meets the new one. Its own times still count from the
+    /// start of the lab, so that it should not change by itself.
+    pub fn change(&self, scenario: &Scenario, seed: u64) {
+        // A thread that has ended has its reason, which `finish` tells.
+        let _ = self.others.send(Direction::BOTH.map(|direction| scenario.link(direction, seed)));
     }
 
     /// The agent's end: what it sends goes `up`.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct Relay {
     devices: [File; 2],
     /// From the agent and from the endpoint.
     links: [Link; 2],
+    /// Links that take their place.
+    changes: Receiver<[Link; 2]>,
     /// What became of the packets from the agent and from the endpoint.
     logs: [Vec<PacketTruth>; 2],
     due: BinaryHeap<Reverse<Due>>,
@@ -61,12 +63,19 @@ struct Due {
 }
 
 impl Relay {
-    pub(super) fn new(devices: [File; 2], links: [Link; 2], stop: Arc<Waker>, truth: Truth) -> Self {
+    pub(super) fn new(
+        devices: [File; 2],
+        links: [Link; 2],
+        changes: Receiver<[Link; 2]>,
+        stop: Arc<Waker>,
+        truth: Truth,
+    ) -> Self {
         // Room for a minute of video both ways, so that the thread seldom has to ask for memory.
         let logs = [Vec::with_capacity(1 << 16), Vec::with_capacity(1 << 16)];
         Self {
             devices,
             links,
+            changes,
             logs,
             due: BinaryHeap::with_capacity(1 << 12),
             late: Vec::with_capacity(1 << 17),
@@ -102,6 +111,9 @@ impl Relay {
         let descriptors = [self.devices[0].as_raw_fd(), self.devices[1].as_raw_fd(), self.stop.as_raw_fd()];
         loop {
             self.deliver_due()?;
+            if let Ok(links) = self.changes.try_recv() {
+                self.links = links;
+            }
             let taken = self.take(0, &mut buffer)? + self.take(1, &mut buffer)?;
             let now = self.now();
             let wait = self.due.peek().map(|next| next.0.at.saturating_sub(now));

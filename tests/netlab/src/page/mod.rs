@@ -2,6 +2,7 @@
 //! the page tells is held against what the link did.
 
 mod program;
+pub mod situations;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

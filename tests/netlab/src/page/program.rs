@@ -31,12 +31,12 @@ pub enum PageError {
     },
 }
 
-fn failed(program: &'static str) -> impl Fn(&dyn std::fmt::Display) -> PageError {
+pub(super) fn failed(program: &'static str) -> impl Fn(&dyn std::fmt::Display) -> PageError {
     move |problem| PageError::Program { program, problem: problem.to_string() }
 }
 
 /// A server that ends with its handle.
-struct Server {
+pub(super) struct Server {
     child: Child,
     /// Kept open, for it may have more to say.
     stdout: BufReader<ChildStdout>,
@@ -44,7 +44,7 @@ struct Server {
 
 impl Server {
     /// Waits until it has written a line that holds this.
-    fn start(command: &mut Command, ready: &str) -> io::Result<Self> {
+    pub(super) fn start(command: &mut Command, ready: &str) -> io::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let mut server = Self { child, stdout: BufReader::new(stdout) };
@@ -56,6 +56,12 @@ impl Server {
             }
         }
         Ok(server)
+    }
+}
+
+impl Server {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 
