@@ -1,5 +1,6 @@
-//! The check page in every labeled situation of tests/browser/situations.toml, once. `greenroom-bench situations` does it several times. Needs root,
-//! TUN and the browser's driver; fails without. Runs alone: see `.config/nextest.toml`.
+//! The check page in the labeled situations of tests/browser/situations.toml, once: those of devices, permissions and what breaks. Those of
+//! networks are for a quiet computer; `greenroom-bench situations` has all of them, several times. Needs root, TUN and the browser's driver;
+//! fails without. Runs alone: see `.config/nextest.toml`.
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
@@ -49,6 +50,7 @@ fn devices_and_permissions() {
 }
 
 #[test]
+#[ignore = "whether a network is judged right is a matter of real time: `./dev bench situations`, on a quiet computer"]
 fn networks() {
     are_right(Part::Network);
 }
@@ -59,6 +61,7 @@ fn what_breaks_in_the_middle() {
 }
 
 #[test]
+#[ignore = "whether a network is judged right is a matter of real time: `./dev bench situations`, on a quiet computer"]
 fn two_faults_at_once() {
     are_right(Part::Both);
 }
