@@ -333,13 +333,16 @@ function judge(next, { figures, calm, sums }, before, now, rules) {
     next.reasons.set(rule.code, is);
   }
   const [from, to] = [before.path, now.path];
-  if (from && to && from.id !== to.id && now.at_ms - next.began_ms >= 5_000) {
+  if (from && to && !isOne(from, to) && now.at_ms - next.began_ms >= 5_000) {
     const code = 'path_changed';
     const about = { code, place: 'unknown', direction: 'both', at_ms: now.at_ms, value: null, unit: null, from, to };
     events.push({ type: 'begin', ...about }, { type: 'end', ...about, lasted_ms: 0, worst: null });
   }
   return events;
 }
+
+/** Whether both are one path: a peer that was seen before it was told of gets its name later (RFC 8445 section 7.2.5.3.1), and a new pair. */
+const isOne = (from, to) => from.id === to.id || (from.remote === 'prflx' && to.remote !== 'relay' && from.local === to.local && from.protocol === to.protocol);
 
 const over = ({ code, place, direction, unit }, { from_ms, worst }, at_ms) => ({ type: 'end', code, place, direction, at_ms: from_ms, lasted_ms: Math.max(0, at_ms - from_ms), worst, unit });
 

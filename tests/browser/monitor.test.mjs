@@ -439,6 +439,20 @@ test('another path is told once, a relay while it lasts, and a break', () => {
   assert.deepEqual(verdict.causes.filter(({ state }) => state !== 'ready').map(({ code }) => code), ['connection_lost']);
 });
 
+test('a peer that gets its name late is no other path, and a relay is one', () => {
+  const call = new Call();
+  call.rows.remote = { ...call.rows.remote, candidateType: 'prflx' };
+  call.run(6);
+  call.rows.pair = { ...call.rows.pair, id: 'P2', remoteCandidateId: 'R2', totalRoundTripTime: 0, responsesReceived: 0 };
+  call.rows.named = { ...call.rows.remote, id: 'R2', candidateType: 'host' };
+  call.rows.transport.selectedCandidatePairId = 'P2';
+  assert.deepEqual(call.run(3).begun, []);
+  call.rows.pair = { ...call.rows.pair, id: 'P3', remoteCandidateId: 'R3' };
+  call.rows.named = { ...call.rows.named, id: 'R3', candidateType: 'relay' };
+  call.rows.transport.selectedCandidatePairId = 'P3';
+  assert.deepEqual(call.run(3).begun.sort(), ['path_changed', 'relayed']);
+});
+
 test('what Firefox and Safari leave out is not known, and nothing breaks', () => {
   const call = new Call();
   delete call.rows.transport;
