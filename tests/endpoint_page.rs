@@ -185,7 +185,7 @@ async fn of_two_transfers_the_same_way_the_second_waits() {
     assert!(early.is_err(), "the second began while the first ran");
     tokio::time::timeout(PATIENCE, all(&mut first)).await.expect("it ends");
     let (came, whole) = tokio::time::timeout(PATIENCE, all(&mut second)).await.expect("it has its turn");
-    assert_eq!((came.len(), whole), (1_004, true));
+    assert_eq!((came.len(), whole), (LoadPacket::LEN, true));
 }
 
 #[tokio::test]
