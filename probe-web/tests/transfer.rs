@@ -292,7 +292,9 @@ async fn from_sqlite_to_postgres_and_back_all_is_the_same() {
                 "as it was sent"
             );
         }
-        let runs = async |store: &dyn Store| store.runs(Tenant::FIRST, Timestamp::MIN, now(), None, 1_000).await.unwrap();
+        let runs = async |store: &dyn Store| {
+            store.runs(Tenant::FIRST, Timestamp::MIN, now(), None, 1_000).await.unwrap()
+        };
         assert_eq!(runs(to).await, runs(&lite).await, "incidents are found by these");
         let notes = to.notes(Tenant::FIRST, testing::id(4)).await.unwrap();
         assert_eq!(notes, lite.notes(Tenant::FIRST, testing::id(4)).await.unwrap());

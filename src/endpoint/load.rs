@@ -33,7 +33,7 @@ const AHEAD: i32 = 0;
 const OVER: u32 = 0;
 /// A piece of a download is what goes in this time, or this part of what is on the way at once, whichever is more: what a lost packet
 /// holds up is a small share of a second's octets, and so few streams are nothing to a browser.
-const PIECE_LASTS: Duration = Duration::from_millis(5);
+const PIECE_LASTS_US: u64 = 5_000;
 const PIECES_ON_THE_WAY: u64 = 32;
 /// The latest pieces, of which any may not have come: more than browsers let be open at once.
 const LATEST: usize = 128;
@@ -183,7 +183,7 @@ impl Transfer {
 fn piece(session: &Session, packet: LoadPacket) -> usize {
     let path = quinn::Connection::stats(session).path;
     let round_trip = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX).max(1);
-    let a_while = path.cwnd.saturating_mul(PIECE_LASTS.as_micros() as u64) / round_trip;
+    let a_while = path.cwnd.saturating_mul(PIECE_LASTS_US) / round_trip;
     let octets = usize::try_from(a_while.max(path.cwnd / PIECES_ON_THE_WAY)).unwrap_or(PIECE).min(PIECE);
     let packet = usize::from(packet.stream);
     ((octets / packet).max(1) * packet).saturating_sub(STREAM_HEADER.len()).clamp(1, PIECE)

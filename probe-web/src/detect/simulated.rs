@@ -247,6 +247,7 @@ fn figures() {
 /// What a watch of 100,000 agents holds, and how long an interval of them takes, for docs/SCALE.md.
 #[test]
 #[ignore = "takes a minute; prints figures and checks none"]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is measured")]
 fn memory() {
     let resident_kb = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
