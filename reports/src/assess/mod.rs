@@ -189,7 +189,12 @@ impl<'a> Judged<'a> {
                 uses.insert(*use_, (None, Some("it was not asked for".to_owned())));
                 continue;
             }
-            let spoiled = |figure, direction, band: &Band| error.spoils(figure, direction, band);
+            let pdv = limits.pdv_p95_ms.as_ref();
+            let spoiled = |figure, direction, band: &Band| match figure {
+                // Which packets come too late to be played, delays decide: what spoils these spoils that.
+                Figure::LateLoss => pdv.is_some_and(|pdv| error.spoils(Figure::Pdv, direction, pdv)),
+                figure => error.spoils(figure, direction, band),
+            };
             let found = uses::judge(&observed, *use_, limits, question.at_cap, spoiled);
             let context = UseContext {
                 use_: *use_,
@@ -201,7 +206,7 @@ impl<'a> Judged<'a> {
             for judged in &found.judged {
                 causes.extend(causes::of_finding(judged, &context, &observed));
                 if judged.finding.judgement == Judgement::OPEN
-                    && error.spoils(judged.figure, direction_of(judged.direction), &judged.band)
+                    && spoiled(judged.figure, direction_of(judged.direction), &judged.band)
                 {
                     unusable.insert(causes::figure_name(judged.figure, judged.direction));
                 }

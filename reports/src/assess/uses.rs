@@ -7,7 +7,7 @@ use super::filling::{Filling, QUEUED};
 use super::observed::{Mark, Observation, Observed, Time};
 use crate::metrics::percentile::{Quantile, Sorted};
 use crate::metrics::{burst, reorder};
-use crate::schema::{FaultDirection, Use};
+use crate::schema::{FaultDirection, State, Use};
 use crate::trace::{Direction, Media, PhaseKind, StampSource};
 use crate::units::{Bitrate, Micros};
 use crate::verdict::{Band, Interval, Judgement, Limits};
@@ -68,7 +68,8 @@ pub(super) fn judge(
     let mut add =
         |figure: Figure, direction: Option<Direction>, band: &Band, finding: Option<Finding>| match finding {
             Some(mut finding) => {
-                if finding.judgement.certainly_not_ready() && spoiled(figure, direction, band) {
+                let blames = matches!(finding.judgement.state, State::Degraded | State::Blocked);
+                if (blames || finding.judgement.certainly_not_ready()) && spoiled(figure, direction, band) {
                     finding.judgement = Judgement::OPEN;
                 }
                 let direction = direction.map(FaultDirection::from);
