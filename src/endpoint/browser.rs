@@ -1,8 +1,8 @@
 //! The way in for browsers: WebTransport over HTTP/3, on the same UDP port as QUIC, told apart by ALPN.
 //!
 //! Its first bidirectional stream is the control protocol, further ones are bulk transfers, and its datagrams carry the same STAMP packets as everybody's, so a browser
-//! is measured by the same machine, with stamps that say that the program took them. Each session has a reflector and a pacing thread of
-//! its own, as those over a WebSocket have.
+//! is measured by the same machine, with stamps that say that the program took them. Each session has a reflector of its own, which runs on
+//! the session's task ([`crate::net::inline`]), as those over a WebSocket have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use web_transport_quinn::{Request, Session, http::StatusCode};
 use super::session;
 use super::session::{Beside, Broken, Shared};
 use crate::net::clock::Clock;
+use crate::net::datagrams;
 use crate::net::link::{Link, LinkError};
 use crate::net::short_lived::ForBrowsers;
-use crate::net::{datagrams, tunnel};
 
 /// The path that a page connects to.
 pub const PATH: &str = "/media";
@@ -33,9 +33,9 @@ pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Res
     let (send, receive) = opened.map_err(broken)?;
     let mut link = Link::web_transport(send, receive);
     let hello = session::read_hello(&mut link).await?;
-    let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock())?;
+    let (reflector, far) = session::reflector(peer, shared)?;
     tokio::select! {
-        served = session::serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Page(&session)) => served,
+        served = session::serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Page(&session)) => served,
         () = datagrams::carry_session(&session, far) => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! The way in for clients whose UDP is blocked: control and probes over one WebSocket on TLS. Browsers, which take no certificate that
 //! nobody signed, come over the WebSocket of the server that their page is from ([`WebSockets`]).
 //!
-//! Each such session has a reflector and a pacing thread of its own: the machine is the same as over UDP, its socket is a
-//! [`crate::net::tunnel`]. So it is measured by the same code, with stamps that say that the program took them.
+//! Each such session has a reflector of its own, which runs where its datagrams come in ([`crate::net::inline`]): the machine is the same
+//! as over UDP. So it is measured by the same code, with stamps that say that the program took them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl WebSockets {
         self.tasks.spawn(async move {
             let serving = async {
                 let socket = ws::upgraded(stream).await;
-                session::serve_web_socket(socket, peer, peer, &shared).await;
+                session::serve_web_socket(socket, peer, &shared).await;
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -88,13 +88,12 @@ impl WebSockets {
 async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: &TlsAcceptor, shared: &Shared) {
     // Only delay would be lost with it.
     let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().unwrap_or(peer);
     let handshake = async {
         let secured = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
         ws::accept(secured).await.map_err(|error| error.to_string())
     };
     match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(socket)) => session::serve_web_socket(socket, local, peer, shared).await,
+        Ok(Ok(socket)) => session::serve_web_socket(socket, peer, shared).await,
         Ok(Err(error)) => tracing::debug!(%peer, error, "no WebSocket"),
         Err(_) => tracing::debug!(%peer, "the TLS or WebSocket handshake took too long"),
     }

@@ -20,7 +20,6 @@ use crate::address::Token;
 use crate::net::clock::Clock;
 use crate::net::link::{Link, LinkError};
 use crate::net::peers::{Door, OfferError, Peer};
-use crate::net::tunnel;
 use crate::net::udp::UdpOptions;
 use crate::proto::admission::Refusal;
 
@@ -192,11 +191,11 @@ impl Drop for Place {
 async fn serve(mut peer: Peer, shared: &Shared) -> Result<(), Broken> {
     let opened = tokio::time::timeout(HANDSHAKE, peer.open()).await.map_err(|_| Broken::Silent)?;
     let at = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
-    let (tunnel, far) = tunnel::tunnel(at, at, shared.clock())?;
+    let (reflector, far) = session::reflector(at, shared)?;
     let echo = peer.echo().clone();
     let mut link = Link::web_rtc(peer, far);
     let hello = session::read_hello(&mut link).await?;
-    session::serve_tunnel(&mut link, hello, tunnel, at, shared, Beside::Media(&echo)).await
+    session::serve_tunnel(&mut link, hello, &reflector, at, shared, Beside::Media(&echo)).await
 }
 
 fn hex(bytes: &[u8]) -> String {

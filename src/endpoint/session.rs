@@ -15,11 +15,12 @@ use super::{LOG_CAP, Stats, browser, bulk, load, random_bytes};
 use crate::address::Token;
 use crate::net::clock::Clock;
 use crate::net::datagrams;
+use crate::net::inline::Inline;
 use crate::net::link::{Link, LinkError};
-use crate::net::pacing::{Driver, DriverOptions, Ended};
+use crate::net::pacing::{Driver, Ended};
 use crate::net::peers::Echo;
 use crate::net::quic;
-use crate::net::tunnel::{self, TunnelSocket};
+use crate::net::tunnel::TunnelEnd;
 use crate::net::udp::StampSources;
 use crate::net::ws::FrameSocket;
 use crate::proto::admission::{Admission, Admitted, Refusal};
@@ -69,10 +70,6 @@ impl Shared {
         stats: Arc<Stats>,
     ) -> Self {
         Self { driver, clock, admission: Mutex::new(admission), external_ip, stats, ended: Notify::new() }
-    }
-
-    pub(super) fn clock(&self) -> Clock {
-        self.clock
     }
 
     pub(super) fn drain(&self) {
@@ -170,10 +167,6 @@ pub(super) enum Broken {
     NoSsid,
     #[error(transparent)]
     Start(#[from] super::StartError),
-    #[error(transparent)]
-    Pacing(#[from] crate::net::pacing::StartError),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
 }
 
 /// Serves one QUIC connection: its first bidirectional stream is control, further ones are bulk.
@@ -189,9 +182,9 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
         let mut link = Link::quic(send, receive);
         let hello = read_hello(&mut link).await?;
         if hello.probes == ProbeCarrier::QuicDatagrams {
-            let (tunnel, far) = tunnel::tunnel(peer, peer, shared.clock)?;
+            let (reflector, far) = reflector(peer, shared)?;
             return tokio::select! {
-                served = serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Nothing) => served,
+                served = serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Nothing) => served,
                 () = datagrams::carry(&connection, far) => Ok(()),
             };
         }
@@ -199,7 +192,8 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(&mut link, refusal).await,
         };
-        let session = Session { driver: &shared.driver, clock: shared.clock, limits, transport, echo: None };
+        let reflector = Reached::Thread(&shared.driver);
+        let session = Session { reflector, clock: shared.clock, limits, transport, echo: None };
         tokio::select! {
             served = session.serve(&mut link, shared.external_ip) => served,
             () = bulk::serve(&connection, limits, &shared.stats) => Ok(()),
@@ -209,19 +203,15 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
 }
 
 /// Serves one WebSocket, with a reflector of its own.
-pub(super) async fn serve_web_socket<S>(
-    socket: FrameSocket<S>,
-    local: SocketAddr,
-    peer: SocketAddr,
-    shared: &Shared,
-) where
+pub(super) async fn serve_web_socket<S>(socket: FrameSocket<S>, peer: SocketAddr, shared: &Shared)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let served = async {
-        let (tunnel, far) = tunnel::tunnel(local, peer, shared.clock)?;
+        let (reflector, far) = reflector(peer, shared)?;
         let mut link = Link::web_socket(socket, far);
         let hello = read_hello(&mut link).await?;
-        serve_tunnel(&mut link, hello, tunnel, peer, shared, Beside::Nothing).await
+        serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Nothing).await
     };
     end(peer, served.await);
 }
@@ -236,11 +226,25 @@ pub(super) enum Beside<'a> {
     Media(&'a Echo),
 }
 
-/// Serves a session whose probes come through a tunnel, with a reflector of its own.
+/// A reflector for one session whose probes come over something else than UDP, and the end for what carries them.
+pub(super) fn reflector(peer: SocketAddr, shared: &Shared) -> Result<(Inline<Reflector>, TunnelEnd), Broken> {
+    let stamps = StampSources::USER;
+    let reflector = Reflector::new(ReflectorConfig {
+        anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
+        timestamps: TimestampFormat::Ntp,
+        clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
+        secret: random_bytes()?,
+        open: OpenStamp::Off,
+        log_cap: LOG_CAP,
+    });
+    Ok(Inline::new(reflector, peer, shared.clock))
+}
+
+/// Serves a session that has such a reflector.
 pub(super) async fn serve_tunnel(
     link: &mut Link,
     hello: Hello,
-    tunnel: TunnelSocket,
+    reflector: &Inline<Reflector>,
     peer: SocketAddr,
     shared: &Shared,
     beside: Beside<'_>,
@@ -259,23 +263,19 @@ pub(super) async fn serve_tunnel(
     if let Some(echo) = echo {
         echo.allow(limits);
     }
-    let stamps = StampSources::USER;
-    let reflector = Reflector::new(ReflectorConfig {
-        anchor: WallAnchor::from_unix_micros(shared.clock.started().as_microsecond()),
-        timestamps: TimestampFormat::Ntp,
-        clock: ClockInfo { tx: stamps.tx, rx: stamps.rx, steps: Vec::new() },
-        secret: random_bytes()?,
-        open: OpenStamp::Off,
-        log_cap: LOG_CAP,
-    });
-    let options = DriverOptions::relaxed("fallback");
-    let driver = Driver::start(reflector, vec![Box::new(tunnel)], shared.clock, &options)?;
-    let transport = Transport { stamp_port: peer.port(), stamps };
-    let session = Session { driver: &driver, clock: shared.clock, limits, transport, echo };
-    let Some(page) = page else { return session.serve(link, None).await };
+    let transport = Transport { stamp_port: peer.port(), stamps: StampSources::USER };
+    let reached = Reached::Here(reflector);
+    let session = Session { reflector: reached, clock: shared.clock, limits, transport, echo };
+    let transfers = async {
+        match page {
+            Some(page) => load::serve(page, limits, &shared.stats).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         served = session.serve(link, None) => served,
-        () = load::serve(page, limits, &shared.stats) => Ok(()),
+        () = transfers => Ok(()),
+        never = reflector.keep_time() => match never {},
     }
 }
 
@@ -302,9 +302,40 @@ async fn refuse(link: &mut Link, refusal: Refusal) -> Result<(), Broken> {
     Ok(())
 }
 
+/// How a session's reflector is reached.
+#[derive(Clone, Copy)]
+enum Reached<'a> {
+    /// It is everybody's, on the pacing thread.
+    Thread(&'a Driver<Reflector>),
+    /// It is the session's own.
+    Here(&'a Inline<Reflector>),
+}
+
+impl Reached<'_> {
+    async fn call<R: Send + 'static>(
+        self,
+        command: impl FnOnce(&mut Reflector, Micros) -> R + Send + 'static,
+    ) -> Result<R, Ended> {
+        match self {
+            Self::Thread(driver) => driver.call(command).await,
+            Self::Here(reflector) => Ok(reflector.call(command)),
+        }
+    }
+
+    fn post(self, command: impl FnOnce(&mut Reflector, Micros) + Send + 'static) -> Result<(), Ended> {
+        match self {
+            Self::Thread(driver) => driver.post(command),
+            Self::Here(reflector) => {
+                reflector.call(command);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// A session that was admitted.
 struct Session<'a> {
-    driver: &'a Driver<Reflector>,
+    reflector: Reached<'a>,
     clock: Clock,
     limits: Limits,
     transport: Transport,
@@ -321,7 +352,7 @@ impl Session<'_> {
         let run = self.run(link, ssid, key, external_ip);
         let served = tokio::time::timeout(longest, run).await.unwrap_or(Err(Broken::Stuck));
         // A thread that has ended has no sessions.
-        let _ = self.driver.post(move |reflector, _| reflector.close_session(ssid));
+        let _ = self.reflector.post(move |reflector, _| reflector.close_session(ssid));
         served
     }
 
@@ -336,7 +367,8 @@ impl Session<'_> {
                 max_pps: self.limits.max_pps,
                 max_bitrate: self.limits.max_bitrate_bps,
             };
-            let opened = self.driver.call(move |reflector, now| reflector.open_session(now, &config)).await?;
+            let opened =
+                self.reflector.call(move |reflector, now| reflector.open_session(now, &config)).await?;
             if opened.is_ok() {
                 return Ok(ssid);
             }
@@ -351,7 +383,7 @@ impl Session<'_> {
         key: SessionKey,
         external_ip: Option<IpAddr>,
     ) -> Result<(), Broken> {
-        let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;
+        let status = self.reflector.call(move |reflector, _| reflector.session(ssid)).await?;
         let Some(status) = status else { return Err(Broken::NoSsid) };
         let accept = Accept {
             version: control::VERSION,
@@ -378,7 +410,7 @@ impl Session<'_> {
         loop {
             tokio::select! {
                 () = &mut expires => return self.expire(link, &mut log).await,
-                _ = tick.tick() => log.send(self.driver, link, false).await?,
+                _ = tick.tick() => log.send(self.reflector, link, false).await?,
                 _ = look.tick(), if search.is_some() => search = self.result(link, ssid, search).await?,
                 frame = link.receive() => match frame? {
                     None => return Ok(()),
@@ -398,7 +430,7 @@ impl Session<'_> {
         match frame {
             Frame::StartStream(start) => self.start_stream(link, ssid, start).await,
             Frame::StopStream(StopStream { stream }) => {
-                self.driver.post(move |reflector, _| reflector.stop_stream(ssid, stream))?;
+                self.reflector.post(move |reflector, _| reflector.stop_stream(ssid, stream))?;
                 Ok(())
             }
             Frame::Ping(Ping { id, reply: false }) => {
@@ -412,7 +444,7 @@ impl Session<'_> {
     async fn start_stream(&self, link: &mut Link, ssid: u16, start: StartStream) -> Result<(), Broken> {
         let most = self.limits.max_duration_us;
         let started = self
-            .driver
+            .reflector
             .call(move |reflector, now| {
                 let plan = MediaPlan {
                     stream: start.stream,
@@ -441,7 +473,7 @@ impl Session<'_> {
         };
         let begin =
             move |reflector: &mut Reflector, now| reflector.start_capacity(now, ssid, start.stream, config);
-        match self.driver.call(begin).await? {
+        match self.reflector.call(begin).await? {
             Ok(()) => Ok(true),
             Err(error) => self.refuse_stream(link, start.stream, error).await.map(|()| false),
         }
@@ -456,7 +488,7 @@ impl Session<'_> {
     ) -> Result<Option<StreamId>, Broken> {
         let Some(stream) = search else { return Ok(None) };
         let ask = move |reflector: &mut Reflector, _| reflector.capacity_outcome(ssid, stream);
-        let Some(outcome) = self.driver.call(ask).await? else { return Ok(search) };
+        let Some(outcome) = self.reflector.call(ask).await? else { return Ok(search) };
         let result = CapacityResult {
             stream,
             capacity_bps: outcome.capacity,
@@ -487,9 +519,9 @@ impl Session<'_> {
         if let Some(figures) = self.echo.and_then(Echo::figures) {
             link.send(&Frame::Echoed(Box::new(figures))).await?;
         }
-        log.send(self.driver, link, true).await?;
+        log.send(self.reflector, link, true).await?;
         let ssid = log.ssid;
-        let status = self.driver.call(move |reflector, _| reflector.session(ssid)).await?;
+        let status = self.reflector.call(move |reflector, _| reflector.session(ssid)).await?;
         let finished = status.map_or_else(Finished::default, |status| Finished {
             dropped_records: status.dropped_records,
             address_changes: status.address_changes,
@@ -500,7 +532,7 @@ impl Session<'_> {
     }
 
     async fn expire(&self, link: &mut Link, log: &mut Log) -> Result<(), Broken> {
-        log.send(self.driver, link, true).await?;
+        log.send(self.reflector, link, true).await?;
         let say = "the session has reached its end.".to_owned();
         link.send(&Frame::Error(ControlError { code: RefuseCode::Expired, say, stream: None })).await?;
         link.finish().await;
@@ -515,10 +547,10 @@ struct Log {
 }
 
 impl Log {
-    async fn send(&mut self, driver: &Driver<Reflector>, link: &mut Link, last: bool) -> Result<(), Broken> {
+    async fn send(&mut self, reflector: Reached<'_>, link: &mut Link, last: bool) -> Result<(), Broken> {
         let ssid = self.ssid;
         let added: Option<Half> =
-            driver.call(move |reflector, now| reflector.drain_log(now, ssid, last)).await?;
+            reflector.call(move |reflector, now| reflector.drain_log(now, ssid, last)).await?;
         let Some(added) = added else { return Ok(()) };
         let chunk = self.encoder.encode(&added);
         Ok(link.send(&Frame::HalfTrace(chunk)).await?)

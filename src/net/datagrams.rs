@@ -21,60 +21,71 @@ pub fn fit(connection: &Connection) -> bool {
 /// Moves datagrams both ways until the connection ends or the machine behind the tunnel has.
 pub async fn carry(connection: &Connection, tunnel: TunnelEnd) {
     congestion::carry_probes(connection);
-    let (mut outlet, inlet) = tunnel.split();
-    let sending = async {
-        while let Some(datagram) = outlet.next().await {
-            if !send(connection, datagram) {
-                return;
-            }
-        }
-    };
-    let receiving = async {
-        while let Ok(datagram) = connection.read_datagram().await {
-            inlet.deliver(datagram);
-        }
-    };
-    tokio::select! {
-        () = sending => {}
-        () = receiving => {}
-    }
+    carry_by(
+        tunnel,
+        || async { connection.read_datagram().await.ok() },
+        |datagram| match connection.send_datagram(datagram) {
+            Err(error) => can_go_on(&error),
+            Ok(()) => true,
+        },
+    )
+    .await;
 }
 
 /// The same over a WebTransport session, whose datagrams begin with its number (RFC 9297).
 pub async fn carry_session(session: &Session, tunnel: TunnelEnd) {
     congestion::carry_probes(session);
+    carry_by(
+        tunnel,
+        || async { session.read_datagram().await.ok() },
+        |datagram| match session.send_datagram(datagram) {
+            Err(SessionError::SendDatagramError(error)) => can_go_on(&error),
+            sent => sent.is_ok(),
+        },
+    )
+    .await;
+}
+
+/// Moves datagrams both ways until there are no more (`read`), no more can be sent (`send`), or the machine has ended.
+async fn carry_by<F: Future<Output = Option<Bytes>>>(
+    tunnel: TunnelEnd,
+    read: impl Fn() -> F,
+    send: impl Fn(Bytes) -> bool,
+) {
     let (mut outlet, inlet) = tunnel.split();
-    let sending = async {
-        while let Some(datagram) = outlet.next().await {
-            match session.send_datagram(datagram) {
-                Ok(()) => {}
-                Err(SessionError::SendDatagramError(SendDatagramError::TooLarge)) => {
-                    tracing::debug!("a probe is larger than the path lets through");
+    loop {
+        let mut leaving = tokio::select! {
+            arrived = read() => match arrived {
+                Some(datagram) => {
+                    inlet.deliver(datagram);
+                    outlet.try_next()
                 }
-                Err(_) => return,
+                None => return,
+            },
+            leaving = outlet.next() => match leaving {
+                Some(datagram) => Some(datagram),
+                None => return,
+            },
+        };
+        // Answers leave before the next question is read.
+        while let Some(datagram) = leaving {
+            if !send(datagram) {
+                return;
             }
+            leaving = outlet.try_next();
         }
-    };
-    let receiving = async {
-        while let Ok(datagram) = session.read_datagram().await {
-            inlet.deliver(datagram);
-        }
-    };
-    tokio::select! {
-        () = sending => {}
-        () = receiving => {}
     }
 }
 
-/// Sends one; one that cannot leave is lost as it would be in a full queue. `false`: nothing more can be sent.
-fn send(connection: &Connection, datagram: Bytes) -> bool {
-    match connection.send_datagram(datagram) {
-        Ok(()) => true,
-        Err(SendDatagramError::TooLarge) => {
+/// Whether more can be sent after one could not: that one is lost, as it would be in a full queue.
+fn can_go_on(error: &SendDatagramError) -> bool {
+    match error {
+        SendDatagramError::TooLarge => {
             tracing::debug!("a probe is larger than the path lets through");
             true
         }
-        Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled) => false,
-        Err(SendDatagramError::ConnectionLost(_)) => false,
+        SendDatagramError::UnsupportedByPeer
+        | SendDatagramError::Disabled
+        | SendDatagramError::ConnectionLost(_) => false,
     }
 }

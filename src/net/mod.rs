@@ -9,6 +9,7 @@ pub mod datagrams;
 pub mod hops;
 pub mod http_server;
 pub mod identity;
+pub mod inline;
 pub mod knock;
 pub mod link;
 pub mod name_servers;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use greenroom_reports::trace::ClockStep;
@@ -18,7 +18,7 @@ use super::udp::{DatagramSocket, SendBatch, SocketEvent, StampSources};
 use crate::proto::machine::{Arrival, Departure, DepartureEvent};
 
 /// Datagrams on their way between the pacing thread and the stream: beyond it they are refused, as a full socket would.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 
 /// Makes a tunnel: a socket for a [`super::pacing::Driver`] and its other end for the stream that carries it.
 ///
@@ -38,7 +38,7 @@ pub fn tunnel(local: SocketAddr, peer: SocketAddr, clock: Clock) -> io::Result<(
         bell: Arc::clone(&bell),
         seen: 0,
     };
-    Ok((socket, TunnelEnd { sent, inlet: Inlet { inbox, bell, clock } }))
+    Ok((socket, TunnelEnd { sent, inlet: Inlet(Inner::Queue { inbox, bell, clock }) }))
 }
 
 /// What arrived and was not yet taken.
@@ -66,16 +66,30 @@ pub struct TunnelEnd {
 }
 
 /// The half of a [`TunnelEnd`] that hands datagrams to the machine.
-pub struct Inlet {
-    inbox: Arc<Mutex<Inbox>>,
-    bell: Arc<Bell>,
-    clock: Clock,
+pub struct Inlet(Inner);
+
+enum Inner {
+    /// A thread fetches them.
+    Queue { inbox: Arc<Mutex<Inbox>>, bell: Arc<Bell>, clock: Clock },
+    /// It takes them itself ([`super::inline`]), while there is one.
+    Machine(Weak<dyn Take>),
+}
+
+/// Takes datagrams on the task that they come in on.
+pub(super) trait Take: Send + Sync {
+    /// Takes one, which arrives now.
+    fn take(&self, datagram: &[u8]);
 }
 
 /// The half of a [`TunnelEnd`] that gives out what the machine sends.
 pub struct Outlet(mpsc::Receiver<Bytes>);
 
 impl TunnelEnd {
+    /// The end of a machine that takes datagrams itself, and gives out what it sends.
+    pub(super) fn of(sent: mpsc::Receiver<Bytes>, machine: Weak<dyn Take>) -> Self {
+        Self { sent, inlet: Inlet(Inner::Machine(machine)) }
+    }
+
     /// Takes it apart, so that neither way waits for the other.
     pub fn split(self) -> (Outlet, Inlet) {
         (Outlet(self.sent), self.inlet)
@@ -85,14 +99,23 @@ impl TunnelEnd {
 impl Inlet {
     /// Hands a datagram to the machine. When too many wait it is dropped and counted, as a receive queue would.
     pub fn deliver(&self, datagram: Bytes) {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let (inbox, bell, clock) = match &self.0 {
+            Inner::Queue { inbox, bell, clock } => (inbox, bell, clock),
+            Inner::Machine(machine) => {
+                if let Some(machine) = machine.upgrade() {
+                    machine.take(&datagram);
+                }
+                return;
+            }
+        };
+        let mut inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.waiting.len() >= DEPTH {
             inbox.dropped += 1;
             return;
         }
-        inbox.waiting.push_back((self.clock.now(), datagram));
+        inbox.waiting.push_back((clock.now(), datagram));
         drop(inbox);
-        self.bell.ring();
+        bell.ring();
     }
 }
 
@@ -100,6 +123,22 @@ impl Outlet {
     /// The next datagram that the machine sent; `None` when the machine is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.0.recv().await
+    }
+
+    /// The next one, if there is one by now.
+    pub fn try_next(&mut self) -> Option<Bytes> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// Hands a datagram to the stream's end.
+pub(super) fn hand_over(outgoing: &mpsc::Sender<Bytes>, clock: Clock, payload: &[u8]) -> DepartureEvent {
+    // Taken before: afterwards the other end may have answered already, and seem to have held the packet too long.
+    let handed = clock.now();
+    match outgoing.try_send(Bytes::copy_from_slice(payload)) {
+        Ok(()) => DepartureEvent::Handed(handed),
+        Err(mpsc::error::TrySendError::Full(_)) => DepartureEvent::Failed(Some(libc::ENOBUFS)),
+        Err(mpsc::error::TrySendError::Closed(_)) => DepartureEvent::Failed(Some(libc::EPIPE)),
     }
 }
 
@@ -118,13 +157,7 @@ impl DatagramSocket for TunnelSocket {
 
     fn send(&mut self, batch: &SendBatch, departed: &mut dyn FnMut(Departure)) {
         for (transmit, payload) in batch.iter() {
-            // Taken before: afterwards the other end may have answered already, and seem to have held the packet too long.
-            let handed = self.clock.now();
-            let event = match self.outgoing.try_send(Bytes::copy_from_slice(payload)) {
-                Ok(()) => DepartureEvent::Handed(handed),
-                Err(mpsc::error::TrySendError::Full(_)) => DepartureEvent::Failed(Some(libc::ENOBUFS)),
-                Err(mpsc::error::TrySendError::Closed(_)) => DepartureEvent::Failed(Some(libc::EPIPE)),
-            };
+            let event = hand_over(&self.outgoing, self.clock, payload);
             departed(Departure { key: transmit.key, event });
         }
     }
