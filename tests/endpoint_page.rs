@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom::endpoint::{self, BulkRequest, Config, LoadPacket, LoadTold, Running};
+use greenroom::endpoint::{self, BulkRequest, Config, LoadTold, Running};
 use greenroom::net::link::Link;
 use greenroom::proto::control::{self, ClientInfo, Frame, Hello, Limits, ProbeCarrier, SearchWish};
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
@@ -78,30 +78,28 @@ async fn all(receive: &mut RecvStream) -> (Vec<u8>, bool) {
     }
 }
 
-/// What came of a download until its request's stream ended: octets of the pieces that are whole, how many these are, and whether all were.
-async fn downloaded(page: &Page, request: BulkRequest) -> (usize, usize, bool) {
-    let (_send, mut receive) = page.ask(request).await;
-    let mut head = [0; LoadPacket::LEN];
-    receive.read_exact(&mut head).await.expect("an answer");
-    let [a, b, c, d] = head;
-    let (ip, stream) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    assert!(ip >= 1_200 + 28 && (50..80).contains(&(ip - stream)), "{ip} {stream}");
-    let ended = async { all(&mut receive).await };
-    tokio::pin!(ended);
-    let (mut octets, mut pieces, mut whole) = (0, 0, true);
-    loop {
-        tokio::select! {
-            biased;
-            piece = page.session.accept_uni() => {
-                let (came, is_whole) = all(&mut piece.expect("a piece")).await;
-                (octets, pieces, whole) = (octets + came.len(), pieces + 1, whole && is_whole);
-            }
-            (more, _) = &mut ended => {
-                assert_eq!(more.len(), 0);
-                return (octets, pieces, whole);
-            }
-        }
-    }
+/// Microseconds, octets of the stream, octets at the IP layer, packets.
+type Told = [u64; 4];
+
+/// What a transfer is answered with.
+fn told(answer: &[u8]) -> Vec<Told> {
+    let (counts, rest) = answer.as_chunks::<{ LoadTold::LEN }>();
+    assert!(rest.is_empty(), "told in whole");
+    let value = |count: &[u8; LoadTold::LEN], at: usize| {
+        u64::from_be_bytes(count[at * 8..at * 8 + 8].try_into().expect("eight octets"))
+    };
+    counts.iter().map(|count| std::array::from_fn(|at| value(count, at))).collect()
+}
+
+/// What came of a download: octets, whether that was all, and what was told until the request's stream ended.
+async fn downloaded(page: &Page, request: BulkRequest) -> (usize, bool, Vec<Told>) {
+    let (_send, mut answer) = page.ask(request).await;
+    let data = async { all(&mut page.session.accept_uni().await.expect("a stream")).await };
+    let ((came, whole), (answer, ended)) = tokio::join!(data, all(&mut answer));
+    assert!(ended, "told to its end");
+    let told = told(&answer);
+    assert!(told.is_sorted_by(|a, b| (0..4).all(|k| a[k] <= b[k])), "counts grow: {told:?}");
+    (came.len(), whole, told)
 }
 
 #[tokio::test]
@@ -110,10 +108,14 @@ async fn a_page_that_asks_is_granted_more_and_downloads_what_it_asked_for() {
     let page = Page::open(&running, wish(50_000)).await;
     assert_eq!(page.granted.max_bitrate_bps, Bitrate::from_kbps(50_000));
     let came = tokio::time::timeout(PATIENCE, downloaded(&page, download(1_500_000, 5_000))).await;
-    let (octets, pieces, whole) = came.expect("it ends");
+    let (octets, whole, told) = came.expect("it ends");
     assert_eq!((octets, whole), (1_500_000, true));
-    // None has much more than one of 32 parts of what is on the way, or 5 ms.
-    assert!(pieces >= 10, "{pieces}");
+    // All of it was acknowledged by then, in packets of their usual size and with the headers of each.
+    let [at, stream, carried, packets] = told[told.len() - 1];
+    assert_eq!(stream, 1_500_000);
+    assert!((1_530_000..1_800_000).contains(&carried), "{carried}");
+    assert!((carried / 1_500..=carried / 1_000).contains(&packets), "{packets}");
+    assert!(told.len() >= 3 && at < 20_000_000, "{told:?}");
 }
 
 #[tokio::test]
@@ -123,12 +125,12 @@ async fn a_download_is_reset_at_its_time_whatever_is_still_to_be_sent() {
     assert_eq!(page.granted, WANTS, "who does not ask has what it wants");
     let came = tokio::time::timeout(PATIENCE, downloaded(&page, download(u64::MAX, 500))).await;
     let (octets, ..) = came.expect("it ends");
-    // Half a second of 2 Mbit/s, what may be ahead of it, and a piece.
+    // Half a second of 2 Mbit/s, what may be ahead of it, and what is written at once.
     assert!(octets <= 125_000 + 12_500 + 2 * 65_536, "{octets}");
     // The session lives on.
     let came = tokio::time::timeout(PATIENCE, downloaded(&page, download(1_000, 500))).await;
-    // Pieces of the one before may come with it.
-    assert!(came.expect("it ends").0 >= 1_000);
+    let (octets, whole, _) = came.expect("it ends");
+    assert_eq!((octets, whole), (1_000, true));
 }
 
 #[tokio::test]
@@ -137,20 +139,19 @@ async fn an_upload_is_told_while_it_runs_and_broken_off_without_harm() {
     let page = Page::open(&running, wish(50_000)).await;
     let (mut send, mut receive) = page.ask(BulkRequest::Upload).await;
     send.write_all(&vec![7; 400_000]).await.expect("sent");
-    let mut told = Vec::new();
+    let mut counts = Vec::new();
     // Until all of it is told, while the stream is open.
     let last = loop {
         let mut wire = [0; LoadTold::LEN];
         let read = receive.read_exact(&mut wire);
         tokio::time::timeout(PATIENCE, read).await.expect("it tells").expect("open");
-        let value =
-            |at: usize| u64::from_be_bytes(wire[at * 8..at * 8 + 8].try_into().expect("eight octets"));
-        told.push([value(0), value(1), value(2), value(3)]);
-        if value(1) == 400_000 {
-            break [value(0), value(1), value(2), value(3)];
+        let count = told(&wire)[0];
+        counts.push(count);
+        if count[1] == 400_000 {
+            break count;
         }
     };
-    assert!(told.is_sorted_by(|a, b| (0..4).all(|k| a[k] <= b[k])), "counts grow: {told:?}");
+    assert!(counts.is_sorted_by(|a, b| (0..4).all(|k| a[k] <= b[k])), "counts grow: {counts:?}");
     let [at, stream, received, packets] = last;
     assert!(received > stream && packets > stream / 1_500 && at < 20_000_000, "{last:?}");
     send.reset(0).expect("open");
@@ -170,7 +171,7 @@ async fn two_transfers_run_at_once_and_a_third_waits() {
     assert!(third.is_err(), "the third began while two ran");
     tokio::time::timeout(PATIENCE, all(&mut first)).await.expect("it ends");
     let (came, whole) = tokio::time::timeout(PATIENCE, all(&mut receive)).await.expect("it has its turn");
-    assert_eq!((came.len(), whole), (LoadPacket::LEN, true));
+    assert!(whole && !told(&came).is_empty());
 }
 
 #[tokio::test]
@@ -185,7 +186,7 @@ async fn of_two_transfers_the_same_way_the_second_waits() {
     assert!(early.is_err(), "the second began while the first ran");
     tokio::time::timeout(PATIENCE, all(&mut first)).await.expect("it ends");
     let (came, whole) = tokio::time::timeout(PATIENCE, all(&mut second)).await.expect("it has its turn");
-    assert_eq!((came.len(), whole), (LoadPacket::LEN, true));
+    assert!(whole && !told(&came).is_empty());
 }
 
 #[tokio::test]
@@ -197,6 +198,6 @@ async fn what_is_no_request_ends_its_stream_alone() {
     let (came, _) = tokio::time::timeout(PATIENCE, all(&mut receive)).await.expect("it ends");
     assert!(came.is_empty());
     let came = tokio::time::timeout(PATIENCE, downloaded(&page, download(1_000, 5_000))).await;
-    let (octets, _, whole) = came.expect("it ends");
+    let (octets, whole, _) = came.expect("it ends");
     assert_eq!((octets, whole), (1_000, true));
 }

@@ -215,12 +215,10 @@ const UPLOAD = 1;
 const DOWNLOAD = 2;
 const REQUEST_OCTETS = 17;
 const TOLD_OCTETS = 32;
-const PACKET_OCTETS = 4;
 const PIECE_OCTETS = 16_384;
 /** Uploads are written in pieces that tunnels cannot make smaller. */
 const PIECE = new Uint8Array(PIECE_OCTETS);
 const INTERVAL_MS = 50;
-const LATE_US = 5_000;
 const ANSWER_MS = 3_000;
 /** How long the queue that one transfer has left may take to empty. */
 const EMPTY_MS = 3_000;
@@ -258,17 +256,12 @@ function request(kind, bytes, ms) {
   return octets;
 }
 
-/** Writes for so long; the endpoint tells what has come. */
+/** Writes for so long. */
 async function upload(transport, run, { bytes, ms }) {
-  const stream = await within(transport.createBidirectionalStream(), ANSWER_MS);
-  const writer = stream.writable.getWriter();
-  writer.closed.catch(() => {});
-  const told = [];
-  const telling = all(stream.readable, (octets) => { told.push(octets); });
+  const { writer, answer } = await ask(transport, request(UPLOAD, 0, ms));
   const until = run.now() + ms * 1000;
   let written = 0;
   const writing = (async () => {
-    await writer.write(request(UPLOAD, 0, ms));
     while (written < bytes && run.now() < until) {
       await writer.ready;
       await writer.write(PIECE);
@@ -281,56 +274,46 @@ async function upload(transport, run, { bytes, ms }) {
   // What the browser has taken is still on its way; of what it holds, what does not leave in time is thrown away.
   if (spent) await Promise.race([writer.close().catch(() => {}), pause((until - run.now()) / 1000)]);
   writer.abort().catch(() => {});
-  await within(telling, ANSWER_MS).catch(() => {});
-  const octets = joined(told);
-  return { spent, told: base64(octets.subarray(0, octets.length - (octets.length % TOLD_OCTETS))) };
+  return { spent, told: await answer() };
 }
 
-/** Takes pieces for so long, each a stream of its own, and notes every 50 ms how much has come. */
+/** Takes what comes for so long. */
 async function download(transport, run, { bytes, ms }) {
+  const { writer, answer } = await ask(transport, request(DOWNLOAD, bytes, ms));
+  const streams = transport.incomingUnidirectionalStreams.getReader();
+  let came = 0;
+  const spent = await new Promise((resolve) => {
+    streams.read().then(({ value }) => all(value, (octets) => {
+      came += octets.length;
+      if (came >= bytes) resolve(true);
+    })).catch(() => {});
+    pause(ms).then(() => resolve(false));
+  });
+  streams.releaseLock();
+  const told = await answer();
+  writer.abort().catch(() => {});
+  return { spent, told };
+}
+
+/** Asks for a transfer; the endpoint tells meanwhile what the connection has carried. */
+async function ask(transport, octets) {
   const stream = await within(transport.createBidirectionalStream(), ANSWER_MS);
   const writer = stream.writable.getWriter();
   writer.closed.catch(() => {});
-  await within(writer.write(request(DOWNLOAD, bytes, ms)), ANSWER_MS);
-  const head = [];
-  all(stream.readable, (octets) => { head.push(octets); });
-  let came = 0;
-  const counts = [];
-  let due = run.now();
-  // What is counted late may have come before: it says nothing of its time.
-  const note = () => {
-    const at = run.now();
-    due += INTERVAL_MS * 1000;
-    if (at - due < LATE_US) counts.push([at, came]);
-    else due = at;
+  await within(writer.write(octets), ANSWER_MS);
+  const told = [];
+  const telling = all(stream.readable, (octets) => { told.push(octets); });
+  const answer = async () => {
+    await within(telling, ANSWER_MS).catch(() => {});
+    const octets = joined(told);
+    return base64(octets.subarray(0, octets.length - (octets.length % TOLD_OCTETS)));
   };
-  const noting = setInterval(note, INTERVAL_MS);
-  const pieces = transport.incomingUnidirectionalStreams.getReader();
-  const open = new Set();
-  const spent = await new Promise((resolve) => {
-    drain(pieces, (piece) => {
-      const reader = piece.getReader();
-      open.add(reader);
-      const reading = drain(reader, (octets) => {
-        came += octets.length;
-        if (came >= bytes) resolve(true);
-      });
-      reading.then(() => open.delete(reader));
-    });
-    pause(ms).then(() => resolve(false));
-  });
-  clearInterval(noting);
-  pieces.releaseLock();
-  open.forEach((reader) => { reader.cancel().catch(() => {}); });
-  writer.abort().catch(() => {});
-  const view = new DataView(joined(head).buffer);
-  return { spent, packet: [view.getUint16(0), view.getUint16(2)], counts };
+  return { writer, answer };
 }
 
-const all = (readable, take) => drain(readable.getReader(), take);
-
 /** Takes what comes until its end; one that broke has ended. */
-async function drain(reader, take) {
+async function all(readable, take) {
+  const reader = readable.getReader();
   try {
     for (;;) {
       const { value, done } = await reader.read();

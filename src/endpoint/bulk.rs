@@ -104,15 +104,16 @@ impl BulkResult {
     }
 }
 
-/// How an upload of a page stands: counts since it began.
+/// How a transfer of a page stands: counts since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadTold {
     /// Time since then.
     pub at: Micros,
-    /// Octets of the stream that have come, in order.
+    /// Octets of the stream that have come, in order; that were written, of a download.
     pub stream: DataSize,
-    /// Octets at the IP layer that the connection received, everything that it carries included.
-    pub received: DataSize,
+    /// Octets at the IP layer that the connection has carried that way: those that were received, those that were acknowledged. Everything
+    /// is in them that the connection carries.
+    pub carried: DataSize,
     /// The packets that they came in.
     pub packets: u64,
 }
@@ -126,31 +127,11 @@ impl LoadTold {
         let at = u64::try_from(self.at.get()).unwrap_or(0);
         let mut wire = [0; Self::LEN];
         for (place, value) in
-            wire.chunks_exact_mut(8).zip([at, self.stream.bytes(), self.received.bytes(), self.packets])
+            wire.chunks_exact_mut(8).zip([at, self.stream.bytes(), self.carried.bytes(), self.packets])
         {
             place.copy_from_slice(&value.to_be_bytes());
         }
         wire
-    }
-}
-
-/// Sizes of the packets that a download to a page comes in, as far as the path's MTU is known by then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadPacket {
-    /// Octets of a full packet at the IP layer.
-    pub ip: u16,
-    /// Octets of the stream in it.
-    pub stream: u16,
-}
-
-impl LoadPacket {
-    /// Octets on the wire.
-    pub const LEN: usize = 4;
-
-    /// Writes it, big endian.
-    pub fn to_bytes(self) -> [u8; Self::LEN] {
-        let ([a, b], [c, d]) = (self.ip.to_be_bytes(), self.stream.to_be_bytes());
-        [a, b, c, d]
     }
 }
 
@@ -289,12 +270,11 @@ mod tests {
     #[test]
     fn what_a_page_is_told_stands_in_order() {
         let size = DataSize::from_bytes;
-        let told = LoadTold { at: Micros::new(1), stream: size(2), received: size(u64::MAX), packets: 4 };
+        let told = LoadTold { at: Micros::new(1), stream: size(2), carried: size(u64::MAX), packets: 4 };
         let wire = told.to_bytes();
         let values: Vec<u64> =
             wire.chunks_exact(8).map(|eight| u64::from_be_bytes(eight.try_into().unwrap())).collect();
         assert_eq!(values, [1, 2, u64::MAX, 4]);
-        assert_eq!(LoadPacket { ip: 1_480, stream: 258 }.to_bytes(), [5, 200, 1, 2]);
     }
 
     #[test]

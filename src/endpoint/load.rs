@@ -1,25 +1,25 @@
 //! Bulk transfers of a page: those of [`super::bulk`] over streams of its WebTransport session, told as they come.
 //!
-//! A browser says little of what its streams do: when octets that it took left, how large packets were, or what has come and waits behind
-//! what was lost. So an upload is answered with a [`LoadTold`] of 32 octets every 50 ms. A download is answered with a [`LoadPacket`] of 4
-//! octets, and comes in pieces, each a stream of its own: one that misses a packet holds up no other. Both end at their time, whatever is
-//! still on the way: streams are reset.
+//! A browser says little of what its streams do: when octets that it took left, or what has come and waits behind what was lost. So both ways
+//! are answered with a [`LoadTold`] of 32 octets every 50 ms: of an upload what the endpoint received, of a download what the browser has
+//! acknowledged, which it does packet by packet. The data of a download are a stream of their own, behind which the answer does not wait.
+//! Both end at their time, whatever is still on the way: streams are reset.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use web_transport_quinn::{RecvStream, SendStream, Session};
 
 use super::bulk::{BulkRequest, PATTERN, PIECE, REQUEST, Throttle};
-use super::{LoadPacket, LoadTold, Stats};
+use super::{LoadTold, Stats};
 use crate::net::clock::Clock;
-use crate::net::congestion::Bulk;
+use crate::net::congestion::{self, Bulk};
 use crate::proto::capacity::{INTERVAL, LONGEST};
 use crate::proto::control::Limits;
 
@@ -27,16 +27,11 @@ use crate::proto::control::Limits;
 const MAX_STREAMS: usize = 2;
 /// Behind the control stream, whose log would wait for it otherwise.
 const BEHIND: i32 = -1;
-/// Before the pieces that the answer speaks of.
-const AHEAD: i32 = 0;
 /// What a stream is reset with. It means nothing.
 const OVER: u32 = 0;
-/// A piece of a download is what goes in this time, or this part of what is on the way at once, whichever is more: what a lost packet
-/// holds up is a small share of a second's octets, and so few streams are nothing to a browser.
-const PIECE_LASTS_US: u64 = 5_000;
-const PIECES_ON_THE_WAY: u64 = 32;
-/// The latest pieces, of which any may not have come: more than browsers let be open at once.
-const LATEST: usize = 128;
+/// What a unidirectional stream of a session begins with (draft-ietf-webtrans-http3 section 4.2): its kind, and the number of the stream that
+/// asked for the session, which is the connection's first: no other is looked at.
+const STREAM_HEADER: [u8; 3] = [0x40, 0x54, 0];
 
 /// Serves transfers until the session ends. Dropping it ends them.
 pub(super) async fn serve(session: &Session, limits: Limits, stats: &Arc<Stats>) {
@@ -82,8 +77,6 @@ impl Transfer {
         if !matches!(asked, Ok(Ok(()))) {
             return 0;
         }
-        // It fails once the stream is gone.
-        let _ = self.send.set_priority(BEHIND);
         let most = self.limits.max_duration_us.min(LONGEST);
         let ways = Arc::clone(&self.ways);
         match BulkRequest::from_bytes(wire) {
@@ -101,13 +94,12 @@ impl Transfer {
 
     async fn sink(&mut self, lasting: Micros) -> u64 {
         let Self { session, send, receive, limits, .. } = self;
-        let counted = Counted::start(session);
+        let counted = Counted::start(session, received);
         let mut throttle = Throttle::new(limits.max_bitrate_bps);
-        let mut tick = tokio::time::interval(INTERVAL.to_duration());
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = ticking();
         let deadline = tokio::time::sleep(lasting.to_duration());
         tokio::pin!(deadline);
-        let mut received = 0;
+        let mut came = 0;
         let mut pause = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
             tokio::select! {
@@ -117,7 +109,7 @@ impl Transfer {
                     break;
                 }
                 _ = tick.tick() => {
-                    if send.write_all(&counted.told(session, received).to_bytes()).await.is_err() {
+                    if send.write_all(&counted.told(session, came).to_bytes()).await.is_err() {
                         break;
                     }
                 }
@@ -126,7 +118,7 @@ impl Transfer {
                     receive.read_chunk(PIECE, true).await
                 } => {
                     let Ok(Some(chunk)) = chunk else { break };
-                    received += chunk.bytes.len() as u64;
+                    came += chunk.bytes.len() as u64;
                     let ahead = throttle.ahead(chunk.bytes.len());
                     if ahead > Duration::ZERO {
                         pause = Box::pin(tokio::time::sleep(ahead));
@@ -135,123 +127,110 @@ impl Transfer {
             }
         }
         // Without a reader it is of no use.
-        let _ = send.write_all(&counted.told(session, received).to_bytes()).await;
+        let _ = send.write_all(&counted.told(session, came).to_bytes()).await;
         let _ = send.finish();
-        received
+        came
     }
 
     async fn source(&mut self, bytes: DataSize, lasting: Micros) -> u64 {
         let Self { session, send, limits, .. } = self;
+        let counted = Counted::start(session, congestion::acknowledged);
+        let _bulk = Bulk::begin(session);
+        let mut tick = ticking();
         let deadline = tokio::time::sleep(lasting.to_duration());
         tokio::pin!(deadline);
-        let packet = packet(session);
-        // It fails once the stream is gone.
-        let _ = send.set_priority(AHEAD);
-        if send.write_all(&packet.to_bytes()).await.is_err() {
-            return 0;
-        }
-        let _bulk = Bulk::begin(session);
-        let mut throttle = Throttle::new(limits.max_bitrate_bps);
-        let mut pieces = VecDeque::with_capacity(LATEST);
-        let mut sent = 0;
-        let sending = async {
-            while sent < bytes.bytes() {
-                let left = usize::try_from(bytes.bytes() - sent).unwrap_or(PIECE);
-                let piece = piece(session, packet).min(left);
-                if !write(session, &mut pieces, piece).await {
-                    return;
+        let written = AtomicU64::new(0);
+        let Ok(mut data) = open(session).await else { return 0 };
+        {
+            let sending = fill(&mut data, bytes.bytes(), Throttle::new(limits.max_bitrate_bps), &written);
+            tokio::pin!(sending);
+            loop {
+                tokio::select! {
+                    () = &mut deadline => break,
+                    () = &mut sending => break,
+                    _ = tick.tick() => {
+                        if send.write_all(&counted.told(session, written.load(Ordering::Relaxed)).to_bytes()).await.is_err() {
+                            break;
+                        }
+                    }
                 }
-                sent += piece as u64;
-                tokio::time::sleep(throttle.ahead(piece)).await;
             }
-            // The request's stream ends when all of it has come.
-            for piece in &pieces {
-                let _ = piece.stopped().await;
-            }
-        };
-        tokio::select! {
-            // What is still buffered here would take its time.
-            () = &mut deadline => pieces.iter_mut().for_each(|piece| drop(piece.reset(OVER.into()))),
-            () = sending => {}
         }
+        // What is still buffered here would take its time. It fails once all of it has come.
+        let _ = data.reset(OVER.into());
+        // Without a reader it is of no use.
+        let last = counted.told(session, written.load(Ordering::Relaxed));
+        let _ = send.write_all(&last.to_bytes()).await;
         let _ = send.finish();
-        sent
+        last.stream.bytes().min(last.carried.bytes())
     }
 }
 
-/// Octets of the next piece: whole packets of it.
-fn piece(session: &Session, packet: LoadPacket) -> usize {
-    let path = quinn::Connection::stats(session).path;
-    let round_trip = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX).max(1);
-    let a_while = path.cwnd.saturating_mul(PIECE_LASTS_US) / round_trip;
-    let octets = usize::try_from(a_while.max(path.cwnd / PIECES_ON_THE_WAY)).unwrap_or(PIECE).min(PIECE);
-    let packet = usize::from(packet.stream);
-    ((octets / packet).max(1) * packet).saturating_sub(STREAM_HEADER.len()).clamp(1, PIECE)
+fn ticking() -> Interval {
+    let mut tick = tokio::time::interval(INTERVAL.to_duration());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
 }
 
-/// Writes a piece into a stream of its own. False where the session is over.
+/// Opens a stream for data.
 ///
-/// The stream is opened here and not by the session, which puts the header of each before all else, and what follows with it: the control
-/// stream and the answer would wait until all pieces have gone.
-async fn write(session: &Session, pieces: &mut VecDeque<quinn::SendStream>, octets: usize) -> bool {
-    let Ok(stream) = quinn::Connection::open_uni(session).await else { return false };
+/// It is opened here and not by the session, which puts the header of each before all else, and what follows with it: the control stream
+/// and the answer would wait until all of it has gone.
+async fn open(session: &Session) -> Result<quinn::SendStream, quinn::WriteError> {
+    let mut stream = quinn::Connection::open_uni(session).await?;
     // It fails once the stream is gone.
     let _ = stream.set_priority(BEHIND);
-    if pieces.len() == LATEST {
-        pieces.pop_front();
-    }
-    // Kept before it is written: one that is cut off in the middle is to be reset, too.
-    pieces.push_back(stream);
-    let Some(stream) = pieces.back_mut() else { return false };
-    let mut chunks = [Bytes::from_static(&STREAM_HEADER), Bytes::from_static(&PATTERN[..octets])];
-    stream.write_all_chunks(&mut chunks).await.is_ok() && stream.finish().is_ok()
+    stream.write_all(&STREAM_HEADER).await?;
+    Ok(stream)
 }
 
-/// What the whole connection received since a transfer began.
+/// Writes so many octets, and waits until all have come or the page wants no more.
+async fn fill(stream: &mut quinn::SendStream, octets: u64, mut throttle: Throttle, written: &AtomicU64) {
+    let mut left = octets;
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        if stream.write_chunk(Bytes::from_static(&PATTERN[..piece])).await.is_err() {
+            return;
+        }
+        left -= piece as u64;
+        written.store(octets - left, Ordering::Relaxed);
+        tokio::time::sleep(throttle.ahead(piece)).await;
+    }
+    // It fails once the stream is gone.
+    let _ = stream.finish();
+    let _ = stream.stopped().await;
+}
+
+/// What the whole connection has carried one way since a transfer began.
 struct Counted {
     clock: Clock,
+    /// Octets of UDP payload, and packets.
+    count: fn(&quinn::Connection) -> (u64, u64),
     before: (u64, u64),
+    /// Octets of IP and UDP before each.
     headers: u64,
 }
 
 impl Counted {
-    fn start(session: &Session) -> Self {
-        let headers = u64::from(headers(session));
-        Self { clock: Clock::start(), before: received(session), headers }
+    fn start(session: &Session, count: fn(&quinn::Connection) -> (u64, u64)) -> Self {
+        let headers = if session.remote_address().ip().to_canonical().is_ipv4() { 28 } else { 48 };
+        Self { clock: Clock::start(), count, before: count(session), headers }
     }
 
     fn told(&self, session: &Session, stream: u64) -> LoadTold {
-        let (bytes, packets) = received(session);
+        let (octets, packets) = (self.count)(session);
         let packets = packets.saturating_sub(self.before.1);
-        let bytes = bytes.saturating_sub(self.before.0) + packets * self.headers;
+        let carried = octets.saturating_sub(self.before.0) + packets * self.headers;
         LoadTold {
             at: self.clock.now(),
             stream: DataSize::from_bytes(stream),
-            received: DataSize::from_bytes(bytes),
+            carried: DataSize::from_bytes(carried),
             packets,
         }
     }
 }
 
-/// Octets of UDP payload, and packets.
-fn received(session: &Session) -> (u64, u64) {
-    let udp = quinn::Connection::stats(session).udp_rx;
+fn received(connection: &quinn::Connection) -> (u64, u64) {
+    let udp = connection.stats().udp_rx;
     (udp.bytes, udp.datagrams)
-}
-
-/// Octets of the IP and UDP headers.
-fn headers(session: &Session) -> u16 {
-    if session.remote_address().ip().to_canonical().is_ipv4() { 28 } else { 48 }
-}
-
-/// Octets of a full packet that are not the stream's: QUIC's header with a packet number of 2 octets (RFC 9000 section 17.3.1), 16 of
-/// AEAD, and the frame's type, stream and offset (section 19.8). Browsers' connection IDs have none.
-const AROUND: u16 = 1 + 2 + 16 + 1 + 2 + 4;
-/// What a unidirectional stream of a session begins with (draft-ietf-webtrans-http3 section 4.2): its kind, and the number of the stream that
-/// asked for the session, which is the connection's first: no other is looked at.
-const STREAM_HEADER: [u8; 3] = [0x40, 0x54, 0];
-
-fn packet(session: &Session) -> LoadPacket {
-    let mtu = quinn::Connection::stats(session).path.current_mtu;
-    LoadPacket { ip: mtu.saturating_add(headers(session)), stream: mtu.saturating_sub(AROUND) }
 }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use browser::PATH as BROWSER_PATH;
-pub use bulk::{BulkRequest, BulkResult, LoadPacket, LoadTold};
+pub use bulk::{BulkRequest, BulkResult, LoadTold};
 pub use config::{Config, LOOPBACK, available_loopback};
 pub use fallback::WebSockets;
 pub use health::http;

@@ -1,6 +1,8 @@
 //! Congestion control of QUIC connections. Data that are sent as fast as they go (bulk, reports) are held back by CUBIC (RFC 9438). Probes
 //! are not: they stand for media, have a rate of their own that the endpoint granted, and a probe that the sender held back or dropped would
 //! be told as the network's delay or loss. So a connection that carries probes has a least window, unless bulk goes over it as well.
+//!
+//! What is acknowledged comes by here as well, packet by packet, and is counted.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -37,11 +39,25 @@ impl Drop for Bulk {
     }
 }
 
+/// What the other end has acknowledged of a connection: octets of UDP payload, and packets. Of acknowledgments themselves nobody is told. It
+/// begins anew where the path is another.
+pub fn acknowledged(connection: &Connection) -> (u64, u64) {
+    let count = |control: &Control| {
+        let Shared { octets, packets, .. } = &*control.shared;
+        (octets.load(Ordering::Relaxed), packets.load(Ordering::Relaxed))
+    };
+    control(connection).as_deref().map(count).unwrap_or_default()
+}
+
 fn set_least(connection: &Connection, octets: u64) {
-    // Another controller is none of ours.
-    if let Ok(control) = connection.congestion_state().into_any().downcast::<Control>() {
-        control.least.store(octets, Ordering::Relaxed);
+    if let Some(control) = control(connection) {
+        control.shared.least.store(octets, Ordering::Relaxed);
     }
+}
+
+/// `None`: another controller is none of ours.
+fn control(connection: &Connection) -> Option<Box<Control>> {
+    connection.congestion_state().into_any().downcast().ok()
 }
 
 /// Makes the control of a connection.
@@ -51,14 +67,21 @@ pub(super) struct Factory(Arc<CubicConfig>);
 impl ControllerFactory for Factory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let inner = Arc::clone(&self.0).build(now, current_mtu);
-        Box::new(Control { inner, least: Arc::default() })
+        Box::new(Control { inner, shared: Arc::default() })
     }
 }
 
-/// CUBIC with a least window. What is cloned shares it.
+/// CUBIC with a least window, and counts of what was acknowledged. What is cloned shares them.
 struct Control {
     inner: Box<dyn Controller>,
-    least: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    least: AtomicU64,
+    octets: AtomicU64,
+    packets: AtomicU64,
 }
 
 impl Controller for Control {
@@ -67,6 +90,8 @@ impl Controller for Control {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.shared.octets.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.packets.fetch_add(1, Ordering::Relaxed);
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
@@ -83,7 +108,7 @@ impl Controller for Control {
     }
 
     fn window(&self) -> u64 {
-        self.inner.window().max(self.least.load(Ordering::Relaxed))
+        self.inner.window().max(self.shared.least.load(Ordering::Relaxed))
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -93,7 +118,7 @@ impl Controller for Control {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { inner: self.inner.clone_box(), least: Arc::clone(&self.least) })
+        Box::new(Self { inner: self.inner.clone_box(), shared: Arc::clone(&self.shared) })
     }
 
     fn initial_window(&self) -> u64 {
@@ -118,10 +143,10 @@ mod tests {
         let cubic = control.window();
         assert!((10_000..20_000).contains(&cubic), "{cubic}");
         let clone = control.clone_box().into_any().downcast::<Control>().expect("it is ours");
-        clone.least.store(OF_PROBES, Ordering::Relaxed);
+        clone.shared.least.store(OF_PROBES, Ordering::Relaxed);
         assert_eq!((control.window(), control.metrics().congestion_window), (OF_PROBES, OF_PROBES));
         assert_eq!(control.initial_window(), cubic);
-        clone.least.store(0, Ordering::Relaxed);
+        clone.shared.least.store(0, Ordering::Relaxed);
         assert_eq!(control.window(), cubic);
     }
 }

@@ -55,8 +55,6 @@ pub fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IDLE.try_into().expect("five seconds are a valid idle timeout")))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .congestion_controller_factory(Arc::new(congestion::Factory::default()))
-        // A download of a page is many small streams, and one after the other: what is lost of one holds up no other.
-        .send_fairness(false)
         .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
     transport

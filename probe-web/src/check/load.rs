@@ -1,8 +1,8 @@
 //! What a page sent beside the audio: video at the rate of a call, and, one way after the other, as much as its connection carries.
 //!
-//! What a stream of a WebTransport session carried becomes the counters of a capacity search, as the endpoint or the page counted it every
-//! 50 ms. A stream sends again what is lost and tells no delay: nothing is missing in these counters, and how long packets took meanwhile
-//! is told by the audio beside it.
+//! What a stream of a WebTransport session carried becomes the counters of a capacity search, as the endpoint counted it every 50 ms: what it
+//! received, and what the browser acknowledged. A stream sends again what is lost and tells no delay: nothing is missing in these counters,
+//! and how long packets took meanwhile is told by the audio beside it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,15 +30,8 @@ const MOST_COUNTS: usize = 1_000;
 const MOST_OCTETS: u64 = 1 << 40;
 /// Octets of one count of the endpoint.
 const TOLD: usize = 32;
-/// What a datagram of QUIC adds to a packet (RFC 9000 section 17.3.1, RFC 9221 section 4, RFC 9297 section 2.1).
-const AROUND_DATAGRAM: u64 = 23;
 /// Half of the round trips this much above those before show that the link itself was full.
 const QUEUED: Micros = Micros::from_millis(5);
-/// An interval with less than this share of the whole transfer's rate is a stall, which lasts until it is made up for.
-const STALLED_PERCENT: u64 = 50;
-const MADE_UP_PERCENT: u64 = 90;
-/// A stall that is longer is an outage.
-const LONGEST_STALL: Micros = Micros::from_secs(1);
 /// The share of what was granted that counts as all of it.
 const CEILING_PERCENT: u64 = 95;
 
@@ -60,15 +53,15 @@ pub(super) struct RungRun {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoadRun {
-    pub(super) up: UploadRun,
-    pub(super) down: DownloadRun,
+    pub(super) up: Transfer,
+    pub(super) down: Transfer,
     /// What the endpoint let pass at most.
     pub(super) granted_bps: u64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UploadRun {
+pub(super) struct Transfer {
     pub(super) from_us: i64,
     /// When the queue that it left was empty again.
     pub(super) to_us: i64,
@@ -78,21 +71,6 @@ pub(super) struct UploadRun {
     /// The endpoint's counts, base64.
     #[serde(default)]
     pub(super) told: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DownloadRun {
-    pub(super) from_us: i64,
-    pub(super) to_us: i64,
-    #[serde(default)]
-    pub(super) spent: bool,
-    /// Octets of a full packet at the IP layer, and of the stream in it.
-    #[serde(default)]
-    pub(super) packet: Option<(u16, u16)>,
-    /// When, and octets of the stream that had come by then.
-    #[serde(default)]
-    pub(super) counts: Vec<(i64, u64)>,
 }
 
 /// Why the connection was not filled.
@@ -167,15 +145,9 @@ impl LoadRun {
     pub(super) fn check(&self) -> Result<(), Problem> {
         let Self { up, down, .. } = self;
         let ends = [up.from_us, up.to_us, down.from_us, down.to_us];
-        points("/network/load", down.counts.iter().map(|(at, _)| *at).chain(ends))?;
-        few("/network/load/down/counts", down.counts.len(), MOST_COUNTS)?;
+        points("/network/load", ends.into_iter())?;
         few("/network/load/up/told", up.told.len(), MOST_COUNTS * TOLD * 2)?;
-        match down.packet {
-            Some((ip, stream)) if stream == 0 || ip < stream => {
-                Err(Problem::field("/network/load/down/packet", "has more octets of the stream than in all"))
-            }
-            _ => Ok(()),
-        }
+        few("/network/load/down/told", down.told.len(), MOST_COUNTS * TOLD * 2)
     }
 }
 
@@ -189,10 +161,9 @@ pub(super) fn add(trace: &mut Trace, samples: &Samples) -> Result<(), Problem> {
     }
     trace.phases = phases(trace, samples)?;
     let Some(load) = &samples.load else { return Ok(()) };
-    for (direction, found) in
-        [(Direction::Up, uploaded(&load.up)?), (Direction::Down, downloaded(&load.down, samples))]
-    {
-        let Some(end) = ended(&found, direction, load, samples) else { continue };
+    for (direction, transfer) in [(Direction::Up, &load.up), (Direction::Down, &load.down)] {
+        let found = transfer.carried(direction)?;
+        let Some(end) = ended(&found, transfer, load, samples) else { continue };
         trace.capacity.extend(found);
         trace.searches.push(CapacitySearch { direction, end });
     }
@@ -238,95 +209,35 @@ fn phases(trace: &Trace, samples: &Samples) -> Result<Vec<Phase>, Problem> {
     Ok(phases)
 }
 
-/// What the endpoint counted of the whole connection.
-fn uploaded(run: &UploadRun) -> Result<Vec<CapacityInterval>, Problem> {
-    let wrong = || Problem::field("/network/load/up/told", "is not what an endpoint tells");
-    let told = STANDARD.decode(&run.told).map_err(|_| wrong())?;
-    let mut counts = Vec::new();
-    for count in told.chunks_exact(TOLD) {
-        let value = |place: usize| {
-            let octets = count.get(place * 8..place * 8 + 8)?;
-            Some(u64::from_be_bytes(octets.try_into().ok()?))
+impl Transfer {
+    /// What the whole connection carried meanwhile.
+    fn carried(&self, direction: Direction) -> Result<Vec<CapacityInterval>, Problem> {
+        let field = match direction {
+            Direction::Up => "/network/load/up/told",
+            Direction::Down => "/network/load/down/told",
         };
-        // The second is what the stream carried; the link carried more.
-        let (Some(at), Some(octets), Some(packets)) = (value(0), value(2), value(3)) else {
-            return Err(wrong());
-        };
-        let at = i64::try_from(at).ok().filter(|at| *at < 1_000_000_000).ok_or_else(wrong)?;
-        counts.push((Micros::new(at), octets, packets));
-    }
-    let adjoining = counts.iter().zip(counts.iter().skip(1));
-    let intervals = adjoining.filter_map(|((from, octets, packets), (to, more, further))| {
-        let (octets, packets) = (more.checked_sub(*octets)?, further.checked_sub(*packets)?);
-        interval(Direction::Up, *from, *to, octets, packets)
-    });
-    Ok(intervals.collect())
-}
-
-/// What the page counted of the stream, in packets, and of the answers beside it.
-///
-/// Where nothing came for a while, this computer was held up or the link; what comes at once after it belongs to that time, too.
-fn downloaded(run: &DownloadRun, samples: &Samples) -> Vec<CapacityInterval> {
-    let Some((ip, stream)) = run.packet else { return Vec::new() };
-    let mut intervals = Vec::new();
-    let mut last: Option<(Micros, u64)> = None;
-    for (at, came) in &run.counts {
-        let at = Micros::new(*at);
-        let Some((from, before)) = last else {
-            last = Some((at, *came));
-            continue;
-        };
-        // Clocks of some browsers go in steps of 100 ms: what came meanwhile is counted with the next step.
-        let Some(octets) = came.checked_sub(before).filter(|octets| *octets > 0 && at > from) else {
-            continue;
-        };
-        let packets = octets.div_ceil(u64::from(stream));
-        let beside = samples.received.iter().filter(|(_, arrived, ..)| {
-            let arrived = Micros::new(*arrived);
-            from <= arrived && arrived < at
-        });
-        let beside: Vec<u64> =
-            beside.map(|(_, _, octets, ..)| u64::from(*octets) + AROUND_DATAGRAM).collect();
-        let octets = octets.saturating_mul(u64::from(ip)) / u64::from(stream);
-        let octets = octets.saturating_add(beside.iter().sum());
-        let packets = packets.saturating_add(u64::try_from(beside.len()).unwrap_or(0));
-        intervals.extend(interval(Direction::Down, from, at, octets, packets));
-        last = Some((at, *came));
-    }
-    whole(intervals)
-}
-
-/// Puts a stall and what makes up for it together.
-///
-/// A stream hands on octets in order: behind one that was lost they wait, though they have come, and then all are there at once. A second
-/// that began in between would have more than the link carries. The beginning, which is slow by itself, stays as it is.
-fn whole(intervals: Vec<CapacityInterval>) -> Vec<CapacityInterval> {
-    let rate = |one: &CapacityInterval| Bitrate::of(DataSize::from_bytes(one.received_bytes), one.lasted);
-    let octets = intervals.iter().map(|one| DataSize::from_bytes(one.received_bytes)).sum();
-    let Some(mean) = Bitrate::of(octets, intervals.iter().map(|one| one.lasted).sum()) else {
-        return intervals;
-    };
-    let below = |one: &CapacityInterval, percent: u64| {
-        rate(one).is_none_or(|rate| rate.bps() < mean.bps().saturating_mul(percent) / 100)
-    };
-    let (mut put, mut begun): (Vec<CapacityInterval>, bool) = (Vec::new(), false);
-    let mut stalled = false;
-    for one in intervals {
-        begun |= !below(&one, STALLED_PERCENT);
-        match put.last_mut().filter(|_| stalled) {
-            Some(last) => {
-                last.lasted += one.lasted;
-                last.received_bytes = last.received_bytes.saturating_add(one.received_bytes);
-                last.received_packets = last.received_packets.saturating_add(one.received_packets);
-            }
-            None => {
-                stalled = begun && below(&one, STALLED_PERCENT);
-                put.push(one);
-            }
+        let wrong = || Problem::field(field, "is not what an endpoint tells");
+        let told = STANDARD.decode(&self.told).map_err(|_| wrong())?;
+        let mut counts = Vec::new();
+        for count in told.chunks_exact(TOLD) {
+            let value = |place: usize| {
+                let octets = count.get(place * 8..place * 8 + 8)?;
+                Some(u64::from_be_bytes(octets.try_into().ok()?))
+            };
+            // The second is what the stream carried; the link carried more.
+            let (Some(at), Some(octets), Some(packets)) = (value(0), value(2), value(3)) else {
+                return Err(wrong());
+            };
+            let at = i64::try_from(at).ok().filter(|at| *at < 1_000_000_000).ok_or_else(wrong)?;
+            counts.push((Micros::new(at), octets, packets));
         }
-        stalled &= put.last().is_some_and(|last| last.lasted < LONGEST_STALL && below(last, MADE_UP_PERCENT));
+        let adjoining = counts.iter().zip(counts.iter().skip(1));
+        let intervals = adjoining.filter_map(|((from, octets, packets), (to, more, further))| {
+            let (octets, packets) = (more.checked_sub(*octets)?, further.checked_sub(*packets)?);
+            interval(direction, *from, *to, octets, packets)
+        });
+        Ok(intervals.collect())
     }
-    put
 }
 
 fn interval(
@@ -355,15 +266,12 @@ fn interval(
 /// have held back: losses, this computer, the bounds of the check.
 fn ended(
     found: &[CapacityInterval],
-    direction: Direction,
+    transfer: &Transfer,
     load: &LoadRun,
     samples: &Samples,
 ) -> Option<SearchEnd> {
     let (Some(first), Some(last)) = (found.first(), found.last()) else { return None };
-    let (from, spent) = match direction {
-        Direction::Up => (load.up.from_us, load.up.spent),
-        Direction::Down => (load.down.from_us, load.down.spent),
-    };
+    let Transfer { from_us: from, spent, .. } = *transfer;
     let lasted = last.at + last.lasted - first.at;
     let to = from.saturating_add(lasted.get());
     let idle_ends = samples.rung.as_ref().map_or(load.up.from_us, |rung| rung.from_us);
@@ -401,44 +309,5 @@ fn few(pointer: &str, count: usize, most: usize) -> Result<(), Problem> {
     match count <= most {
         true => Ok(()),
         false => Err(Problem::field(pointer, "has more entries than any run")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Intervals of 50 ms with so many thousand octets.
-    fn intervals(thousands: impl IntoIterator<Item = u64>) -> Vec<CapacityInterval> {
-        let at = |n: i64| Micros::from_millis(50 * n);
-        (0..)
-            .zip(thousands)
-            .map(|(n, thousand)| {
-                interval(Direction::Down, at(n), at(n + 1), thousand * 1_000, thousand).expect("it lasts")
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_stall_and_what_makes_up_for_it_are_one() {
-        // Slow at first; then half a second in which next to nothing can be handed on, and all of it at once.
-        let stalled = (0..10).map(|_| 1).chain((0..10).map(|n| if n == 9 { 91 } else { 1 }));
-        let found = whole(intervals((0..5).map(|_| 1).chain((0..20).map(|_| 10)).chain(stalled)));
-        assert_eq!(
-            found.iter().map(|one| one.received_bytes).sum::<u64>(),
-            5_000 + 200_000 + 10_000 + 100_000
-        );
-        let most = found.iter().filter_map(|one| {
-            Bitrate::of(DataSize::from_bytes(one.received_bytes), one.lasted).map(Bitrate::mbps)
-        });
-        assert!(most.fold(0.0, f64::max) <= 1.7, "{found:?}");
-        assert!(found.windows(2).all(|two| two[0].at + two[0].lasted == two[1].at), "nothing is left out");
-    }
-
-    #[test]
-    fn a_steady_transfer_stays_as_it_is() {
-        let steady = intervals((0..5).map(|n| n + 1).chain((0..40).map(|n| 9 + n % 3)));
-        assert_eq!(whole(steady.clone()), steady);
-        assert_eq!(whole(Vec::new()), Vec::new());
     }
 }
