@@ -101,13 +101,13 @@ export class Check {
     // It needs no permission: it runs while the person reads the browser's question.
     const { first, whole } = this.#measure(media);
     this.#tell({ step: 'permission', state: 'asking' });
-    const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js')]);
+    const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js'), import('./handoff.js')]);
     tools.catch(() => {});
     const opened = await openAll(this.#options.chosen, devices);
     for (const one of [opened.camera, opened.microphone]) if (one?.stream) this.#streams.push(one.stream);
     this.#live();
-    const [cameras, microphones, speakers] = await tools.catch(() => { throw new CheckError('offline'); });
-    this.#tools = { cameras, microphones, speakers };
+    const [cameras, microphones, speakers, { handoff }] = await tools.catch(() => { throw new CheckError('offline'); });
+    this.#tools = { cameras, microphones, speakers, handoff };
     this.#tell({ step: 'permission', state: 'done' });
     const echo = quick ? null : this.#echo(opened, first).catch(() => {});
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
@@ -134,7 +134,7 @@ export class Check {
     const over = await Promise.race([whole.then(() => true), pause(0).then(() => false)]);
     if (over || !onearly || this.#unwanted) return;
     this.#tell({ step: 'network', state: 'running', code: 'loading' });
-    const report = await this.#server.look(this.#body(false)).catch(() => null);
+    const report = await this.#server.post('runs/look', this.#body(false)).catch(() => null);
     const result = report && await this.#result(report);
     this.#live();
     if (!result) return;
@@ -283,15 +283,14 @@ export class Check {
   async #send() {
     this.#tell({ step: 'sending', state: 'running' });
     this.#sent = true;
-    const report = await this.#server.send(this.#body(false));
+    const report = await this.#server.post('runs', this.#body(false));
     keepReport(report);
     return this.#result(report);
   }
 
   async #result(report) {
-    const { handoff } = await import('./handoff.js').catch(() => { throw new CheckError('offline'); });
     const { chosen } = this.#options;
-    const result = handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
+    const result = this.#tools.handoff(report, { wanted: this.#options.for, chosen: this.#devicesUsed(chosen), camera: this.#found.camera, machine: this.#found.machine, limits: this.#session.limits });
     return { ...result, report, network: this.#session.network, embedders: this.#session.embedders, machine: this.#found.machine };
   }
 

@@ -4,7 +4,7 @@ const KEY = 'greenroom-check';
 /** So many are kept, for so long. */
 const MOST = 8;
 const LASTS_MS = 30 * 24 * 3_600_000;
-/** The last check in this tab: what a call after it is linked to. */
+/** The last check in this tab: what a call after it is linked to (`monitor-report.js`). */
 const LAST = 'greenroom-check-last';
 
 /** A name for the devices that are there; `null` where the browser does not name them yet. */
@@ -59,15 +59,5 @@ export function keepReport({ id, code }) {
     sessionStorage.setItem(LAST, JSON.stringify({ id, code }));
   } catch {
     // Then a call is not linked to it by itself.
-  }
-}
-
-/** The report of the last check in this tab; nulls where there was none. */
-export function lastReport() {
-  try {
-    const { id = null, code = null } = JSON.parse(sessionStorage.getItem(LAST)) ?? {};
-    return { id, code };
-  } catch {
-    return { id: null, code: null };
   }
 }

@@ -28,14 +28,12 @@ export class Server {
     return this.#ask(this.tenant ? `api/v1/session?tenant=${encodeURIComponent(this.tenant)}` : 'api/v1/session', {});
   }
 
-  /** Hands a run in; its report. */
-  send(run) {
-    return this.#ask('api/v1/runs', this.#post(run));
-  }
-
-  /** What would come of a run as far as it is; nothing is kept. Once for a run. */
-  look(run) {
-    return this.#ask('api/v1/runs/look', this.#post(run));
+  /**
+   * Hands a run in (`runs`), which makes its report; asks what would come of it as far as it is (`runs/look`, once for a run, nothing is
+   * kept); hands in a report (`reports`).
+   */
+  post(what, body, headers) {
+    return this.#ask(`api/v1/${what}`, this.#post(body, headers));
   }
 
   /** Hands in what there is of a run while the page goes away. Nobody hears the answer. */
@@ -43,17 +41,7 @@ export class Server {
     let options = this.#post(run);
     // The samples of the packets are most of it, and of half a run they say little.
     if (options.body.length > LEAVING_OCTETS) options = this.#post({ ...run, network: { state: 'not_tested', reason: 'left' } });
-    try {
-      fetch(new URL('api/v1/runs', this.base), { ...options, keepalive: true, credentials: 'omit' }).catch(() => {});
-    } catch {
-      // A browser without keepalive sends nothing.
-    }
-  }
-
-  /** Hands in the finished report of a call: by the check link, or by a session of its own, which lets one in. */
-  async keep(report) {
-    const headers = this.headers.Authorization ? {} : { Authorization: `Bearer ${(await this.session()).run}` };
-    return this.#ask('api/v1/reports', this.#post(report, headers));
+    fetch(new URL('api/v1/runs', this.base), { ...options, keepalive: true, credentials: 'omit' }).catch(() => {});
   }
 
   /** Where an offer of a WebRTC connection for media goes. */
@@ -68,16 +56,17 @@ export class Server {
     return url.href;
   }
 
-  #post(run, headers = {}) {
-    return { method: 'POST', headers: { 'Content-Type': 'application/json', ...this.headers, ...headers }, body: JSON.stringify(run) };
+  #post(body, headers) {
+    return { method: 'POST', headers: { 'Content-Type': 'application/json', ...this.headers, ...headers }, body: JSON.stringify(body) };
   }
 
   async #ask(path, options) {
     let response;
     let body;
     try {
+      const sent = await packed(options);
       const signal = AbortSignal.timeout(ANSWER_MS);
-      response = await fetch(new URL(path, this.base), { ...options, signal, cache: 'no-store', credentials: 'omit' });
+      response = await fetch(new URL(path, this.base), { ...sent, signal, cache: 'no-store', credentials: 'omit' });
       body = await response.json();
     } catch {
       throw new CheckError('offline');
@@ -88,4 +77,11 @@ export class Server {
     if (response.status === 401 && this.headers.Authorization) throw new CheckError('link');
     throw new CheckError(reasons[kind] ?? (response.status === 429 || response.status === 503 ? 'busy' : 'refused'));
   }
+}
+
+/** What is sent, in half as many octets where the browser can: narrow ways up take their time. */
+async function packed(options) {
+  if (!options.body || !globalThis.CompressionStream) return options;
+  const body = await new Response(new Response(options.body).body.pipeThrough(new CompressionStream('gzip'))).blob();
+  return { ...options, body, headers: { ...options.headers, 'Content-Encoding': 'gzip' } };
 }

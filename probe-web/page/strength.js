@@ -1,9 +1,7 @@
 // How strong a connection is, and how large a picture is wanted.
 
-const LINES = { audio: 0, '360p': 360, '720p': 720, '1080p': 1080 };
-
 /** Lines of the picture that is wanted; 0 for none. */
-export const linesOf = (wanted) => LINES[wanted] ?? 720;
+export const linesOf = (wanted) => (wanted === 'audio' ? 0 : parseInt(wanted, 10) || 720);
 
 /** By the worse of both: 4 well within the good value, 3 within it, 2 within the limit, 1 beyond it. */
 export function bars(rtt_ms, loss_ratio, { rtt_good_ms, rtt_limit_ms, loss_good_ratio, loss_limit_ratio }) {
