@@ -139,8 +139,12 @@ pub struct Outcome {
 
 /// Silence of the receiver that ends a search (RFC 9097 §8.1: one second).
 const FEEDBACK_TIMEOUT: Micros = Micros::from_secs(1);
-/// How far the hold goes above the estimate: 3 % fill 30 ms of queue in a second.
-const HOLD_ABOVE_PERCENT: u64 = 103;
+/// How far the hold goes above the estimate: 5 % fill 50 ms of queue in a second, and 10 ms of it by the first look, which is more than a
+/// queue that counts as none.
+const HOLD_ABOVE_PERCENT: u64 = 105;
+/// Where the hold goes on, of what it has received, when it turns out to have been too low, and too high.
+const RAISE_PERCENT: u64 = 106;
+const LOWER_PERCENT: u64 = 97;
 /// Received below this share of what was offered counts as congestion. A report of the ramp mixes a rate with the one
 /// before it, four sevenths of it.
 const CARRIED_PERCENT: u64 = 55;
@@ -169,9 +173,18 @@ pub struct Search {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Ramp,
-    Congested { reports: u32, bytes: u64, time: Micros },
-    Drain { since: Micros },
-    Hold { last_change: Micros },
+    Congested {
+        reports: u32,
+        bytes: u64,
+        time: Micros,
+    },
+    Drain {
+        since: Micros,
+    },
+    /// The first report at a rate has packets of the one before, too.
+    Hold {
+        is_mixed: bool,
+    },
 }
 
 /// Bytes received over the hold.
@@ -268,7 +281,7 @@ impl Search {
             Stage::Ramp => self.ramp(now, feedback),
             Stage::Congested { reports, bytes, time } => self.congested(now, reports, bytes, time, feedback),
             Stage::Drain { since } => self.drain(now, since, feedback),
-            Stage::Hold { last_change } => self.hold(now, last_change, feedback),
+            Stage::Hold { is_mixed } => self.hold(now, is_mixed, feedback),
         }
     }
 
@@ -284,8 +297,7 @@ impl Search {
         }
         let carried = Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted);
         if feedback.offered == self.rate && carried >= Some(percent(self.rate, 95)) {
-            self.window = Window::default();
-            self.stage = Stage::Hold { last_change: now };
+            self.begin_hold(false);
         }
     }
 
@@ -313,12 +325,20 @@ impl Search {
         }
         let Some(estimate) = self.estimate else { return };
         self.set_rate(percent(estimate, HOLD_ABOVE_PERCENT));
-        self.window = Window::default();
-        self.stage = Stage::Hold { last_change: now };
+        self.begin_hold(true);
     }
 
-    fn hold(&mut self, now: Micros, last_change: Micros, feedback: &Feedback) {
+    fn begin_hold(&mut self, is_mixed: bool) {
+        self.window = Window::default();
+        self.stage = Stage::Hold { is_mixed };
+    }
+
+    fn hold(&mut self, now: Micros, is_mixed: bool, feedback: &Feedback) {
         if feedback.offered != self.rate {
+            return;
+        }
+        if is_mixed {
+            self.stage = Stage::Hold { is_mixed: false };
             return;
         }
         self.count(feedback);
@@ -331,21 +351,21 @@ impl Search {
             self.finish(now, if free { End::Ceiling } else { End::Converged });
             return;
         }
-        if now - last_change < self.config.hold / 5 {
+        if self.window.time < self.config.hold / 5 {
             return;
         }
         let delay = feedback.delay_over_least.unwrap_or(self.config.delay_high);
         if delay > self.config.delay_high || self.window_is_lossy() {
             // Far above the link: what is received now is the better estimate.
-            self.restart_hold(now, 97, feedback);
+            self.restart_hold(LOWER_PERCENT, feedback);
         } else if delay < self.config.delay_low / 4 && self.rate < self.config.ceiling {
             // No queue at all: the estimate was low.
-            self.restart_hold(now, 108, feedback);
+            self.restart_hold(RAISE_PERCENT, feedback);
         }
     }
 
     /// Moves the rate to `share` percent of what is being received, and the window with it.
-    fn restart_hold(&mut self, now: Micros, share: u64, feedback: &Feedback) {
+    fn restart_hold(&mut self, share: u64, feedback: &Feedback) {
         let received = Bitrate::of(DataSize::from_bytes(self.window.bytes), self.window.time)
             .or_else(|| Bitrate::of(DataSize::from_bytes(feedback.received_bytes), feedback.lasted));
         let Some(received) = received else { return };
@@ -353,8 +373,7 @@ impl Search {
             self.raise_best(Some(received));
         }
         self.set_rate(percent(received, share));
-        self.window = Window::default();
-        self.stage = Stage::Hold { last_change: now };
+        self.begin_hold(true);
     }
 
     fn count(&mut self, feedback: &Feedback) {

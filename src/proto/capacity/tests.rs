@@ -49,7 +49,8 @@ fn run(config: SearchConfig, link: &mut Bottleneck) -> Outcome {
     let mut search = Search::new(config, Micros::ZERO);
     let mut flying: VecDeque<Packet> = VecDeque::new();
     let mut reports: VecDeque<(Micros, Feedback)> = VecDeque::new();
-    let (mut seq, mut next_send, mut next_report) = (0, Micros::ZERO, Micros::from_millis(50));
+    // In nanoseconds, as `Load` sends exactly: rounded gaps would be percents of a fast rate.
+    let (mut seq, mut next_send, mut next_report) = (0, 0, Micros::from_millis(50));
     let (mut next_seq, mut least, mut offered) = (0, Micros::MAX, config.initial);
     let mut now = Micros::ZERO;
     loop {
@@ -57,7 +58,7 @@ fn run(config: SearchConfig, link: &mut Bottleneck) -> Outcome {
             return outcome;
         }
         let report_in = reports.front().map_or(Micros::MAX, |(at, _)| *at);
-        now = next_send.min(next_report).min(report_in).max(now);
+        now = Micros::from_nanos(next_send).min(next_report).min(report_in).max(now);
         assert!(now < Micros::from_secs(20), "the search never ends");
         if report_in <= now {
             if let Some((_, feedback)) = reports.pop_front() {
@@ -94,8 +95,8 @@ fn run(config: SearchConfig, link: &mut Bottleneck) -> Outcome {
                 flying.push_back(Packet { seq, sent: now, arrived, bytes, offered: search.rate() });
             }
             seq += 1;
-            let gap = search.rate().time_for(DataSize::from_bytes(u64::from(bytes)));
-            next_send = now + gap.unwrap_or(Micros::from_millis(1)).max(Micros::new(1));
+            let kbps = i64::try_from(search.rate().bps() / 1_000).unwrap_or(i64::MAX).max(1);
+            next_send += i64::from(bytes) * 8_000_000 / kbps;
             search.handle_timeout(now);
         }
     }
