@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::PublicKeyData as _;
 use support::greenroom;
 use tempfile::TempDir;
 
@@ -265,6 +268,12 @@ fn through_a_relay_over_tcp_where_udp_is_dropped() {
 }
 
 #[test]
+fn through_a_relay_over_tls_where_only_its_port_is_open() {
+    let rules = format!("{NOT_STRAIGHT}; add rule inet t c meta l4proto {{ tcp, udp }} th dport 3478 drop");
+    where_relayed(&rules, SECRET, "relayed_over_tls");
+}
+
+#[test]
 fn a_relay_that_refuses_what_it_is_shown_is_not_blocked() {
     where_relayed(NOT_STRAIGHT, "south", "relay_refuses");
 }
@@ -295,8 +304,12 @@ fn a_trial_call_that_does_not_come_about_is_told_and_judged_by_nobody() {
 /// Beside server and browser there is coturn, as it is; the server shares this secret with it, or thinks so.
 fn where_relayed(rules: &str, secret: &str, case: &str) {
     let folder = tempfile::tempdir().expect("a folder");
+    let shown = rcgen::generate_simple_self_signed(vec!["192.0.2.1".to_owned()]).expect("a certificate");
+    std::fs::write(folder.path().join("cert.pem"), shown.cert.pem()).expect("written");
+    std::fs::write(folder.path().join("key.pem"), shown.signing_key.serialize_pem()).expect("written");
     let config = format!(
-        "listening-ip=192.0.2.1\nlistening-port=3478\nrelay-ip=192.0.2.1\nmin-port=61100\nmax-port=61200\nno-tls\nno-dtls\nno-cli\n\
+        "listening-ip=192.0.2.1\nlistening-port=3478\ntls-listening-port=5349\ncert={0}/cert.pem\npkey={0}/key.pem\n\
+         relay-ip=192.0.2.1\nmin-port=61100\nmax-port=61200\nno-dtls\nno-cli\n\
          use-auth-secret\nstatic-auth-secret={SECRET}\nrealm=greenroom.test\nlog-file=stdout\nverbose\nuserdb={0}/db\npidfile={0}/pid\n",
         folder.path().display()
     );
@@ -305,9 +318,13 @@ fn where_relayed(rules: &str, secret: &str, case: &str) {
     // It says nowhere when it is ready: 192.0.2.1:3478 takes connections then.
     let before = "turnserver -c \"$GREENROOM_FOLDER/turnserver.conf\" > \"$GREENROOM_FOLDER/relay\" 2>&1 & \
                   RELAY=$!; while ! grep -q ' 010200C0:0D96 00000000:0000 0A' /proc/net/tcp; do kill -0 $RELAY; sleep 0.05; done";
-    let relays = "--turn turn:192.0.2.1 --turn turn:192.0.2.1?transport=tcp --turn-secret-file $GREENROOM_FOLDER/secret";
+    let relays = "--turn turn:192.0.2.1 --turn turn:192.0.2.1?transport=tcp --turn turns:192.0.2.1 --turn-secret-file $GREENROOM_FOLDER/secret";
     let serve = format!("-vv --endpoint 192.0.2.1:7443 {relays}");
-    finish(within(&folder, rules, before, &serve, CHROMIUM, case), case);
+    let mut command = within(&folder, rules, before, &serve, CHROMIUM, case);
+    // Nobody signed its certificate: the browser is told by its key to take it.
+    let key = ring::digest::digest(&ring::digest::SHA256, &shown.signing_key.subject_public_key_info());
+    command.env("GREENROOM_RELAY_KEY", STANDARD.encode(key));
+    finish(command, case);
 }
 
 /// Server and browser in a network of their own, in which these packets are dropped.

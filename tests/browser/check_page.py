@@ -595,7 +595,7 @@ def webrtc_refused(browsers):
 
 def relayed(browsers, told, transport):
     """The direct way is closed: the page tries its relays, and goes by the best. What lets it in stands nowhere else."""
-    check = Check(browsers, query="for=audio&devices=speaker")
+    check = Check(browsers, query="for=audio&devices=speaker", flags=[f"--ignore-certificate-errors-spki-list={os.environ['GREENROOM_RELAY_KEY']}"])
     sessions = []
     check.page.on("response", lambda response: sessions.append(response) if "/api/v1/session" in response.url else None)
     check.start()
@@ -604,7 +604,7 @@ def relayed(browsers, told, transport):
     session = sessions[-1].json()
     expect(sessions[-1].headers["cache-control"] == "no-store", sessions[-1].headers)
     servers = session["ice_servers"]
-    expect([server["urls"] for server in servers] == [["turn:192.0.2.1"], ["turn:192.0.2.1?transport=tcp"]], servers)
+    expect([server["urls"] for server in servers] == [["turn:192.0.2.1"], ["turn:192.0.2.1?transport=tcp"], ["turns:192.0.2.1"]], servers)
     told_to_the_page = [server[name] for server in servers for name in ("username", "credential")]
     texts = {name: (FOLDER / name).read_text() for name in ("said", "log")}
     texts |= {"report": json.dumps(report), "page": check.page.content() + check.page.evaluate("document.querySelector('greenroom-check').shadowRoot.innerHTML")}
@@ -616,7 +616,7 @@ def relayed(browsers, told, transport):
     run = report["settings"]["run"]
     print(json.dumps({"state": target["state"], "ways": run["connection_ways"], "blocked": run["connection_blocked_ports"], "codes": codes(report), "rtt_ms": target["rtt_ms"]}), file=sys.stderr)
     ways = {way["way"]: way for way in run["connection_ways"]}
-    expect(set(ways) == {"turn-udp", "turn-tcp", "websocket"} and ways["websocket"]["outcome"] == "works", ways)
+    expect(set(ways) == {"turn-udp", "turn-tcp", "turn-tls", "websocket"} and ways["websocket"]["outcome"] == "works", ways)
     expect({"udp/7443", "udp/7445"} <= set(run["connection_blocked_ports"]), run)
     if "disturbed" not in codes(report):
         expect(target["state"]["transport"] == transport, target["state"])
@@ -641,7 +641,7 @@ def relayed_over_udp(browsers):
             expect(target[way]["planned"] == 300 and target[way]["lost"] == 0 and target[way]["loss_ratio"]["value"] == 0, json.dumps(target[way]))
     relay = report["targets"][1]
     expect(relay["url"] == "turn:192.0.2.1" and relay["failure"] is None, relay["failure"])
-    expect([one["transport"] for one in relay["details"]["transports"]] == ["udp", "tcp"], json.dumps(relay["details"]))
+    expect([one["transport"] for one in relay["details"]["transports"]] == ["udp", "tcp", "tls"], json.dumps(relay["details"]))
     expect(all(one["relayed"]["answered"] == 25 for one in relay["details"]["transports"]), json.dumps(relay["details"]))
     place = next(cause["place"] for cause in report["verdict"]["causes"] if cause["code"] == "udp_port_blocked")
     expect(place == "relay" and "relay_user_refused" not in codes(report), report["verdict"])
@@ -661,10 +661,20 @@ def relayed_over_tcp(browsers):
     expect("udp_blocked" in codes(report) and "relay_without_udp" in codes(report), report["verdict"])
 
 
+def relayed_over_tls(browsers):
+    report, ways = relayed(browsers, "Measured through a relay over TCP (TURN)", "turn-tls")
+    target = report["targets"][0]
+    for way in ("turn-udp", "turn-tcp"):
+        expect(ways[way]["outcome"] == "blocked" and ways[way]["rtt_ms"] is None, ways)
+    expect(ways["turn-tls"]["outcome"] == "works" and ways["turn-tls"]["rtt_ms"] > 0, ways)
+    expect(set(report["settings"]["run"]["connection_blocked_ports"]) == {"udp/7443", "udp/7445", "udp/3478", "tcp/3478"}, report["settings"]["run"])
+    expect(target["state"]["instead_of_udp"]["works"] == "turn-tls/5349", target["state"])
+
+
 def relay_refuses(browsers):
     """The relay is there, and takes no user name of this server: that is told, and not that something blocks it."""
     report, ways = relayed(browsers, "Only the slower way over TCP works here", "websocket")
-    expect([ways[way]["outcome"] for way in ("turn-udp", "turn-tcp")] == ["credentials"] * 2, ways)
+    expect([ways[way]["outcome"] for way in ("turn-udp", "turn-tcp", "turn-tls")] == ["credentials"] * 3, ways)
     expect(report["settings"]["run"]["connection_blocked_ports"] == ["udp/7443", "udp/7445"], report["settings"]["run"])
     cause = next(cause for cause in report["verdict"]["causes"] if cause["code"] == "relay_user_refused")
     expect(cause["place"] == "service" and cause["params"]["host"] == "192.0.2.1", cause)
@@ -814,7 +824,7 @@ CASES = {
     **{case.__name__: case for case in (
         good, again, stopped_at_its_beginning, denied_both, blocked_before, unheard, languages, words_are_whole,
         without_endpoint, busy, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
-        relayed_over_udp, relayed_over_tcp, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
+        relayed_over_udp, relayed_over_tcp, relayed_over_tls, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         media_there_and_back, own_media_there_and_back, media_with_losses, media_unreachable,
         heard_by_the_microphone, screens,
     )},
