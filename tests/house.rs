@@ -8,10 +8,9 @@ use std::process::Command;
 /// Direct arrows between the root package's modules. A module may also use whatever lies below what it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["simulate", "bundle", "check", "endpoint", "agent", "devices", "join", "history"]),
+    ("cli", &["simulate", "bundle", "check", "endpoint", "agent", "devices", "history"]),
     ("agent", &["check", "net"]),
-    ("check", &["conduct", "plan", "targets", "devices", "join", "endpoint"]),
-    ("join", &["net", "targets"]),
+    ("check", &["conduct", "plan", "targets", "devices", "endpoint"]),
     ("targets", &["net", "plan"]),
     ("endpoint", &["net"]),
     ("net", &["proto", "system"]),

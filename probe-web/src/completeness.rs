@@ -17,8 +17,9 @@ const SETTLED: SignedDuration = SignedDuration::from_mins(5);
 /// Agents read at a time.
 const AT_ONCE: u32 = 5_000;
 
-/// An active agent of which nothing was heard for so long is silent, unless its schedules are further apart.
+/// An active agent of which nothing was heard for so long is silent, or for so many times the time in which it is to ask: whichever is more.
 const SILENT: SignedDuration = SignedDuration::from_mins(15);
+const ASKED: u32 = 3;
 
 /// How complete a fleet's reports are.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -35,7 +36,7 @@ pub struct Completeness {
     pub pending: u64,
     /// Agents that were shut out.
     pub revoked: u64,
-    /// Active agents of which nothing was heard for a quarter of an hour.
+    /// Active agents of which nothing was heard for a quarter of an hour, or three times as long as they may take to ask.
     pub silent: u64,
     /// Runs that were due.
     pub due: u64,
@@ -87,11 +88,12 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
     let (received, skipped) = (sum(RUNS), sum(SKIPPED));
     let plan = store.fleet_plan(tenant).await?;
     let heard: std::collections::BTreeSet<Uuid> = store
-        .boots_since(tenant, now.checked_sub(SILENT).unwrap_or(now))
+        .boots_since(tenant, now.checked_sub(silent_after(&plan)).unwrap_or(now))
         .await?
         .into_iter()
         .map(|boot| boot.agent)
         .collect();
+    let silent_after = silent_after(&plan);
     let (mut due_runs, mut silent) = (0, 0);
     let mut after = None;
     loop {
@@ -107,7 +109,8 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
             .map_err(|error| crate::store::StoreError::Unavailable(format!("a helper thread: {error}")))?;
         for (runs, agent) in counted {
             due_runs += runs;
-            silent += u64::from(is_silent(&agent, heard.contains(&agent.id), now));
+            let last = heard.contains(&agent.id).then_some(now);
+            silent += u64::from(is_silent(&agent, last, silent_after, now));
         }
     }
     let states = store.count_agents(tenant).await?;
@@ -126,10 +129,20 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
     })
 }
 
-/// Whether nothing was heard of an active agent for a while. `heard`: a report came.
-pub(crate) fn is_silent(agent: &Agent, heard: bool, now: Timestamp) -> bool {
-    let recent = |at: Option<Timestamp>| at.is_some_and(|at| now.duration_since(at) < SILENT);
-    agent.state == AgentState::Active && !heard && !recent(agent.seen) && !recent(agent.active)
+/// How long nothing is heard of an agent before it counts as silent.
+pub(crate) fn silent_after(plan: &FleetPlan) -> SignedDuration {
+    SILENT.max(SignedDuration::from_secs(i64::from(plan.check_in_s) * i64::from(ASKED)))
+}
+
+/// Whether nothing was heard of an active agent for so long. `last`: when a report came.
+pub(crate) fn is_silent(
+    agent: &Agent,
+    last: Option<Timestamp>,
+    after: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let recent = |at: Option<Timestamp>| at.is_some_and(|at| now.duration_since(at) < after);
+    agent.state == AgentState::Active && ![last, agent.seen, agent.active].into_iter().any(recent)
 }
 
 /// What Prometheus is told: sums over all agents, none of them named.
@@ -155,7 +168,7 @@ pub(crate) fn families(found: &Completeness) -> Vec<Family> {
         ),
         alone(
             "greenroom_agents_silent",
-            "Active agents of which nothing was heard for 15 minutes.",
+            "Active agents of which nothing was heard for 15 minutes, or three times as long as they may take to ask.",
             Number::Whole(found.silent),
         ),
         by(
@@ -173,4 +186,17 @@ pub(crate) fn families(found: &Completeness) -> Vec<Family> {
         )
     }));
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_take_an_hour_to_ask_is_not_silent_after_a_quarter_of_it() {
+        let asked_within = |check_in_s| FleetPlan { check_in_s, ..FleetPlan::default() };
+        assert_eq!(silent_after(&asked_within(5)), SignedDuration::from_mins(15));
+        assert_eq!(silent_after(&asked_within(300)), SignedDuration::from_mins(15));
+        assert_eq!(silent_after(&asked_within(3_600)), SignedDuration::from_hours(3));
+    }
 }

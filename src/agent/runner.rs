@@ -22,9 +22,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The shortest: what is due in between is not late by more.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 
-/// A run that begins later than this after it was due is not made.
-const MOST_LATE: SignedDuration = SignedDuration::from_secs(60);
-
 /// Level at which zstd packs a report.
 const LEVEL: i32 = 3;
 
@@ -97,7 +94,7 @@ impl Runner {
             }
             let Some(schedule) = config.schedules.iter().find(|it| it.id == due.schedule) else { continue };
             // The run before may have taken its time.
-            if self.now().duration_since(due.at) > MOST_LATE {
+            if self.now().duration_since(due.at) > schedule.most_late() {
                 self.skip(|skipped| skipped.missed += 1);
                 continue;
             }

@@ -179,7 +179,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Network")]
     pub(crate) interface: Option<String>,
 
-    /// Most data to send and receive: 500kB, 20MB [default: 10MB quick, 100MB deep]
+    /// Most data to send and receive: 500kB, 20MB [default: 100MB; of a quick check 10MB]
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Network")]
     pub(crate) max_bytes: Option<DataSize>,
 

@@ -17,9 +17,11 @@
 //! | [`plain`] | a sender of unauthenticated STAMP, for routers and other tools |
 //! | [`marking`] | packets of several marks (DSCP, ECN) in turns, and what becomes of the marks |
 //! | [`media`] | what a one-way stream sends and when |
-//! | [`half`] | puts the endpoint's log together from its chunks |
 //! | [`rtp`] | media over RTP (RFC 3550) for WebRTC servers, and what their reports say |
 //! | [`stamp`] | STAMP packets (RFC 8762, RFC 8972) and Greenroom's private TLVs |
+//! | [`grant`] | what lets a browser's run in: signed, for a time |
+//! | [`mtu`] | the largest packet that a path carries |
+//! | [`path`] | the hops of a path, by packets that end on the way |
 //! | [`icmp`] | ICMP echo (RFC 792, RFC 4443) as questions |
 //! | [`nat`] | what a NAT does, by a STUN server with two addresses (RFC 5780) |
 //! | [`stun`] | STUN messages (RFC 8489), and a prober that asks each question once |

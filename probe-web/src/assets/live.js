@@ -31,7 +31,7 @@ function isInUse() {
 
 function tell() {
   const button = document.createElement('button');
-  button.textContent = fresh === 1 ? 'Show 1 new report' : `Show ${fresh} new reports`;
+  button.textContent = fresh === 1 ? '1 new report: look again' : `${fresh} new reports: look again`;
   button.addEventListener('click', show);
   said.replaceChildren(button);
 }

@@ -12,7 +12,7 @@ use super::agents::state_of;
 use crate::app::AppState;
 use crate::auth::visitor::Visitor;
 use crate::clock::new_id;
-use crate::completeness::{due, expected_from, ratio};
+use crate::completeness::{due, expected_from, ratio, silent_after};
 use crate::pages::{self, Paged, Place, query, text, time, verdict};
 use crate::store::{Agent, Boot, Filter, FleetPlan, Role, Summary};
 
@@ -41,10 +41,10 @@ pub(crate) async fn page(State(state): State<AppState>, visitor: Visitor, Path(i
     let day = now.checked_sub(SPAN).unwrap_or(now);
     let of_agent = Filter { agent: Some(id.to_string()), ..Filter::default() };
     let latest = state.store.list(visitor.tenant(), &of_agent, None, AT_ONCE).await?;
-    let heard = boots.iter().any(|boot| now.duration_since(boot.last) < SignedDuration::from_mins(15));
+    let last = boots.iter().map(|boot| boot.last).max();
     let body = html! {
         h1 { (text(Some(&agent.name))) }
-        p { (state_of(&agent, heard, now)) @if let Some(words) = &agent.trouble { " " (text(Some(words))) } }
+        p { (state_of(&agent, last, silent_after(&plan), now)) @if let Some(words) = &agent.trouble { " " (text(Some(words))) } }
         dl class="about" {
             div { dt { "Site" } dd { (text(agent.site.as_deref())) } }
             div { dt { "Id" } dd { code { (agent.id) } } }

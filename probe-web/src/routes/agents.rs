@@ -15,7 +15,7 @@ use super::links::{DAYS, days_field, standing};
 use crate::app::AppState;
 use crate::auth::agent::{self, NewEnrollToken};
 use crate::auth::visitor::Visitor;
-use crate::completeness::{Completeness, completeness_of, is_silent};
+use crate::completeness::{Completeness, completeness_of, is_silent, silent_after};
 use crate::ingest::read::is_plain;
 use crate::pages::{self, Paged, Place, notice, shown_once, text, time};
 use crate::store::{Agent, Boot, EnrollToken, Role, Standing};
@@ -144,6 +144,7 @@ async fn show(
     let boots = state.store.boots_since(tenant, now.checked_sub(GAPS).unwrap_or(now)).await?;
     let heard = Heard::of(boots);
     let complete = completeness_of(&*state.store, tenant, now).await?;
+    let silent_after = silent_after(&state.store.fleet_plan(tenant).await?);
     let full = u32::try_from(agents.len()).is_ok_and(|n| n == AT_ONCE);
     let body = html! {
         h1 { "Agents" }
@@ -155,7 +156,7 @@ async fn show(
         } @else {
             table class="list" {
                 thead { tr { th { "Computer" } th { "Site" } th { "State" } th { "Last report (UTC)" } th { "Reports, 7 days" } th { "Missing" } th { "Waiting there" } th { "Version" } } }
-                tbody { @for agent in &agents { (row(agent, heard.0.get(&agent.id), now)) } }
+                tbody { @for agent in &agents { (row(agent, heard.0.get(&agent.id), silent_after, now)) } }
             }
         }
         @if let Some(last) = agents.last().filter(|_| full) {
@@ -196,7 +197,7 @@ pub(super) fn summary(found: &Completeness) -> Markup {
         p {
             (found.active) @if found.active == 1 { " agent reports" } @else { " agents report" }
             @if found.pending > 0 { ", " (found.pending) " wait for approval" }
-            @if found.silent > 0 { ", nothing was heard of " (found.silent) " for a quarter of an hour" }
+            @if found.silent > 0 { ", nothing was heard of " (found.silent) " for some time" }
             ". "
             @match percent {
                 Some(percent) => {
@@ -212,24 +213,28 @@ pub(super) fn summary(found: &Completeness) -> Markup {
 }
 
 /// An agent's state, in a word.
-pub(super) fn state_of(agent: &Agent, heard: bool, now: Timestamp) -> Markup {
+pub(super) fn state_of(
+    agent: &Agent,
+    last: Option<Timestamp>,
+    silent_after: SignedDuration,
+    now: Timestamp,
+) -> Markup {
     let (class, word) = match agent.state {
         AgentState::Pending => ("degraded", "waits for approval"),
         AgentState::Revoked => ("none", "revoked"),
-        AgentState::Active if is_silent(agent, heard, now) => ("blocked", "silent"),
+        AgentState::Active if is_silent(agent, last, silent_after, now) => ("blocked", "silent"),
         AgentState::Active => ("ready", "active"),
     };
     html! { span class={ "state " (class) } { (word) } }
 }
 
-fn row(agent: &Agent, arrived: Option<&Arrived>, now: Timestamp) -> Markup {
+fn row(agent: &Agent, arrived: Option<&Arrived>, silent_after: SignedDuration, now: Timestamp) -> Markup {
     let last = arrived.and_then(|it| it.last);
-    let heard = last.is_some_and(|last| now.duration_since(last) < SignedDuration::from_mins(15));
     html! { tr {
         th scope="row" { a href={ "/agents/" (agent.id) } { (text(Some(&agent.name))) } }
         td data-name="Site" { (text(agent.site.as_deref())) }
         td data-name="State" {
-            (state_of(agent, heard, now))
+            (state_of(agent, last, silent_after, now))
             @if let Some(words) = &agent.trouble { " " (text(Some(words))) }
         }
         td class="when" data-name="Last report (UTC)" { @match last { Some(at) => (time(at)), None => (text(None)) } }

@@ -19,7 +19,7 @@
 //! bursty they are) give a wide interval and not a wrong one, and one single burst never proves a bad link.
 //!
 //! Alternatives that were weighed: an exact interval at each look with α spent over the looks costs 30 looks' worth of width
-//! on a clean link (about 1,700 packets to show 2 % instead of about 850); counts divided by an estimated design effect
+//! on a clean link (about 1,700 packets to show 2 % instead of about 860); counts divided by an estimated design effect
 //! miss when a run has one burst or none; a bootstrap cannot resample what it has not seen.
 //!
 //! One assumption is needed, since no loss at all says nothing about how long bursts would be: the mean burst is at most

@@ -91,11 +91,17 @@ impl Planner {
             return;
         }
         let late = now.duration_since(latest.at);
-        let most = MOST_LATE.min(SignedDuration::from_millis(schedule.every_ms() / 2));
-        match late <= most {
+        match late <= schedule.most_late() {
             true => turn.due.push(Due { schedule: schedule.id.clone(), at: latest.at, late }),
             false => turn.missed += 1,
         }
+    }
+}
+
+impl Schedule {
+    /// How much later than it was due a run may begin: half of what lies between two, and a minute at most.
+    pub fn most_late(&self) -> SignedDuration {
+        MOST_LATE.min(SignedDuration::from_millis(self.every_ms() / 2))
     }
 }
 

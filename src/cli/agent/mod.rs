@@ -48,7 +48,7 @@ Examples:
   greenroom agent install --print                     look at it first
   sudo greenroom agent install
   sudo greenroom agent enroll --server https://greenroom.example --token-file FILE --state /var/lib/greenroom-agent
-  sudo systemctl enable --now greenroom-agent";
+  sudo systemctl daemon-reload && sudo systemctl enable --now greenroom-agent";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {

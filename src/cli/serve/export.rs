@@ -53,7 +53,7 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
-    /// Leave out what people set up: users, keys, links, agents, webhooks, the audit log
+    /// Leave out what people set up (users, keys, links, agents, webhooks, rules of alerts, the audit log) and incidents
     #[arg(long)]
     reports_only: bool,
 

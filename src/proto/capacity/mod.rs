@@ -278,14 +278,14 @@ impl Search {
         }
         self.last_feedback = now;
         match self.stage {
-            Stage::Ramp => self.ramp(now, feedback),
+            Stage::Ramp => self.ramp(feedback),
             Stage::Congested { reports, bytes, time } => self.congested(now, reports, bytes, time, feedback),
             Stage::Drain { since } => self.drain(now, since, feedback),
             Stage::Hold { is_mixed } => self.hold(now, is_mixed, feedback),
         }
     }
 
-    fn ramp(&mut self, now: Micros, feedback: &Feedback) {
+    fn ramp(&mut self, feedback: &Feedback) {
         if self.is_congested(feedback) {
             self.stage = Stage::Congested { reports: 0, bytes: 0, time: Micros::ZERO };
             return;
