@@ -376,7 +376,10 @@ fn without_kernel_stamps_a_late_program_spoils_delays_but_not_loss() {
     let of_delay = ["pdv_up", "late_loss_up"];
     assert!(found.verdict.causes.iter().all(|cause| !of_delay.contains(&cause.code.as_str())));
     // One packet in five is late upward: p95 of the delay upward and of the round trip, not its median.
-    assert_eq!(found.targets[0].self_error.unusable, ["delay under load", "delay variation up"]);
+    assert_eq!(
+        found.targets[0].self_error.unusable,
+        ["delay under load", "delay variation up", "late loss up"]
+    );
 }
 
 #[test]
