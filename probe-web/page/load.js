@@ -36,8 +36,9 @@ const ALONE_US = 1_500_000;
 /** Packets of audio that a first look needs, as long as it takes them: with them it comes within six seconds. */
 const FIRST = 240;
 const AUDIO_US = 20_000;
-/** How long what is not yet answered is awaited before the first look. */
+/** How long what is not yet answered is awaited before the first look, at most. */
 const FIRST_DRAIN_MS = 200;
+const DRAIN_LOOK_MS = 20;
 /** How long the page may take to say whether there is to be more. */
 const WORD_MS = 12_000;
 
@@ -80,12 +81,16 @@ export class Beside {
   }
 
   async #first(run) {
-    const until = run.begin + Math.min(run.packets, FIRST) * AUDIO_US;
+    const packets = Math.min(run.packets, FIRST);
+    const until = run.begin + packets * AUDIO_US;
     if (this.rate_bps) {
       this.#rung = new Rung(run, this.rate_bps);
       await this.#rung.play(run.begin + ALONE_US, until);
     }
-    await pause((until - run.now()) / 1000 + FIRST_DRAIN_MS);
+    await pause((until - run.now()) / 1000);
+    const answered = () => new Set(run.received.map(([, , , of]) => of).filter((of) => of < packets)).size;
+    // Of video nothing is answered: what the endpoint logged of it comes meanwhile.
+    while (run.now() < until + FIRST_DRAIN_MS * 1000 && (this.#rung || answered() < packets)) await pause(DRAIN_LOOK_MS);
   }
 
   told() {

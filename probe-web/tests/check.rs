@@ -1,13 +1,17 @@
 //! The check page's own part of the application: its files, what a run begins with, and runs as pages, browsers and attackers send them.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use greenroom_reports::schema::{Kind, Place, Report, Source, State};
 use greenroom_reports::trace::PhaseKind;
 use greenroom_web::check::{Answer, EmbedOrigin, Media, Turn, Unanswered, WebRtc};
@@ -52,10 +56,14 @@ impl House {
     }
 
     async fn ask(&self, request: Request<Body>) -> (u16, HeaderMap, String) {
+        let (status, headers, bytes) = self.octets(request).await;
+        (status, headers, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn octets(&self, request: Request<Body>) -> (u16, HeaderMap, Bytes) {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        (parts.status.as_u16(), parts.headers, String::from_utf8_lossy(&bytes).into_owned())
+        (parts.status.as_u16(), parts.headers, body.collect().await.unwrap().to_bytes())
     }
 
     async fn get(&self, path: &str) -> (u16, HeaderMap, String) {
@@ -270,6 +278,26 @@ async fn scripts_travel_packed_and_without_comments() {
     let (_, headers, plain) = house.get("/check/check.js").await;
     assert!(headers.get(header::CONTENT_ENCODING).is_none());
     assert!(plain.contains("export class Check") && !plain.contains("/**"), "{plain}");
+}
+
+#[tokio::test]
+async fn what_a_page_sends_and_what_it_is_answered_travel_packed() {
+    let house = House::new(false).await;
+    let run = run(house.session().await["run"].as_str().unwrap()).to_string();
+    for (path, status) in [("/api/v1/runs/look", 200), ("/api/v1/runs", 201)] {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(run.as_bytes()).unwrap();
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_ENCODING, "gzip")
+            .header(header::ACCEPT_ENCODING, "gzip, deflate");
+        let answer = house.octets(request.body(Body::from(packed.finish().unwrap())).unwrap()).await;
+        assert_eq!((answer.0, &answer.1[header::CONTENT_ENCODING]), (status, &"gzip".parse().unwrap()));
+        let mut json = String::new();
+        GzDecoder::new(&*answer.2).read_to_string(&mut json).unwrap();
+        assert!(json.len() > 3 * answer.2.len(), "{} of {}", answer.2.len(), json.len());
+        assert_eq!(report(serde_json::from_str(&json).unwrap()).kind, Kind::Check);
+    }
 }
 
 #[tokio::test]

@@ -112,7 +112,8 @@ fn lean(text: &str) -> String {
     kept
 }
 
-fn gzip(content: &[u8]) -> Bytes {
+/// Content in less octets; none where that fails.
+pub(super) fn gzip(content: &[u8]) -> Bytes {
     let mut writer = GzEncoder::new(Vec::new(), Compression::best());
     // Into memory it cannot fail; what did would be served as it is.
     let packed = writer.write_all(content).and_then(|()| writer.finish());
@@ -189,20 +190,28 @@ fn policy(media: impl Iterator<Item = String>, embedders: &[EmbedOrigin]) -> Str
 }
 
 fn answer(headers: &HeaderMap, file: &'static Served) -> Response {
-    let lines = |name| headers.get_all(name).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    let words = |name| lines(name).flat_map(|line| line.split(',')).map(str::trim);
-    let same = words(header::IF_NONE_MATCH).any(|one| one.trim_start_matches("W/") == file.tag);
+    let same = words(headers, header::IF_NONE_MATCH).any(|one| one.trim_start_matches("W/") == file.tag);
     let vary = (header::VARY, "accept-encoding");
     let caching = [(header::ETAG, file.tag.as_str()), (header::CACHE_CONTROL, "no-cache"), vary];
     if same {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
-    let takes_gzip = words(header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"));
     let kind = [(header::CONTENT_TYPE, file.kind)];
-    match takes_gzip && !file.packed.is_empty() {
+    match takes_gzip(headers) && !file.packed.is_empty() {
         true => (caching, kind, [(header::CONTENT_ENCODING, "gzip")], file.packed.clone()).into_response(),
         false => (caching, kind, file.plain.clone()).into_response(),
     }
+}
+
+/// Whether who asks takes an answer packed by gzip.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    words(headers, header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"))
+}
+
+/// The words of a header that has a list of them.
+fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

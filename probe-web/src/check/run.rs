@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
@@ -25,7 +24,7 @@ use super::grant::ForResult;
 use super::load::RungRun;
 use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
-use super::{connection, devices, echo, machine};
+use super::{assets, connection, devices, echo, machine};
 use crate::api::ReportBody;
 use crate::api::refusals::{NotNow, NotPacked};
 use crate::app::AppState;
@@ -52,15 +51,15 @@ pub(crate) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let link = through(&state, &headers).await?;
+    let (link, packed) = (through(&state, &headers).await?, assets::takes_gzip(&headers));
     let Sent { run, grant, received, turn: _turn } = Sent::read(&state, &headers, body).await?;
     if !state.store.spend_grant(&grant.nonce, grant.until).await? {
         return Err(ended());
     }
     let made = apart(move || {
         let report = report(&run, &grant, received)?;
-        let json = serde_json::to_vec(&report)
-            .map_err(|_| Problem::unavailable("the report could not be written down"))?;
+        let json = written(&report)?;
+        let answer = answer(StatusCode::CREATED, &json, packed);
         // A link's report is its tenant's, whosever page it was opened on.
         let tenant = link.as_ref().map_or(grant.tenant, |link| link.tenant);
         let record = read::record(tenant, &report, json, received)?;
@@ -68,9 +67,9 @@ pub(crate) async fn take(
             Some(link) => record.through(link),
             None => record,
         };
-        Ok((record, report))
+        Ok((record, answer))
     });
-    let (record, report) = made.await?;
+    let (record, answer) = made.await?;
     match state.writer.write(record).await? {
         Outcome::Accepted | Outcome::Duplicate => {}
         Outcome::NotAllowed => {
@@ -79,7 +78,7 @@ pub(crate) async fn take(
             ));
         }
     }
-    Ok((StatusCode::CREATED, Json(report)).into_response())
+    Ok(answer)
 }
 
 /// What would come of a run as far as it is: a first verdict, while more is measured. Nothing is kept. The result itself has the same id
@@ -105,8 +104,22 @@ pub(crate) async fn look(
     if !state.store.spend_grant(&grant.for_a_look(), grant.until).await? {
         return Err(ended());
     }
-    let report = apart(move || report(&run, &grant, received)).await?;
-    Ok(Json(report).into_response())
+    let packed = assets::takes_gzip(&headers);
+    apart(move || Ok(answer(StatusCode::OK, &written(&report(&run, &grant, received)?)?, packed))).await
+}
+
+fn written(report: &Report) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(report).map_err(|_| Problem::unavailable("the report could not be written down"))
+}
+
+/// A report for its page, packed where that takes it so: down a narrow way a whole one takes its time.
+fn answer(status: StatusCode, json: &[u8], packed: bool) -> Response {
+    let kind = [(CONTENT_TYPE, "application/json"), (VARY, "accept-encoding")];
+    let small = if packed { assets::gzip(json) } else { Bytes::new() };
+    match small.is_empty() {
+        true => (status, kind, json.to_vec()).into_response(),
+        false => (status, kind, [(CONTENT_ENCODING, "gzip")], small).into_response(),
+    }
 }
 
 /// A run as it was sent, whose grant is good.

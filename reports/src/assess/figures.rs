@@ -226,21 +226,24 @@ fn direction(stream: &Observation, observed: &Observed<'_>) -> DirectionReport {
             "the receiver's times were taken by the program",
         ),
         local_queue_ms: distribution(&host::local_queue(flow), "the sender's system does not tell"),
-        capacity_bps: capacity(observed.trace, flow.direction),
+        capacity_bps: capacity(observed.trace, flow.direction, lost),
     }
 }
 
-/// What a second of a capacity search must meet to count.
+/// What a second of a capacity search must meet to count: so much lost beyond what the link loses anyhow.
 const CAPACITY_BOUNDS: CapacityBounds =
     CapacityBounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
 
-/// What a direction's search found: over a second, or over less where it had ended before it held a rate for one.
-fn capacity(trace: &Trace, direction: Direction) -> Value<Capacity> {
+/// What a direction's search found: over a second, or over less where it had ended before it held a rate for one. `anyhow` is what was lost
+/// outside of the search.
+fn capacity(trace: &Trace, direction: Direction, anyhow: Share) -> Value<Capacity> {
     if !trace.capacity.iter().any(|interval| interval.direction == direction) {
         return Value::not_tested("no capacity search was run");
     }
     let ended = trace.searches.iter().find(|search| search.direction == direction).map(|search| search.end);
-    let over = |lasting| capacity::capacity(&trace.capacity, direction, CAPACITY_BOUNDS, lasting);
+    let loss_ratio = CAPACITY_BOUNDS.loss_ratio + anyhow.ratio().map_or(0.0, |ratio| ratio.get());
+    let bounds = CapacityBounds { loss_ratio, ..CAPACITY_BOUNDS };
+    let over = |lasting| capacity::capacity(&trace.capacity, direction, bounds, lasting);
     let at_least = ended != Some(SearchEnd::Converged);
     let found = over(capacity::WINDOW).or_else(|| over(capacity::SHORT_WINDOW).filter(|_| at_least));
     let Some(found) = found else {

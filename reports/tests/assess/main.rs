@@ -196,6 +196,25 @@ fn a_capacity_that_the_path_did_not_limit_is_told_as_at_least() {
 }
 
 #[test]
+fn a_search_may_lose_what_its_path_loses_anyhow() {
+    let of_search = searched(&[(Direction::Up, SearchEnd::Converged)]);
+    let with_losses = |audio_lost_percent| {
+        let link = move |_: Direction, _: Media, seq: u32, _: Micros| {
+            (!lost(audio_lost_percent, 9, seq)).then_some(BASE)
+        };
+        let mut trace = link::trace(Micros::from_secs(16), &[], &link);
+        trace.phases.clone_from(&of_search.phases);
+        trace.searches.clone_from(&of_search.searches);
+        // 4 % of the search's packets are lost.
+        let lossy = |interval| CapacityInterval { lost_packets: 2, received_packets: 48, ..interval };
+        trace.capacity = ten_megabits(Direction::Up, 30).map(lossy).collect();
+        judge(Some(&trace), &meta(), &[Use::Audio], true).targets[0].up.capacity_bps.clone()
+    };
+    assert!(matches!(with_losses(0), Value::Failed { .. }));
+    assert_eq!(with_losses(4).measured().unwrap().value, 10e6);
+}
+
+#[test]
 fn nothing_is_decided_at_the_start() {
     let trace = link::trace(Micros::from_millis(400), &[], &clean);
     let found = judge(Some(&trace), &meta(), &[Use::Audio, Use::Video720p], false);

@@ -167,6 +167,8 @@ pub struct Search {
     estimate: Option<Bitrate>,
     best: Option<Bitrate>,
     window: Window,
+    /// The greatest delay while the link was overrun: how far its queue goes, as far as it was filled.
+    fullest: Micros,
     outcome: Option<Outcome>,
 }
 
@@ -211,6 +213,7 @@ impl Search {
             estimate: None,
             best: None,
             window: Window::default(),
+            fullest: Micros::ZERO,
             outcome: None,
         }
     }
@@ -277,6 +280,9 @@ impl Search {
             return;
         }
         self.last_feedback = now;
+        if matches!(self.stage, Stage::Congested { .. } | Stage::Drain { .. }) {
+            self.fullest = self.fullest.max(feedback.delay_over_least.unwrap_or(Micros::ZERO));
+        }
         match self.stage {
             Stage::Ramp => self.ramp(feedback),
             Stage::Congested { reports, bytes, time } => self.congested(now, reports, bytes, time, feedback),
@@ -355,7 +361,7 @@ impl Search {
             return;
         }
         let delay = feedback.delay_over_least.unwrap_or(self.config.delay_high);
-        if delay > self.config.delay_high || self.window_is_lossy() {
+        if delay > self.config.delay_high || (self.window_is_lossy() && self.may_overflow(delay)) {
             // Far above the link: what is received now is the better estimate.
             self.restart_hold(LOWER_PERCENT, feedback);
         } else if delay < self.config.delay_low / 4 && self.rate < self.config.ceiling {
@@ -381,6 +387,12 @@ impl Search {
         self.window.packets += u64::from(feedback.received_packets);
         self.window.lost += u64::from(feedback.lost_packets);
         self.window.time += feedback.lasted;
+    }
+
+    /// Whether what is lost at this delay can be what a queue has no room for: it is as good as full, or there is none. A link that loses
+    /// packets anyhow is not slower for it.
+    fn may_overflow(&self, delay: Micros) -> bool {
+        self.fullest < self.config.delay_low || delay * 5 >= self.fullest * 3
     }
 
     fn window_is_lossy(&self) -> bool {

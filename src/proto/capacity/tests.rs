@@ -152,6 +152,23 @@ fn random_loss_is_not_a_bottleneck() {
 }
 
 #[test]
+fn a_link_that_loses_packets_anyhow_is_not_slower_for_it() {
+    let mut faults = Vec::new();
+    for kbps in [1_000, 1_500, 5_000, 20_000] {
+        for (queue_ms, seed) in [(100, 1), (100, 2), (300, 3), (300, 4)] {
+            let rate = Bitrate::from_kbps(kbps);
+            let mut link = Bottleneck::new(rate, Micros::from_millis(5), Micros::from_millis(queue_ms));
+            (link.loss_permille, link.random) = (30, seed);
+            let outcome = run(wide(), &mut link);
+            if off(&outcome, rate).abs() > 0.05 || outcome.end != End::Converged {
+                faults.push(format!("{kbps} kbit/s, queue {queue_ms} ms: {outcome:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn a_ceiling_is_said_to_be_one() {
     let config = SearchConfig { ceiling: Bitrate::from_kbps(10_000), ..wide() };
     let mut link =
