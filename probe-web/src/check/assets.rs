@@ -190,7 +190,7 @@ fn policy(media: impl Iterator<Item = String>, embedders: &[EmbedOrigin]) -> Str
 }
 
 fn answer(headers: &HeaderMap, file: &'static Served) -> Response {
-    let same = words(headers, header::IF_NONE_MATCH).any(|one| one.trim_start_matches("W/") == file.tag);
+    let same = listed(headers, header::IF_NONE_MATCH).any(|one| one.trim_start_matches("W/") == file.tag);
     let vary = (header::VARY, "accept-encoding");
     let caching = [(header::ETAG, file.tag.as_str()), (header::CACHE_CONTROL, "no-cache"), vary];
     if same {
@@ -205,11 +205,11 @@ fn answer(headers: &HeaderMap, file: &'static Served) -> Response {
 
 /// Whether who asks takes an answer packed by gzip.
 pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
-    words(headers, header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"))
+    listed(headers, header::ACCEPT_ENCODING).any(|one| one == "gzip" || one.starts_with("gzip;q=1"))
 }
 
 /// The words of a header that has a list of them.
-fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
