@@ -84,7 +84,7 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT)
-            .after_connect(|connection, _| Box::pin(async move { make_durable(connection).await }))
+            .after_connect(|connection, _| Box::pin(async move { set_up(connection).await }))
             .connect_with(url.options.clone())
             .await
             .map_err(|error| cannot(&error))?;
@@ -97,11 +97,14 @@ impl PostgresStore {
     }
 }
 
-/// A commit is acknowledged when it is on disk, also where the server's own setting says otherwise.
-async fn make_durable(connection: &mut PgConnection) -> sqlx::Result<()> {
+/// A commit is acknowledged when it is on disk, also where the server's own setting says otherwise. And a transaction whose end will never
+/// come, because the way to here broke without a word, does not hold its locks for as long as the server takes to notice.
+async fn set_up(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(
         "SELECT CASE current_setting('synchronous_commit')
-         WHEN 'off' THEN set_config('synchronous_commit', 'on', false) ELSE '' END",
+                WHEN 'off' THEN set_config('synchronous_commit', 'on', false) ELSE '' END,
+                CASE current_setting('idle_in_transaction_session_timeout')
+                WHEN '0' THEN set_config('idle_in_transaction_session_timeout', '30s', false) ELSE '' END",
     )
     .execute(connection)
     .await
