@@ -145,6 +145,11 @@ const HOLD_ABOVE_PERCENT: u64 = 105;
 /// Where the hold goes on, of what it has received, when it turns out to have been too low, and too high.
 const RAISE_PERCENT: u64 = 106;
 const LOWER_PERCENT: u64 = 97;
+/// The same where the link loses packets anyhow, which may have looked like congestion of the ramp, far below its rate.
+const RAISE_LOSSY_PERCENT: u64 = 110;
+/// So many times the loss that counts in the hold shows in a report of the ramp that a link has no room: reports there have few packets,
+/// and what has no room next to a rate that grows so fast is much.
+const RAMP_LOSS: u64 = 10;
 /// Received below this share of what was offered counts as congestion. A report of the ramp mixes a rate with the one
 /// before it, four sevenths of it.
 const CARRIED_PERCENT: u64 = 55;
@@ -167,8 +172,10 @@ pub struct Search {
     estimate: Option<Bitrate>,
     best: Option<Bitrate>,
     window: Window,
-    /// The greatest delay while the link was overrun: how far its queue goes, as far as it was filled.
-    fullest: Micros,
+    /// The rate of the hold at which loss was seen first.
+    lossy_at: Option<Bitrate>,
+    /// What was lost as well at a lower rate, in packets per thousand: it is not this load by which it is lost.
+    lost_anyhow: Option<u64>,
     outcome: Option<Outcome>,
 }
 
@@ -198,6 +205,13 @@ struct Window {
     time: Micros,
 }
 
+impl Window {
+    /// Packets lost, per thousand. 0 where there was none.
+    fn lost_permille(&self) -> u64 {
+        (self.lost * 1_000).checked_div(self.packets + self.lost).unwrap_or(0)
+    }
+}
+
 impl Search {
     /// Begins a search.
     pub fn new(config: SearchConfig, now: Micros) -> Self {
@@ -213,7 +227,8 @@ impl Search {
             estimate: None,
             best: None,
             window: Window::default(),
-            fullest: Micros::ZERO,
+            lossy_at: None,
+            lost_anyhow: None,
             outcome: None,
         }
     }
@@ -280,9 +295,6 @@ impl Search {
             return;
         }
         self.last_feedback = now;
-        if matches!(self.stage, Stage::Congested { .. } | Stage::Drain { .. }) {
-            self.fullest = self.fullest.max(feedback.delay_over_least.unwrap_or(Micros::ZERO));
-        }
         match self.stage {
             Stage::Ramp => self.ramp(feedback),
             Stage::Congested { reports, bytes, time } => self.congested(now, reports, bytes, time, feedback),
@@ -353,7 +365,8 @@ impl Search {
             self.raise_best(carried);
             // Without a queue or loss it is not the link that holds back, even if a busy sender offered a little less.
             let queued = feedback.delay_over_least.is_none_or(|delay| delay >= self.config.delay_low);
-            let free = self.rate == self.config.ceiling && !queued && !self.window_is_lossy();
+            let lossy = self.window_is_lossy() && self.lost_anyhow.is_none();
+            let free = self.rate == self.config.ceiling && !queued && !lossy;
             self.finish(now, if free { End::Ceiling } else { End::Converged });
             return;
         }
@@ -361,13 +374,40 @@ impl Search {
             return;
         }
         let delay = feedback.delay_over_least.unwrap_or(self.config.delay_high);
-        if delay > self.config.delay_high || (self.window_is_lossy() && self.may_overflow(delay)) {
+        let is_lossy = self.window_is_lossy() && self.lost_anyhow.is_none();
+        let may_rise = delay < self.config.delay_low / 4 && self.rate < self.config.ceiling;
+        if delay > self.config.delay_high {
             // Far above the link: what is received now is the better estimate.
             self.restart_hold(LOWER_PERCENT, feedback);
-        } else if delay < self.config.delay_low / 4 && self.rate < self.config.ceiling {
+        } else if is_lossy {
+            self.look_into_loss(feedback);
+        } else if may_rise && self.lossy_at.is_none() {
             // No queue at all: the estimate was low.
             self.restart_hold(RAISE_PERCENT, feedback);
+        } else if may_rise && self.loses_as_ever() {
+            // Neither a queue nor more lost than at a lower rate: loss made the estimate low.
+            self.restart_hold(RAISE_LOSSY_PERCENT, feedback);
         }
+    }
+
+    /// A link that has no room for all of it loses less at a lower rate; one that loses packets anyhow does not.
+    fn look_into_loss(&mut self, feedback: &Feedback) {
+        match self.lossy_at {
+            None => {
+                self.lossy_at = Some(self.rate);
+                self.restart_hold(LOWER_PERCENT, feedback);
+            }
+            Some(rate) => {
+                self.lost_anyhow = Some(self.window.lost_permille());
+                self.set_rate(rate);
+                self.begin_hold(true);
+            }
+        }
+    }
+
+    /// Whether no more is lost than anyhow, by three tenths and half a percent: few packets tell no better.
+    fn loses_as_ever(&self) -> bool {
+        self.lost_anyhow.is_some_and(|anyhow| self.window.lost_permille() <= anyhow + anyhow * 3 / 10 + 5)
     }
 
     /// Moves the rate to `share` percent of what is being received, and the window with it.
@@ -389,17 +429,8 @@ impl Search {
         self.window.time += feedback.lasted;
     }
 
-    /// Whether what is lost at this delay can be what a queue has no room for: it is as good as full, or there is none. A link that loses
-    /// packets anyhow is not slower for it.
-    fn may_overflow(&self, delay: Micros) -> bool {
-        self.fullest < self.config.delay_low || delay * 5 >= self.fullest * 3
-    }
-
     fn window_is_lossy(&self) -> bool {
-        let seen = self.window.packets + self.window.lost;
-        seen > 0
-            && self.window.lost * 1_000 > seen * u64::from(self.config.loss_permille)
-            && self.window.lost > 2
+        self.window.lost > 2 && self.window.lost_permille() > u64::from(self.config.loss_permille)
     }
 
     fn is_congested(&self, feedback: &Feedback) -> bool {
@@ -408,7 +439,7 @@ impl Search {
         let late = feedback.delay_over_least.is_some_and(|delay| delay > self.config.delay_low);
         let seen = u64::from(feedback.received_packets) + u64::from(feedback.lost_packets);
         let lossy = u64::from(feedback.lost_packets) * 1_000
-            > seen * 4 * u64::from(self.config.loss_permille)
+            > seen * RAMP_LOSS * u64::from(self.config.loss_permille)
             && feedback.lost_packets > 2;
         let full = feedback.delay_over_least.is_some_and(|delay| delay > self.config.delay_high);
         full || (short && (late || lossy))
