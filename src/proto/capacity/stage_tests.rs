@@ -237,6 +237,7 @@ fn nobody_gets_load_who_has_not_proved_his_address() {
             assert!(out.len() < 200, "challenges alone, no report and no load");
             sent += out.len();
         }
+        assert_eq!(fresh.next_deadline(), None, "and nobody waits for what will not be sent");
     }
     assert!(sent <= received && received > 100_000);
 }

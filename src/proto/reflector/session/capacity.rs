@@ -73,8 +73,9 @@ impl Session {
         self.next_stage().is_some()
     }
 
-    /// When a stage has something to send: a report or load.
+    /// When a stage has something to send: a report or load. Never to an address that is not validated.
     pub(super) fn next_stage(&self) -> Option<Micros> {
+        self.validated?;
         let report = self.capacity.up.as_ref().and_then(Meter::next_at).map(|at| at + self.epoch);
         let load = self.capacity.down.as_ref().and_then(Load::next_at);
         report.into_iter().chain(load).min()
