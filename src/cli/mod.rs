@@ -90,7 +90,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, CliError> {
     }
 }
 
-/// A runtime for the commands that use the network. Packets are paced by threads of their own, not by it.
+/// A runtime for the commands that use the network. Packets are paced by threads of their own, not by it; those of an endpoint's sessions that
+/// come over streams are answered on it.
 fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

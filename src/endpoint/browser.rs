@@ -35,7 +35,7 @@ pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Res
     let hello = session::read_hello(&mut link).await?;
     let (reflector, far) = session::reflector(peer, shared)?;
     tokio::select! {
-        served = session::serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Page(&session)) => served,
+        served = session::serve_alone(&mut link, hello, &reflector, peer, shared, Beside::Page(&session)) => served,
         () = datagrams::carry_session(&session, far) => Ok(()),
     }
 }

@@ -195,7 +195,7 @@ async fn serve(mut peer: Peer, shared: &Shared) -> Result<(), Broken> {
     let echo = peer.echo().clone();
     let mut link = Link::web_rtc(peer, far);
     let hello = session::read_hello(&mut link).await?;
-    session::serve_tunnel(&mut link, hello, &reflector, at, shared, Beside::Media(&echo)).await
+    session::serve_alone(&mut link, hello, &reflector, at, shared, Beside::Media(&echo)).await
 }
 
 fn hex(bytes: &[u8]) -> String {

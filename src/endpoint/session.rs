@@ -184,7 +184,7 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
         if hello.probes == ProbeCarrier::QuicDatagrams {
             let (reflector, far) = reflector(peer, shared)?;
             return tokio::select! {
-                served = serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Nothing) => served,
+                served = serve_alone(&mut link, hello, &reflector, peer, shared, Beside::Nothing) => served,
                 () = datagrams::carry(&connection, far) => Ok(()),
             };
         }
@@ -211,7 +211,7 @@ where
         let (reflector, far) = reflector(peer, shared)?;
         let mut link = Link::web_socket(socket, far);
         let hello = read_hello(&mut link).await?;
-        serve_tunnel(&mut link, hello, &reflector, peer, shared, Beside::Nothing).await
+        serve_alone(&mut link, hello, &reflector, peer, shared, Beside::Nothing).await
     };
     end(peer, served.await);
 }
@@ -240,8 +240,8 @@ pub(super) fn reflector(peer: SocketAddr, shared: &Shared) -> Result<(Inline<Ref
     Ok(Inline::new(reflector, peer, shared.clock))
 }
 
-/// Serves a session that has such a reflector.
-pub(super) async fn serve_tunnel(
+/// Serves a session that has a reflector of its own ([`reflector`]).
+pub(super) async fn serve_alone(
     link: &mut Link,
     hello: Hello,
     reflector: &Inline<Reflector>,
@@ -275,7 +275,7 @@ pub(super) async fn serve_tunnel(
     tokio::select! {
         served = session.serve(link, None) => served,
         () = transfers => Ok(()),
-        never = reflector.keep_time() => match never {},
+        ended = reflector.keep_time() => Err(ended.into()),
     }
 }
 
@@ -318,17 +318,14 @@ impl Reached<'_> {
     ) -> Result<R, Ended> {
         match self {
             Self::Thread(driver) => driver.call(command).await,
-            Self::Here(reflector) => Ok(reflector.call(command)),
+            Self::Here(reflector) => reflector.call(command),
         }
     }
 
     fn post(self, command: impl FnOnce(&mut Reflector, Micros) + Send + 'static) -> Result<(), Ended> {
         match self {
             Self::Thread(driver) => driver.post(command),
-            Self::Here(reflector) => {
-                reflector.call(command);
-                Ok(())
-            }
+            Self::Here(reflector) => reflector.call(command),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use quinn::{Connection, SendDatagramError};
+use tokio::task::coop;
 use web_transport_quinn::{Session, SessionError};
 
 use super::congestion;
@@ -54,6 +55,8 @@ async fn carry_by<F: Future<Output = Option<Bytes>>>(
 ) {
     let (mut outlet, inlet) = tunnel.split();
     loop {
+        // A peer whose datagrams never end would leave the rest of its own session, its end among it, and others no turn.
+        coop::consume_budget().await;
         let mut leaving = tokio::select! {
             arrived = read() => match arrived {
                 Some(datagram) => {
@@ -87,5 +90,57 @@ fn can_go_on(error: &SendDatagramError) -> bool {
         SendDatagramError::UnsupportedByPeer
         | SendDatagramError::Disabled
         | SendDatagramError::ConnectionLost(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::clock::Clock;
+    use crate::net::tunnel::tunnel;
+    use crate::net::udp::{DatagramSocket as _, SendBatch};
+    use crate::proto::machine::{Transmit, TransmitKey};
+
+    fn ends() -> (crate::net::tunnel::TunnelSocket, TunnelEnd) {
+        let address = SocketAddr::from(([192, 0, 2, 1], 9));
+        tunnel(address, address, Clock::start()).expect("descriptors")
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_pauses_leaves_others_their_turn() {
+        let (_machine, end) = ends();
+        let flood = carry_by(end, || ready(Some(Bytes::from_static(b"x"))), |_| true);
+        tokio::select! {
+            () = flood => panic!("it has no end"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_sends_leaves_in_its_order_until_nothing_can() {
+        let (mut machine, end) = ends();
+        let mut batch = SendBatch::default();
+        for part in [b"1", b"2", b"3"] {
+            let to = machine.local_addr();
+            let key = TransmitKey(0);
+            batch.push(
+                Transmit { to, key, intended: greenroom_reports::units::Micros::ZERO, tos: 0, stamp: false },
+                part,
+            );
+        }
+        machine.send(&batch, &mut |_| ());
+        let left = Mutex::new(Vec::new());
+        let send = |datagram| {
+            let mut left = left.lock().expect("nobody panics with it");
+            left.push(datagram);
+            left.len() < 2
+        };
+        carry_by(end, std::future::pending, send).await;
+        assert_eq!(*left.lock().expect("nobody panics with it"), [&b"1"[..], b"2"], "the third had no way");
     }
 }

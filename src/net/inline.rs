@@ -4,20 +4,22 @@
 //! task that brought the question, stamped right before. What leaves unasked, such as media down, waits for a timer of the runtime, which
 //! is up to 2 ms late: it is stamped as it leaves, and when it was to leave is told beside, as everywhere.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use greenroom_reports::units::Micros;
 use tokio::sync::{Notify, mpsc};
 
 use super::clock::Clock;
+use super::pacing::Ended;
 use super::tunnel::{self, Take, TunnelEnd};
 use crate::proto::machine::{Arrival, Departure, Machine};
 
 /// Datagrams that leave before others have their turn.
 const PER_TURN: usize = 64;
+/// The shortest wait: the runtime's timers know none that is shorter, and a time that is over already is no reason to go round and round.
+const SHORTEST: Micros = Micros::from_millis(1);
 
 /// A machine that whoever brings datagrams runs. Dropping it ends it.
 pub struct Inline<M>(Arc<Inner<M>>);
@@ -50,18 +52,22 @@ impl<M: Machine + Send + 'static> Inline<M> {
     }
 
     /// Runs `command`, between two datagrams, and returns what it returned. The machine is asked for datagrams right after.
-    pub fn call<R>(&self, command: impl FnOnce(&mut M, Micros) -> R) -> R {
-        let mut state = self.0.state();
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the machine has panicked.
+    pub fn call<R>(&self, command: impl FnOnce(&mut M, Micros) -> R) -> Result<R, Ended> {
+        let mut state = self.0.state()?;
         let answer = command(&mut state.machine, self.0.clock.now());
         self.0.turn(&mut state);
-        answer
+        Ok(answer)
     }
 
-    /// Sends what is due in time. Without it only answers leave.
-    pub async fn keep_time(&self) -> Infallible {
+    /// Sends what is due in time, until the machine has panicked. Without it only answers leave.
+    pub async fn keep_time(&self) -> Ended {
         loop {
             let due = {
-                let mut state = self.0.state();
+                let Ok(mut state) = self.0.state() else { return Ended };
                 state.waits_for = None;
                 self.0.send_due(&mut state);
                 state.waits_for = state.machine.next_deadline();
@@ -71,6 +77,7 @@ impl<M: Machine + Send + 'static> Inline<M> {
                 self.0.sooner.notified().await;
                 continue;
             };
+            let due = due.max(self.0.clock.now() + SHORTEST);
             tokio::select! {
                 () = self.0.sooner.notified() => {}
                 () = tokio::time::sleep_until(self.0.clock.instant(due).into()) => {}
@@ -80,8 +87,9 @@ impl<M: Machine + Send + 'static> Inline<M> {
 }
 
 impl<M: Machine> Inner<M> {
-    fn state(&self) -> MutexGuard<'_, State<M>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A machine that has panicked is not asked again.
+    fn state(&self) -> Result<MutexGuard<'_, State<M>>, Ended> {
+        self.state.lock().map_err(|_| Ended)
     }
 
     /// Sends what is due, and wakes whoever keeps the time where that is too late now.
@@ -107,10 +115,10 @@ impl<M: Machine> Inner<M> {
 
 impl<M: Machine + Send> Take for Inner<M> {
     fn take(&self, datagram: &[u8]) {
-        let now = self.clock.now();
-        let arrival = Arrival { from: self.peer, at: now, kernel: false, tos: None, ttl: None };
-        let mut state = self.state();
-        state.machine.handle_datagram(now, &arrival, datagram);
+        let at = self.clock.now();
+        let arrival = Arrival { from: self.peer, at, kernel: false, tos: None, ttl: None };
+        let Ok(mut state) = self.state() else { return };
+        state.machine.handle_datagram(self.clock.now(), &arrival, datagram);
         self.turn(&mut state);
     }
 }
@@ -168,7 +176,7 @@ mod tests {
         inlet.deliver(Bytes::from_static(b"one"));
         assert_eq!(outlet.try_next().as_deref(), Some(&b"one"[..]));
         assert_eq!(outlet.try_next(), None);
-        let departed = echo.call(|echo, _| echo.departed.clone());
+        let departed = echo.call(|echo, _| echo.departed.clone()).expect("runs");
         assert!(matches!(departed[..], [DepartureEvent::Handed(_)]), "{departed:?}");
     }
 
@@ -177,16 +185,16 @@ mod tests {
         let clock = Clock::start();
         let (echo, end) = Inline::new(Echo::default(), address(), clock);
         let (mut outlet, _inlet) = end.split();
-        echo.call(|echo, now| echo.alarm = Some(now + Micros::from_secs(3_600)));
+        echo.call(|echo, now| echo.alarm = Some(now + Micros::from_secs(3_600))).expect("runs");
         let asked = async {
             tokio::task::yield_now().await;
-            echo.call(|echo, now| echo.alarm = Some(now + Micros::from_millis(5)));
+            echo.call(|echo, now| echo.alarm = Some(now + Micros::from_millis(5))).expect("runs");
             (outlet.next().await, clock.now())
         };
         let due = clock.now() + Micros::from_millis(5);
         let (sent, at) = tokio::select! {
             sent = asked => sent,
-            never = echo.keep_time() => match never {},
+            ended = echo.keep_time() => panic!("{ended}"),
         };
         assert_eq!(sent.as_deref(), Some(&b"alarm"[..]));
         assert!(at >= due, "never before its time");
@@ -199,7 +207,7 @@ mod tests {
         for _ in 0..=tunnel::DEPTH {
             inlet.deliver(Bytes::from_static(b"x"));
         }
-        let last = echo.call(|echo, _| echo.departed.last().copied());
+        let last = echo.call(|echo, _| echo.departed.last().copied()).expect("runs");
         assert_eq!(last, Some(DepartureEvent::Failed(Some(libc::ENOBUFS))));
     }
 
@@ -210,5 +218,16 @@ mod tests {
         drop(echo);
         inlet.deliver(Bytes::from_static(b"to nobody"));
         assert_eq!(outlet.next().await, None);
+    }
+    #[tokio::test]
+    async fn a_machine_that_panics_has_ended() {
+        let (echo, end) = Inline::new(Echo::default(), address(), Clock::start());
+        let (_outlet, inlet) = end.split();
+        let panics = || echo.call(|_, _| panic!("on purpose"));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+        assert!(panicked.is_err());
+        inlet.deliver(Bytes::from_static(b"to nobody"));
+        assert_eq!(echo.call(|_, _| ()), Err(Ended));
+        assert_eq!(echo.keep_time().await, Ended);
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::task::coop;
 
 use super::peers::Peer;
 use super::tunnel::TunnelEnd;
@@ -224,6 +225,8 @@ async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let reading = async {
         while let Some(frame) = stream.next().await? {
+            // After an outage hundreds are there at once: what is answered to them is to leave meanwhile.
+            coop::consume_budget().await;
             match frame {
                 ws::Frame::Datagram(bytes) => inlet.deliver(bytes),
                 // Nobody listens any more: only the goodbye is left to be read.

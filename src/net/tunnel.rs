@@ -1,6 +1,6 @@
 //! A datagram socket without a network below it: what a machine sends goes into a channel, and what is put into another
 //! one arrives. With it the same machines that are measured over UDP are measured over a WebSocket. Stamps are the
-//! program's, taken on the pacing thread, and say so.
+//! program's, taken where the machine runs: on the pacing thread, or on the task that brings its datagrams ([`super::inline`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::udp::{DatagramSocket, SendBatch, SocketEvent, StampSources};
 use crate::proto::machine::{Arrival, Departure, DepartureEvent};
 
-/// Datagrams on their way between the pacing thread and the stream: beyond it they are refused, as a full socket would.
+/// Datagrams on their way between the machine and the stream: beyond it they are refused, as a full socket would.
 pub(super) const DEPTH: usize = 256;
 
 /// Makes a tunnel: a socket for a [`super::pacing::Driver`] and its other end for the stream that carries it.
@@ -97,7 +97,7 @@ impl TunnelEnd {
 }
 
 impl Inlet {
-    /// Hands a datagram to the machine. When too many wait it is dropped and counted, as a receive queue would.
+    /// Hands a datagram to the machine. When too many wait for a thread it is dropped and counted, as a receive queue would.
     pub fn deliver(&self, datagram: Bytes) {
         let (inbox, bell, clock) = match &self.0 {
             Inner::Queue { inbox, bell, clock } => (inbox, bell, clock),
