@@ -13,7 +13,7 @@ use bytes::Bytes;
 use greenroom_reports::units::{DataSize, Micros};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use web_transport_quinn::{RecvStream, SendStream, Session};
 
 use super::bulk::{BulkRequest, PATTERN, PIECE, REQUEST, Throttle};
@@ -27,6 +27,8 @@ use crate::proto::control::Limits;
 const MAX_STREAMS: usize = 2;
 /// Behind the control stream, whose log would wait for it otherwise.
 const BEHIND: i32 = -1;
+/// How long what is told last may take to go.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What a stream is reset with. It means nothing.
 const OVER: u32 = 0;
 /// What a unidirectional stream of a session begins with (draft-ietf-webtrans-http3 section 4.2): its kind, and the number of the stream that
@@ -94,82 +96,68 @@ impl Transfer {
 
     async fn sink(&mut self, lasting: Micros) -> u64 {
         let Self { session, send, receive, limits, .. } = self;
-        let counted = Counted::start(session, received);
-        let mut throttle = Throttle::new(limits.max_bitrate_bps);
-        let mut tick = ticking();
-        let deadline = tokio::time::sleep(lasting.to_duration());
-        tokio::pin!(deadline);
-        let mut came = 0;
-        let mut pause = Box::pin(tokio::time::sleep(Duration::ZERO));
-        loop {
-            tokio::select! {
-                () = &mut deadline => {
-                    // It fails once the stream has ended by itself.
-                    let _ = receive.stop(OVER);
-                    break;
-                }
-                _ = tick.tick() => {
-                    if send.write_all(&counted.told(session, came).to_bytes()).await.is_err() {
-                        break;
-                    }
-                }
-                chunk = async {
-                    pause.as_mut().await;
-                    receive.read_chunk(PIECE, true).await
-                } => {
-                    let Ok(Some(chunk)) = chunk else { break };
-                    came += chunk.bytes.len() as u64;
-                    let ahead = throttle.ahead(chunk.bytes.len());
-                    if ahead > Duration::ZERO {
-                        pause = Box::pin(tokio::time::sleep(ahead));
-                    }
-                }
-            }
-        }
-        // Without a reader it is of no use.
-        let _ = send.write_all(&counted.told(session, came).to_bytes()).await;
-        let _ = send.finish();
-        came
+        let (moved, mut counted) = (AtomicU64::new(0), Counted::start(session, received));
+        let taking = take(receive, Throttle::new(limits.max_bitrate_bps), &moved);
+        within(lasting, taking, counted.telling(session, send, &moved)).await;
+        // It fails once the stream has ended by itself.
+        let _ = receive.stop(OVER);
+        counted.last(session, send, &moved).await.stream.bytes()
     }
 
     async fn source(&mut self, bytes: DataSize, lasting: Micros) -> u64 {
         let Self { session, send, limits, .. } = self;
-        let counted = Counted::start(session, congestion::acknowledged);
+        let (moved, mut counted) = (AtomicU64::new(0), Counted::start(session, congestion::acknowledged));
         let _bulk = Bulk::begin(session);
-        let mut tick = ticking();
-        let deadline = tokio::time::sleep(lasting.to_duration());
-        tokio::pin!(deadline);
-        let written = AtomicU64::new(0);
-        let Ok(mut data) = open(session).await else { return 0 };
-        {
-            let sending = fill(&mut data, bytes.bytes(), Throttle::new(limits.max_bitrate_bps), &written);
-            tokio::pin!(sending);
-            loop {
-                tokio::select! {
-                    () = &mut deadline => break,
-                    () = &mut sending => break,
-                    _ = tick.tick() => {
-                        if send.write_all(&counted.told(session, written.load(Ordering::Relaxed)).to_bytes()).await.is_err() {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
+        let mut data = None;
+        let giving = give(session, &mut data, bytes.bytes(), Throttle::new(limits.max_bitrate_bps), &moved);
+        within(lasting, giving, counted.telling(session, send, &moved)).await;
         // What is still buffered here would take its time. It fails once all of it has come.
-        let _ = data.reset(OVER.into());
-        // Without a reader it is of no use.
-        let last = counted.told(session, written.load(Ordering::Relaxed));
-        let _ = send.write_all(&last.to_bytes()).await;
-        let _ = send.finish();
+        let _ = data.map(|mut stream| stream.reset(OVER.into()));
+        let last = counted.last(session, send, &moved).await;
         last.stream.bytes().min(last.carried.bytes())
     }
 }
 
-fn ticking() -> Interval {
-    let mut tick = tokio::time::interval(INTERVAL.to_duration());
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
+/// Until the octets have moved, nobody reads what is told, or the time is over.
+async fn within(lasting: Micros, moving: impl Future<Output = ()>, telling: impl Future<Output = ()>) {
+    tokio::select! {
+        () = tokio::time::sleep(lasting.to_duration()) => {}
+        () = moving => {}
+        () = telling => {}
+    }
+}
+
+/// Reads what comes, no faster than it may.
+async fn take(stream: &mut RecvStream, mut throttle: Throttle, moved: &AtomicU64) {
+    while let Ok(Some(chunk)) = stream.read_chunk(PIECE, true).await {
+        moved.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+        tokio::time::sleep(throttle.ahead(chunk.bytes.len())).await;
+    }
+}
+
+/// Writes so many octets into a stream of its own, and waits until all have come or the page wants no more.
+async fn give(
+    session: &Session,
+    data: &mut Option<quinn::SendStream>,
+    octets: u64,
+    mut throttle: Throttle,
+    moved: &AtomicU64,
+) {
+    let Ok(stream) = open(session).await else { return };
+    let stream = data.insert(stream);
+    let mut left = octets;
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        if stream.write_chunk(Bytes::from_static(&PATTERN[..piece])).await.is_err() {
+            return;
+        }
+        left -= piece as u64;
+        moved.store(octets - left, Ordering::Relaxed);
+        tokio::time::sleep(throttle.ahead(piece)).await;
+    }
+    // It fails once the stream is gone.
+    let _ = stream.finish();
+    let _ = stream.stopped().await;
 }
 
 /// Opens a stream for data.
@@ -184,47 +172,70 @@ async fn open(session: &Session) -> Result<quinn::SendStream, quinn::WriteError>
     Ok(stream)
 }
 
-/// Writes so many octets, and waits until all have come or the page wants no more.
-async fn fill(stream: &mut quinn::SendStream, octets: u64, mut throttle: Throttle, written: &AtomicU64) {
-    let mut left = octets;
-    while left > 0 {
-        let piece = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        if stream.write_chunk(Bytes::from_static(&PATTERN[..piece])).await.is_err() {
-            return;
-        }
-        left -= piece as u64;
-        written.store(octets - left, Ordering::Relaxed);
-        tokio::time::sleep(throttle.ahead(piece)).await;
-    }
-    // It fails once the stream is gone.
-    let _ = stream.finish();
-    let _ = stream.stopped().await;
-}
-
 /// What the whole connection has carried one way since a transfer began.
 struct Counted {
     clock: Clock,
     /// Octets of UDP payload, and packets.
     count: fn(&quinn::Connection) -> (u64, u64),
-    before: (u64, u64),
+    last: (u64, u64),
+    carried: (u64, u64),
     /// Octets of IP and UDP before each.
     headers: u64,
+    /// Whether something is being told: what was cut off in the middle is nothing to go on from.
+    is_telling: bool,
 }
 
 impl Counted {
     fn start(session: &Session, count: fn(&quinn::Connection) -> (u64, u64)) -> Self {
         let headers = if session.remote_address().ip().to_canonical().is_ipv4() { 28 } else { 48 };
-        Self { clock: Clock::start(), count, before: count(session), headers }
+        Self {
+            clock: Clock::start(),
+            count,
+            last: count(session),
+            carried: (0, 0),
+            headers,
+            is_telling: false,
+        }
     }
 
-    fn told(&self, session: &Session, stream: u64) -> LoadTold {
-        let (octets, packets) = (self.count)(session);
-        let packets = packets.saturating_sub(self.before.1);
-        let carried = octets.saturating_sub(self.before.0) + packets * self.headers;
+    /// Tells it every 50 ms, until nobody reads that.
+    async fn telling(&mut self, session: &Session, send: &mut SendStream, stream: &AtomicU64) {
+        let mut tick = tokio::time::interval(INTERVAL.to_duration());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let told = self.told(session, stream).to_bytes();
+            self.is_telling = true;
+            if send.write_all(&told).await.is_err() {
+                return;
+            }
+            self.is_telling = false;
+        }
+    }
+
+    /// Tells it for the last time.
+    async fn last(&mut self, session: &Session, send: &mut SendStream, stream: &AtomicU64) -> LoadTold {
+        let last = self.told(session, stream);
+        if !self.is_telling {
+            // Without a reader it is of no use.
+            let _ = tokio::time::timeout(GOODBYE, send.write_all(&last.to_bytes())).await;
+        }
+        let _ = send.finish();
+        last
+    }
+
+    fn told(&mut self, session: &Session, stream: &AtomicU64) -> LoadTold {
+        let now = (self.count)(session);
+        // Counts of another path begin anew.
+        let added = |now: u64, last: u64| now.checked_sub(last).unwrap_or(now);
+        self.carried.0 += added(now.0, self.last.0);
+        self.carried.1 += added(now.1, self.last.1);
+        self.last = now;
+        let (octets, packets) = self.carried;
         LoadTold {
             at: self.clock.now(),
-            stream: DataSize::from_bytes(stream),
-            carried: DataSize::from_bytes(carried),
+            stream: DataSize::from_bytes(stream.load(Ordering::Relaxed)),
+            carried: DataSize::from_bytes(octets + packets * self.headers),
             packets,
         }
     }
