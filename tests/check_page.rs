@@ -261,7 +261,9 @@ fn through_a_relay_over_udp_where_the_endpoint_is_out_of_reach() {
 #[test]
 fn through_a_relay_over_tcp_where_udp_is_dropped() {
     where_relayed(
-        &format!("{NOT_STRAIGHT}; add rule inet t c udp dport 3478 drop"),
+        &format!(
+            "{NOT_STRAIGHT}; add rule inet t c udp dport 3478 drop; add rule inet t c tcp dport 5349 drop"
+        ),
         SECRET,
         "relayed_over_tcp",
     );

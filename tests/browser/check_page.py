@@ -652,7 +652,7 @@ def relayed_over_tcp(browsers):
     target = report["targets"][0]
     expect(ways["turn-udp"]["outcome"] == "blocked" and ways["turn-udp"]["rtt_ms"] is None, ways)
     expect(ways["turn-tcp"]["outcome"] == "works" and ways["turn-tcp"]["rtt_ms"] > 0, ways)
-    expect(set(report["settings"]["run"]["connection_blocked_ports"]) == {"udp/7443", "udp/7445", "udp/3478"}, report["settings"]["run"])
+    expect(set(report["settings"]["run"]["connection_blocked_ports"]) == {"udp/7443", "udp/7445", "udp/3478", "tcp/5349"}, report["settings"]["run"])
     expect(target["state"]["instead_of_udp"] == {"code": "udp_blocked", "works": "turn-tcp/3478"}, target["state"])
     if "disturbed" not in codes(report):
         for way in ("up", "down"):

@@ -571,13 +571,15 @@ test('a reason is said with its figures', () => {
   assert.deepEqual(say(english, { code: 'another' }), ['another', null]);
 });
 
+const unpacked = (body) => new Response(body.stream().pipeThrough(new DecompressionStream('gzip'))).json();
+
 test('a report is sent by a session of its own, or by the check link, and never unasked', async () => {
   const asked = [];
   const answers = { session: [200, { run: 'a grant' }], reports: [202, { status: 'accepted' }] };
   const { fetch } = globalThis;
   globalThis.fetch = async (url, { headers = {}, body }) => {
     const name = url.href.split('/').pop();
-    asked.push([name, headers.Authorization, body && JSON.parse(body).kind]);
+    asked.push([name, headers.Authorization, body && (await unpacked(body)).kind]);
     const [status, answer] = answers[name];
     return { ok: status < 300, status, json: async () => answer };
   };
