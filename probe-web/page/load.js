@@ -301,13 +301,13 @@ async function download(transport, run, { bytes, ms }) {
 }
 
 /** Asks for a transfer; the endpoint tells meanwhile what the connection has carried. */
-async function ask(transport, octets) {
+async function ask(transport, wanted) {
   const stream = await within(transport.createBidirectionalStream(), ANSWER_MS);
   const writer = stream.writable.getWriter();
   writer.closed.catch(() => {});
-  await within(writer.write(octets), ANSWER_MS);
+  await within(writer.write(wanted), ANSWER_MS);
   const told = [];
-  const telling = all(stream.readable, (octets) => { told.push(octets); });
+  const telling = all(stream.readable, (part) => { told.push(part); });
   const answer = async () => {
     await within(telling, ANSWER_MS).catch(() => {});
     const octets = joined(told);

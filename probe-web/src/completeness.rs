@@ -87,13 +87,13 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
         |wanted: &str| tallies.iter().filter(|((_, name), _)| name == wanted).map(|(_, n)| *n).sum::<u64>();
     let (received, skipped) = (sum(RUNS), sum(SKIPPED));
     let plan = store.fleet_plan(tenant).await?;
+    let silence = silent_after(&plan);
     let heard: std::collections::BTreeSet<Uuid> = store
-        .boots_since(tenant, now.checked_sub(silent_after(&plan)).unwrap_or(now))
+        .boots_since(tenant, now.checked_sub(silence).unwrap_or(now))
         .await?
         .into_iter()
         .map(|boot| boot.agent)
         .collect();
-    let silent_after = silent_after(&plan);
     let (mut due_runs, mut silent) = (0, 0);
     let mut after = None;
     loop {
@@ -109,8 +109,7 @@ pub async fn completeness_of(store: &dyn Store, tenant: Tenant, now: Timestamp) 
             .map_err(|error| crate::store::StoreError::Unavailable(format!("a helper thread: {error}")))?;
         for (runs, agent) in counted {
             due_runs += runs;
-            let last = heard.contains(&agent.id).then_some(now);
-            silent += u64::from(is_silent(&agent, last, silent_after, now));
+            silent += u64::from(!heard.contains(&agent.id) && is_silent(&agent, None, silence, now));
         }
     }
     let states = store.count_agents(tenant).await?;

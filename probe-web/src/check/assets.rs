@@ -92,7 +92,7 @@ impl Served {
         let hash = secret::hash(&lean).0;
         let tag = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let plain = Bytes::from(lean);
-        Self { name, kind, tag: format!("\"{tag}\""), packed: gzip(&plain), plain }
+        Self { name, kind, tag: format!("\"{tag}\""), packed: gzip(&plain, Compression::best()), plain }
     }
 }
 
@@ -113,8 +113,8 @@ fn lean(text: &str) -> String {
 }
 
 /// Content in less octets; none where that fails.
-pub(super) fn gzip(content: &[u8]) -> Bytes {
-    let mut writer = GzEncoder::new(Vec::new(), Compression::best());
+pub(super) fn gzip(content: &[u8], level: Compression) -> Bytes {
+    let mut writer = GzEncoder::new(Vec::new(), level);
     // Into memory it cannot fail; what did would be served as it is.
     let packed = writer.write_all(content).and_then(|()| writer.finish());
     packed.map(Bytes::from).unwrap_or_default()
@@ -228,6 +228,15 @@ mod tests {
         for policy in [alone, embedded] {
             assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
         }
+    }
+
+    #[test]
+    fn a_call_finds_the_check_that_the_page_has_kept() {
+        let holds = |name: &str| {
+            let file = FILES_SERVED.iter().find(|file| file.name == name).expect("it is served");
+            String::from_utf8_lossy(&file.plain).contains("'greenroom-check-last'")
+        };
+        assert!(holds("memory.js") && holds("monitor-report.js"));
     }
 
     fn on_disk(folder: &str, kind: &str) -> Vec<String> {

@@ -14,6 +14,7 @@ use greenroom_reports::trace::{
 };
 use greenroom_reports::units::{Bitrate, DataSize, Micros};
 use greenroom_reports::verdict::Profile;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::read::Samples;
@@ -71,6 +72,11 @@ pub(super) struct Transfer {
     /// The endpoint's counts, base64.
     #[serde(default)]
     pub(super) told: String,
+    /// What pages counted that were loaded before this server was: its endpoint has told them nothing that they could read.
+    #[serde(default, rename = "packet")]
+    _packet: IgnoredAny,
+    #[serde(default, rename = "counts")]
+    _counts: IgnoredAny,
 }
 
 /// Why the connection was not filled.

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use flate2::Compression;
 use greenroom_reports::assess::{Equipment, Frame, Probed, Question, assemble, assess, with_devices};
 use greenroom_reports::schema::{
     AgentRef, Environment, Judged, Kind, Mode, Report, Settings, Source, Tool, Use,
@@ -115,7 +116,7 @@ fn written(report: &Report) -> Result<Vec<u8>, Problem> {
 /// A report for its page, packed where that takes it so: down a narrow way a whole one takes its time.
 fn answer(status: StatusCode, json: &[u8], packed: bool) -> Response {
     let kind = [(CONTENT_TYPE, "application/json"), (VARY, "accept-encoding")];
-    let small = if packed { assets::gzip(json) } else { Bytes::new() };
+    let small = if packed { assets::gzip(json, Compression::default()) } else { Bytes::new() };
     match small.is_empty() {
         true => (status, kind, json.to_vec()).into_response(),
         false => (status, kind, [(CONTENT_ENCODING, "gzip")], small).into_response(),

@@ -234,6 +234,9 @@ fn direction(stream: &Observation, observed: &Observed<'_>) -> DirectionReport {
 const CAPACITY_BOUNDS: CapacityBounds =
     CapacityBounds { loss_ratio: 0.02, delay_range: Micros::from_millis(90) };
 
+/// Beyond that it is the load that was tried, and not the link, by which audio is lost.
+const MOST_LOST_ANYHOW: f64 = 0.05;
+
 /// What a direction's search found: over a second, or over less where it had ended before it held a rate for one. `anyhow` is what was lost
 /// outside of the search.
 fn capacity(trace: &Trace, direction: Direction, anyhow: Share) -> Value<Capacity> {
@@ -241,7 +244,8 @@ fn capacity(trace: &Trace, direction: Direction, anyhow: Share) -> Value<Capacit
         return Value::not_tested("no capacity search was run");
     }
     let ended = trace.searches.iter().find(|search| search.direction == direction).map(|search| search.end);
-    let loss_ratio = CAPACITY_BOUNDS.loss_ratio + anyhow.ratio().map_or(0.0, |ratio| ratio.get());
+    let anyhow = anyhow.ratio().map_or(0.0, |ratio| ratio.get()).min(MOST_LOST_ANYHOW);
+    let loss_ratio = CAPACITY_BOUNDS.loss_ratio + anyhow;
     let bounds = CapacityBounds { loss_ratio, ..CAPACITY_BOUNDS };
     let over = |lasting| capacity::capacity(&trace.capacity, direction, bounds, lasting);
     let at_least = ended != Some(SearchEnd::Converged);
