@@ -798,6 +798,20 @@ async fn how_much_a_connection_carries_is_told_each_way_and_how_much_longer_answ
 }
 
 #[tokio::test]
+async fn a_page_that_was_loaded_before_its_server_was_renewed_is_heard() {
+    let house = House::new(true).await;
+    let older = |run: &mut Value| {
+        run["network"] = filled();
+        run["network"]["load"]["down"] = json!({ "from_us": 6_000_000, "to_us": 10_000_000, "spent": false,
+            "packet": [1_480, 1_424], "counts": [[6_000_000, 0], [6_050_000, 120_000]] });
+    };
+    let (status, answer) = house.changed(older).await;
+    assert_eq!(status, 201, "{answer}");
+    let target = &report(answer).targets[0];
+    assert!(target.up.capacity_bps.measured().is_some() && target.down.capacity_bps.measured().is_none());
+}
+
+#[tokio::test]
 async fn a_queue_is_told_by_what_was_before_the_connection_was_filled_at_all() {
     let house = House::new(true).await;
     let queued_both_ways = |run: &mut Value| {
