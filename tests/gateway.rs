@@ -153,13 +153,14 @@ impl Lab {
         command
     }
 
-    /// Loses every seventh echo request and every seventh datagram that the computer sends: before the router has it, or as it passes
-    /// it on. Counted, not by chance: a short check asks the router too seldom to rely on that.
+    /// Loses every seventh echo request and a seventh of the datagrams that the computer sends: before the router has it, or as it passes
+    /// it on. Requests are counted: a short check asks the router too seldom to rely on chance. Datagrams are lost by chance: counted, sound
+    /// and picture can fall into step, and one of them loses next to nothing.
     fn lose(&self, hook: &str) {
         let rules = format!(
             "table ip t {{\n chain c {{\n type filter hook {hook} priority 0;\n \
              iif \"r0\" ip protocol icmp numgen inc mod 7 0 drop\n \
-             iif \"r0\" ip protocol udp numgen inc mod 7 0 drop\n }}\n}}\n"
+             iif \"r0\" ip protocol udp numgen random mod 7 0 drop\n }}\n}}\n"
         );
         let mut nft = Command::new("ip")
             .args(["netns", "exec", &self.name('r'), "nft", "-f", "-"])

@@ -244,7 +244,7 @@ fn capacity(trace: &Trace, direction: Direction, anyhow: Share) -> Value<Capacit
         return Value::not_tested("no capacity search was run");
     }
     let ended = trace.searches.iter().find(|search| search.direction == direction).map(|search| search.end);
-    let anyhow = anyhow.ratio().map_or(0.0, |ratio| ratio.get()).min(MOST_LOST_ANYHOW);
+    let anyhow = anyhow.ratio().map_or(0.0, Ratio::get).min(MOST_LOST_ANYHOW);
     let loss_ratio = CAPACITY_BOUNDS.loss_ratio + anyhow;
     let bounds = CapacityBounds { loss_ratio, ..CAPACITY_BOUNDS };
     let over = |lasting| capacity::capacity(&trace.capacity, direction, bounds, lasting);
