@@ -260,9 +260,7 @@ impl Comparison {
             let real = way.capacity_bps as f64;
             for (who, told) in [("page", way.page_bps), ("program", way.native_bps)] {
                 let off = told.map(|told| told / real - 1.0);
-                // Beyond 2 % of loss no second meets the program's bounds, and what it tells then is of less than a second.
-                let unjudged = who == "program" && way.loss_true.0 > 0.02;
-                if !unjudged && off.is_none_or(|off| off.abs() > CAPACITY_RATIO) {
+                if off.is_none_or(|off| off.abs() > CAPACITY_RATIO) {
                     wrong.push(format!("{who}: capacity {name} {told:?}, was {real}"));
                 }
             }
