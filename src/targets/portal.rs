@@ -19,8 +19,8 @@ use crate::address::{Host, PortalUrl};
 use crate::net::tcp::{self, Meter, TcpFailure};
 use crate::net::udp::Interface;
 
-/// The longest that all of it takes. Sign-in pages are near.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest that all of it takes. Sign-in pages are near, and where nothing answers a check is over within three seconds.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 /// Octets of a page that are read, for where it leads.
 const MOST_BODY: usize = 16 * 1_024;
 
