@@ -15,6 +15,7 @@ mod ranking;
 mod relays;
 mod report;
 mod reported;
+mod self_errors;
 mod services;
 mod surroundings;
 mod uses;
@@ -28,15 +29,14 @@ pub use surroundings::with_surroundings;
 
 use self::causes::UseContext;
 use self::observed::Observed;
-use self::uses::{Figure, UseFindings};
-use crate::metrics::host;
-use crate::metrics::percentile::Quantile;
+use self::self_errors::SelfErrors;
+use self::uses::UseFindings;
 use crate::schema::{
     Cause, Details, FaultDirection, GatewayDetails, Host, Identity, Mode, Reached, State, Target, Use,
     UseVerdict, Value, Verdict,
 };
 use crate::trace::{Direction, Trace};
-use crate::units::{Bitrate, Micros};
+use crate::units::Bitrate;
 use crate::verdict::{Band, Judgement, Profile, TargetFailure, words};
 
 /// What the verdict is asked for.
@@ -189,12 +189,7 @@ impl<'a> Judged<'a> {
                 uses.insert(*use_, (None, Some("it was not asked for".to_owned())));
                 continue;
             }
-            let pdv = limits.pdv_p95_ms.as_ref();
-            let spoiled = |figure, direction, band: &Band| match figure {
-                // Which packets come too late to be played, delays decide: what spoils these spoils that.
-                Figure::LateLoss => pdv.is_some_and(|pdv| error.spoils(Figure::Pdv, direction, pdv)),
-                figure => error.spoils(figure, direction, band),
-            };
+            let spoiled = |figure, direction, band: &Band| error.spoils(figure, direction, band, limits);
             let found = uses::judge(&observed, *use_, limits, question.at_cap, spoiled);
             let context = UseContext {
                 use_: *use_,
@@ -493,44 +488,6 @@ fn why_not_tested(
         () if judged.is_empty() => "there was no endpoint".to_owned(),
         () if !asked => "it was not asked for".to_owned(),
         () => "the run ended before it was measured".to_owned(),
-    }
-}
-
-/// How much the measurement itself adds to delays, per direction, in milliseconds.
-///
-/// Only stamps taken by the program carry its own delay: then a departure may be off by how late the program was, and an
-/// arrival by as much. With stamps from below the program at both ends, lateness is measured and not added.
-struct SelfErrors {
-    up_ms: f64,
-    down_ms: f64,
-}
-
-impl SelfErrors {
-    /// A figure is useless when more than this share of its threshold is the measurement's own.
-    const SHARE: f64 = 0.2;
-
-    fn of(observed: &Observed<'_>) -> Self {
-        let lateness = observed.audio(Direction::Up).map(|stream| host::send_lateness(&stream.flow));
-        let lateness = lateness.and_then(|sorted| sorted.at(Quantile::P99)).map_or(0.0, Micros::as_ms);
-        let own = |direction| match observed.audio(direction) {
-            Some(s) if causes::by_kernel(s.flow.tx_source) && causes::by_kernel(s.flow.rx_source) => 0.0,
-            _ => lateness,
-        };
-        Self { up_ms: own(Direction::Up), down_ms: own(Direction::Down) }
-    }
-
-    fn worst_ms(&self) -> f64 {
-        self.up_ms.max(self.down_ms)
-    }
-
-    fn spoils(&self, figure: Figure, direction: Option<Direction>, band: &Band) -> bool {
-        let error = match (figure, direction) {
-            (Figure::Pdv, Some(Direction::Up)) => self.up_ms,
-            (Figure::Pdv, Some(Direction::Down)) => self.down_ms,
-            (Figure::Rtt | Figure::RttIncrease, _) => self.worst_ms(),
-            _ => 0.0,
-        };
-        error > Self::SHARE * band.good
     }
 }
 
