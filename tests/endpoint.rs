@@ -39,6 +39,7 @@ async fn a_session_over_udp_gives_both_halves_of_the_truth() {
     let running = start(|_| ()).await;
     let mut client = Client::quic(&running, None).await;
     let accept = client.accepted().await;
+    assert!(!accept.validated, "where the packets will come from, nobody knows yet");
     let clock = Clock::start();
     let at = running.listeners()[0].stamp;
     let socket = udp::open(&UdpOptions::new(SocketAddr::new(at.ip(), 0)), clock).expect("a socket");
@@ -62,6 +63,7 @@ async fn the_same_session_passes_through_a_web_socket() {
     let mut client = Client { link: Link::web_socket(socket, far), connection: None, _endpoint: None };
     client.hello(None, vec![control::VERSION]).await;
     let accept = client.accepted().await;
+    assert!(accept.validated, "the connection has shown who it is");
     let trace = client.measure(&accept, control, Box::new(near), clock, false).await;
     assert_counts(&trace, 50);
     running.shut_down(DEADLINE).await;

@@ -174,6 +174,7 @@ async fn serve(mut link: Link, driver: &Driver<Backdating>, stamp_port: u16, twi
         key,
         stamp_addr: twist.points_at,
         stamp_port,
+        validated: false,
         limits,
         anchor_unix_us: status.anchor,
         timestamps: TimestampFormat::Ntp,

@@ -25,10 +25,21 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How often the certificate's age is looked at.
 const LOOK: Duration = Duration::from_secs(3_600);
 
-/// Serves one browser.
-pub(super) async fn serve(connection: quinn::Connection, shared: &Shared) -> Result<(), Broken> {
+/// Serves one browser, whose handshake is over once `whole` comes.
+pub(super) async fn serve(
+    connection: quinn::Connection,
+    whole: quinn::ZeroRttAccepted,
+    shared: &Shared,
+) -> Result<(), Broken> {
     let peer = connection.remote_address();
-    let session = tokio::time::timeout(HANDSHAKE, greet(connection)).await.map_err(|_| Broken::Silent)??;
+    let late = async {
+        whole.await;
+        tokio::time::sleep(HANDSHAKE).await;
+    };
+    let session = tokio::select! {
+        greeted = greet(connection) => greeted?,
+        () = late => return Err(Broken::Silent),
+    };
     let opened = tokio::time::timeout(HANDSHAKE, session.accept_bi()).await.map_err(|_| Broken::Silent)?;
     let (send, receive) = opened.map_err(broken)?;
     let mut link = Link::web_transport(send, receive);

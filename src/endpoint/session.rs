@@ -173,10 +173,11 @@ pub(super) enum Broken {
 pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, transport: Transport) {
     let peer = incoming.remote_address();
     let served = async {
-        let connection = incoming.await.map_err(|error| LinkError::Broken(error.to_string()))?;
-        if quic::protocol(&connection).as_deref() == Some(quic::H3) {
-            return browser::serve(connection, shared).await;
-        }
+        let begun = begun(incoming).await.map_err(|error| LinkError::Broken(error.to_string()))?;
+        let connection = match begun {
+            Begun::Early(connection, whole) => return browser::serve(connection, whole, shared).await,
+            Begun::Whole(connection) => connection,
+        };
         let opened = tokio::time::timeout(HELLO, connection.accept_bi()).await.map_err(|_| Broken::Silent)?;
         let (send, receive) = opened.map_err(|error| LinkError::Broken(error.to_string()))?;
         let mut link = Link::quic(send, receive);
@@ -193,13 +194,37 @@ pub(super) async fn serve_quic(incoming: quinn::Incoming, shared: &Shared, trans
             Err(refusal) => return refuse(&mut link, refusal).await,
         };
         let reflector = Reached::Thread(&shared.driver);
-        let session = Session { reflector, clock: shared.clock, limits, transport, echo: None };
+        let session = Session { reflector, known: None, clock: shared.clock, limits, transport, echo: None };
         tokio::select! {
             served = session.serve(&mut link, shared.external_ip) => served,
             () = bulk::serve(&connection, limits, &shared.stats) => Ok(()),
         }
     };
     end(peer, served.await);
+}
+
+/// A connection that has begun.
+enum Begun {
+    /// A browser's, which can be written to; its handshake is over once the other one comes.
+    Early(quinn::Connection, quinn::ZeroRttAccepted),
+    /// Anybody else's, after its handshake.
+    Whole(quinn::Connection),
+}
+
+/// A connection as soon as it can be written to. A browser asks for its session once it has the endpoint's settings of HTTP/3: they leave
+/// with the first answer, before the handshake has come to its end (RFC 9001 §5.7), which saves a round trip. They are no secret, and
+/// nobody's certificate is asked for. What comes is read no earlier for that.
+async fn begun(incoming: quinn::Incoming) -> Result<Begun, quinn::ConnectionError> {
+    let mut connecting = incoming.accept()?;
+    let data = connecting.handshake_data().await?.downcast::<quinn::crypto::rustls::HandshakeData>().ok();
+    if data.and_then(|data| data.protocol).as_deref() != Some(quic::H3) {
+        return connecting.await.map(Begun::Whole);
+    }
+    match connecting.into_0rtt() {
+        Ok((connection, whole)) => Ok(Begun::Early(connection, whole)),
+        // Of a server's own connections it is always one.
+        Err(connecting) => connecting.await.map(Begun::Whole),
+    }
 }
 
 /// Serves one WebSocket, with a reflector of its own.
@@ -265,7 +290,8 @@ pub(super) async fn serve_alone(
     }
     let transport = Transport { stamp_port: peer.port(), stamps: StampSources::USER };
     let reached = Reached::Here(reflector);
-    let session = Session { reflector: reached, clock: shared.clock, limits, transport, echo };
+    let known = Some(peer);
+    let session = Session { reflector: reached, known, clock: shared.clock, limits, transport, echo };
     let transfers = async {
         match page {
             Some(page) => load::serve(page, limits, &shared.stats).await,
@@ -333,6 +359,8 @@ impl Reached<'_> {
 /// A session that was admitted.
 struct Session<'a> {
     reflector: Reached<'a>,
+    /// Where its packets come from, if what carries them has shown it: then nobody has to ask.
+    known: Option<SocketAddr>,
     clock: Clock,
     limits: Limits,
     transport: Transport,
@@ -364,9 +392,15 @@ impl Session<'_> {
                 max_pps: self.limits.max_pps,
                 max_bitrate: self.limits.max_bitrate_bps,
             };
-            let opened =
-                self.reflector.call(move |reflector, now| reflector.open_session(now, &config)).await?;
-            if opened.is_ok() {
+            let known = self.known;
+            let open = move |reflector: &mut Reflector, now| {
+                let opened = reflector.open_session(now, &config);
+                if let (Ok(()), Some(address)) = (opened, known) {
+                    reflector.vouch(ssid, address);
+                }
+                opened
+            };
+            if self.reflector.call(open).await?.is_ok() {
                 return Ok(ssid);
             }
         }
@@ -389,6 +423,7 @@ impl Session<'_> {
             key,
             stamp_addr: external_ip,
             stamp_port: self.transport.stamp_port,
+            validated: status.validated.is_some(),
             limits: self.limits,
             anchor_unix_us: status.anchor,
             timestamps: TimestampFormat::Ntp,

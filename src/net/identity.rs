@@ -119,6 +119,8 @@ impl ServerIdentity {
             .with_protocol_versions(versions)?
             .with_no_client_auth()
             .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        // Nothing is read before the handshake has shown where a client is: what answers early (`begun`) rests on it.
+        config.max_early_data_size = 0;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }

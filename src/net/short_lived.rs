@@ -72,6 +72,8 @@ impl ForBrowsers {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        // Nothing is read before the handshake has shown where a client is: what answers early (`begun`) rests on it.
+        config.max_early_data_size = 0;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }

@@ -431,3 +431,19 @@ fn directions_in_the_logs_are_named_from_the_client() {
         assert_eq!(log(half, 1).spec.rate, Bitrate::from_kbps(1_500));
     }
 }
+
+#[test]
+fn who_is_vouched_for_need_not_echo_a_nonce() {
+    for vouched in [false, true] {
+        let mut fresh = reflector(OpenStamp::Off);
+        fresh.open_session(EPOCH, &session(Micros::from_secs(60))).expect("free");
+        if vouched {
+            fresh.vouch(SSID, addr(CLIENT));
+        }
+        let known = fresh.session(SSID).and_then(|it| it.validated);
+        assert_eq!(known, vouched.then(|| addr(CLIENT)));
+        // What goes down waits for it.
+        let started = fresh.start_stream(EPOCH, SSID, video(2, EPOCH, 1));
+        assert_eq!(started, if vouched { Ok(()) } else { Err(SessionError::NotValidated) });
+    }
+}

@@ -97,6 +97,9 @@ pub struct Accept {
     pub stamp_addr: Option<IpAddr>,
     /// UDP port for STAMP packets.
     pub stamp_port: u16,
+    /// Whether the client may begin at once: what carries its packets has shown its address already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validated: bool,
     /// What the endpoint admits: at most what was asked for.
     pub limits: Limits,
     /// The endpoint's wall clock at zero of the session's clock: reads T2, T3 and the half trace.
@@ -388,6 +391,7 @@ mod tests {
                 key: SessionKey::new([0xab; 32]),
                 stamp_addr: None,
                 stamp_port: 7444,
+                validated: true,
                 limits: LIMITS,
                 anchor_unix_us: WallAnchor::from_unix_micros(1_795_000_000_000_000),
                 timestamps: TimestampFormat::Ntp,

@@ -104,6 +104,14 @@ impl Reflector {
         Ok(())
     }
 
+    /// Takes an address for validated without asking: what carries the session's packets (QUIC, TLS, DTLS) has shown whose it is. Unknown
+    /// sessions are ignored.
+    pub fn vouch(&mut self, ssid: u16, address: SocketAddr) {
+        if let Some(session) = self.sessions.get_mut(&ssid) {
+            session.vouch(address);
+        }
+    }
+
     /// Closes a session and forgets it. Drain its log first.
     pub fn close_session(&mut self, ssid: u16) {
         self.sessions.remove(&ssid);

@@ -136,6 +136,10 @@ impl Session {
         }
     }
 
+    pub(super) fn vouch(&mut self, address: SocketAddr) {
+        self.validated = Some(address);
+    }
+
     /// Takes a datagram with this session's SSID. `nonce` is the one for its address. `Some`: it is to be answered.
     pub(super) fn receive(
         &mut self,

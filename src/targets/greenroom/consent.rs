@@ -135,6 +135,7 @@ mod tests {
             key: SessionKey::new([0; 32]),
             stamp_addr: stamp_addr.map(|ip| ip.parse().expect("an address")),
             stamp_port: 7444,
+            validated: false,
             limits: Limits {
                 max_bitrate_bps: Bitrate::default(),
                 max_pps: 1,
