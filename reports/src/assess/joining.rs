@@ -129,5 +129,7 @@ fn all_is_well(
     let verb = if things.len() == 1 { "is" } else { "are" };
     let things = words::series(&things, "and");
     let network = if network { "" } else { " The network was not tested." };
-    format!("Your {things} {verb} ready for {uses}.{network}")
+    // Of a camera alone no use follows.
+    let uses = if uses.is_empty() { uses } else { format!(" for {uses}") };
+    format!("Your {things} {verb} ready{uses}.{network}")
 }

@@ -512,6 +512,7 @@ fn reached(meta: &TargetMeta) -> Value<Reached> {
         (None, Some(failure)) => Value::failed(failure_sentence(failure, meta)),
         (None, None) => Value::not_tested(match &meta.details {
             Some(Details::Gateway(gateway)) => untold(gateway),
+            Some(Details::Service(_)) => "nothing of it answered",
             _ => "it was not tried",
         }),
     }

@@ -73,9 +73,11 @@ impl Told<'_> {
             let state = if part.essential { State::Blocked } else { State::Degraded };
             let named = [("service", &service.title), ("part", &part.name), ("without", &part.without)];
             let params = named.map(|(name, value)| (name, json!(value)));
+            let is_file = service.title == ServiceDetails::APPLICATION;
+            let code = if is_file { "application_file_fails" } else { "service_part_fails" };
             Cause {
                 evidence: part.why.iter().cloned().collect(),
-                ..self.cause("service_part_fails", state, part.place, &params)
+                ..self.cause(code, state, part.place, &params)
             }
         });
         told.collect()

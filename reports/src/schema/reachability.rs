@@ -23,6 +23,11 @@ pub struct ServiceDetails {
     pub ways: Vec<ServiceWay>,
 }
 
+impl ServiceDetails {
+    /// The title of the service whose parts are files: those that the application around a check page named.
+    pub const APPLICATION: &str = "this application";
+}
+
 /// A part of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -43,6 +43,11 @@ pub(super) const TABLE: &[(&str, &str, &str)] = &[
         "Show the list of hosts and ports to whoever runs this network: it names what is in the way.",
     ),
     (
+        "application_file_fails",
+        "A file of this application does not load: {part}.",
+        "Load the page again, without ad blocker if you have one. If it stays, show the details to support.",
+    ),
+    (
         "mtu_black_hole",
         "Packets of more than {bytes} bytes to {host} vanish on the way, and nobody is told.",
         "Ask whoever runs the network or VPN to let ICMP through ('packet too big'), or to clamp TCP's segments (MSS).",

@@ -461,3 +461,14 @@ fn a_loop_that_was_heard_speaks_for_speaker_and_microphone() {
     assert_eq!(deaf.uses[&Use::Audio].state, State::Inconclusive);
     assert!(deaf.say.contains("digital silence"), "{}", deaf.say);
 }
+
+#[test]
+fn a_camera_alone_is_ready_for_no_use_of_its_own() {
+    let profile = Profile::default();
+    let asked = BTreeSet::from([Use::Audio]);
+    let question = Question { profile: &profile, asked: &asked, mode: Mode::Quick, at_cap: true };
+    let (devices, machine) = (Devices { cameras: vec![camera()], ..none() }, Machine::not_tested("off"));
+    let equipment = Equipment { devices: &devices, machine: &machine, asked: &[DeviceKind::Camera] };
+    let found = with_devices(super::super::assess(&[], &question), equipment, &question).verdict;
+    assert_eq!(found.say, "Your camera is ready. The network was not tested.");
+}
