@@ -134,13 +134,36 @@ fn answer(mut stream: TcpStream, base: &str, media: &str) {
     while reader.read_line(&mut rest).is_ok_and(|n| n > 2) {
         rest.clear();
     }
+    let strict = format!(
+        "default-src 'none'; script-src {base}; connect-src {base} {media} {}; worker-src blob:; media-src blob:; img-src data:; \
+         frame-ancestors 'none'",
+        base.replace("http://", "ws://")
+    );
     let (policy, body) = match line.split(' ').nth(1) {
+        Some("/sdk.js" | "/other.js") => return file(stream, "200 OK"),
+        Some("/missing.js") => return file(stream, "404 Not Found"),
+        Some("/slow.js") => {
+            std::thread::sleep(std::time::Duration::from_secs(4));
+            return file(stream, "200 OK");
+        }
+        Some("/files") => {
+            let here = line_origin(&stream);
+            let other = here.replace("localhost", "127.0.0.1");
+            // Nobody listens there any more.
+            let dead = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+            let dead = format!("http://localhost:{}", dead.port());
+            let policy = strict.replace("connect-src", &format!("connect-src 'self' {other} {dead}"));
+            (
+                policy.replace("script-src", &format!("script-src {other} {dead}")),
+                format!(
+                    "<script type=\"module\" src=\"{base}/check/greenroom-check.js\"></script>\n<main><greenroom-check for=\"audio\" \
+                     devices=\"speaker\" assets=\"/sdk.js /missing.js {other}/other.js {base}/check/stamp.js?key=secret /slow.js {dead}/dead.js \
+                     http://192.0.2.9/banned.js\"></greenroom-check></main>"
+                ),
+            )
+        }
         Some("/") => (
-            format!(
-                "default-src 'none'; script-src {base}; connect-src {base} {media} {}; worker-src blob:; media-src blob:; \
-                 img-src data:; frame-ancestors 'none'",
-                base.replace("http://", "ws://")
-            ),
+            strict,
             format!(
                 "<script type=\"module\" src=\"{base}/check/greenroom-check.js\"></script>\n<main><greenroom-check for=\"360p\" gate>\
                  <span slot=\"title\">A check before our call</span></greenroom-check></main>"
@@ -168,6 +191,17 @@ fn answer(mut stream: TcpStream, base: &str, media: &str) {
     );
     // Who has gone does not read it.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+}
+
+/// A file that browsers may keep for a minute.
+fn file(mut stream: TcpStream, status: &str) {
+    let body = [b' '; 20_000];
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/javascript\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    // Who has gone does not read it.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 
 fn line_origin(stream: &TcpStream) -> String {
@@ -203,6 +237,16 @@ fn languages_and_screens() {
 }
 
 #[test]
+fn who_hears_themselves() {
+    cases(NOWHERE, "hears_themselves,hears_nothing,hears_in_all_languages");
+}
+
+#[test]
+fn drawing_and_what_draws() {
+    cases(NOWHERE, "drawn_by_what_was_chosen,drawing_is_measured");
+}
+
+#[test]
 fn who_leaves_and_who_comes_by_a_check_link() {
     cases(NOWHERE, "left_and_linked");
 }
@@ -212,7 +256,7 @@ fn on_another_site() {
     let embedder = Embedder::start();
     let serve = Serve::start(HERE, &["--embed-origin".to_owned(), embedder.origin.clone()]);
     embedder.base.set((serve.base.clone(), serve.media())).expect("once");
-    let cases = "embedded,not_named";
+    let cases = "embedded,not_named,application_files";
     let mut command = serve.command(CHROMIUM, cases);
     command.env("GREENROOM_EMBEDDER", &embedder.origin);
     finish(command, cases);
@@ -364,6 +408,16 @@ fn a_speaker_that_the_microphone_hears() {
     let mut command = serve.command(CHROMIUM, case);
     command.env("PULSE_SERVER", &sound.server);
     finish(command, case);
+}
+
+#[test]
+fn microphones_with_faults_by_a_real_path_of_sound() {
+    let serve = Serve::start(NOWHERE, &[]);
+    let sound = Sound::start("voice");
+    let cases = "microphones_of_pulseaudio,unplugged_from_pulseaudio";
+    let mut command = serve.command(CHROMIUM, cases);
+    command.env("PULSE_SERVER", &sound.server);
+    finish(command, cases);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 // The check without a page of its own: `check({ … })` runs it and gives what came of it.
 
 import { openAll, stop } from './devices.js';
-import { keepReport } from './memory.js';
-import { measure } from './network.js';
+import { begin, measure } from './network.js';
 import { CheckError, Server } from './server.js';
 import { bars, linesOf } from './strength.js';
 import { pause, resolvers, unless, within } from './time.js';
@@ -41,6 +40,8 @@ export class Check {
   #hidden = 0;
   #found = null;
   #session = null;
+  /** What measures the connection, as far as it has begun. */
+  #begun = null;
   #sent = false;
   /** Settles when the connection may be filled. */
   #free = resolvers();
@@ -61,8 +62,8 @@ export class Check {
 
   /** Ends it; what it has opened is closed. Where there was a first verdict, with what was there for it. */
   stop() {
-    if (this.#told) this.#enough.resolve();
-    else this.#stopping.abort(new CheckError('stopped'));
+    this.#enough.resolve();
+    if (!this.#told) this.#stopping.abort(new CheckError('stopped'));
   }
 
   async run() {
@@ -91,7 +92,9 @@ export class Check {
 
   async #go() {
     const { devices, quick, screen } = this.#options;
+    this.#live();
     this.#tell({ step: 'session', state: 'running' });
+    this.#begun = begin(this.#stopping.signal);
     this.#session = await this.#server.session();
     this.#live();
     const { media, limits } = this.#session;
@@ -106,8 +109,8 @@ export class Check {
     const opened = await openAll(this.#options.chosen, devices);
     for (const one of [opened.camera, opened.microphone]) if (one?.stream) this.#streams.push(one.stream);
     this.#live();
-    const [cameras, microphones, speakers, { handoff }] = await tools.catch(() => { throw new CheckError('offline'); });
-    this.#tools = { cameras, microphones, speakers, handoff };
+    const [cameras, microphones, speakers, handoff] = await tools.catch(() => { throw new CheckError('offline'); });
+    this.#tools = { cameras, microphones, speakers, ...handoff };
     this.#tell({ step: 'permission', state: 'done' });
     const echo = quick ? null : this.#echo(opened, first).catch(() => {});
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
@@ -124,6 +127,7 @@ export class Check {
     await patiently(more);
     this.#live();
     await Promise.race([whole, this.#enough.promise]);
+    await this.#warm();
     this.#live();
     return await this.#send();
   }
@@ -182,6 +186,7 @@ export class Check {
     const { limits } = this.#session;
     this.#tell({ step: 'network', state: 'running', code: 'testing' });
     const { relays, ...result } = await measure(media, {
+      begun: this.#begun,
       rung_bps: this.#options.quick ? null : limits.rungs_bps?.[this.#options.for] ?? null,
       fill: this.#unwanted === null,
       onearly,
@@ -223,7 +228,7 @@ export class Check {
     const seen = await this.#tools.cameras.watch(opened.stream, video, this.#watchMs);
     const failure = seen.ended ? 'ended' : null;
     const { ran_ms, given, came, frames } = seen;
-    this.#found.camera = { label: short(seen.label), failure, first_ms: opened.first_ms, ran_ms, given, came, frames, sizes: [] };
+    this.#found.camera = { label: short(seen.label), failure, first_ms: opened.first_ms, ran_ms, given, came, frames, sizes: [], preview: this.#options.preview?.told() ?? undefined };
     this.#named('camera', failure, failure ? null : this.#tools.cameras.seen(frames, limits.picture), { ...given, rate: this.#tools.cameras.rate(seen) });
   }
 
@@ -266,13 +271,24 @@ export class Check {
   async #look(camera) {
     const lines = [360, 720, 1080].filter((height) => height <= linesOf(this.#options.for));
     const { look } = await import('./machine.js');
-    this.#found.machine = await look(lines);
+    const { machine, whole } = look(lines, this.#stopping.signal);
+    this.#found.machine = machine;
+    await whole;
     this.#tell({ step: 'computer', state: 'done', figures: this.#found.machine });
     const seen = this.#found.camera;
     if (!camera?.stream || seen?.failure || this.#stopping.signal.aborted) return;
     const video = this.#options.video ?? Object.assign(document.createElement('video'), { muted: true, srcObject: camera.stream });
     seen.sizes = await this.#tools.cameras.sizes(camera.stream, video, lines);
     this.#tell({ step: 'camera', state: 'sizes', figures: seen.sizes });
+  }
+
+  /** The application's own files, when nothing is measured any more. */
+  async #warm() {
+    const { assets, quick } = this.#options;
+    if (!assets) return;
+    this.#tell({ step: 'assets', state: 'running' });
+    this.#found.assets = await this.#tools.warm(assets, quick ? null : this.#enough.promise);
+    this.#tell({ step: 'assets', state: 'done', figures: this.#found.assets });
   }
 
   async #screen() {
@@ -284,7 +300,7 @@ export class Check {
     this.#tell({ step: 'sending', state: 'running' });
     this.#sent = true;
     const report = await this.#server.post('runs', this.#body(false));
-    keepReport(report);
+    this.#tools.keepReport(report);
     return this.#result(report);
   }
 
@@ -301,11 +317,10 @@ export class Check {
   }
 
   #body(partial) {
-    const { camera, microphone, speaker, network, machine, screen, relays, echo } = this.#found;
     return {
       run: this.#session.run, duration_ms: performance.now() - this.#began, partial, devices: this.#asked(),
       browser: { system: system(), isolated: self.crossOriginIsolated === true, hidden: this.#hidden },
-      camera, microphone, speaker, network, machine, screen, relays, echo,
+      ...this.#found,
     };
   }
 

@@ -53,17 +53,18 @@ export async function permission(kind) {
  * Opens one device.
  * @param {'camera'|'microphone'} kind
  * @param {string} [id]
+ * @param {MediaTrackConstraints} [wanted] other than for a check
  * @returns {Promise<Opened|Failure>}
  */
-export async function open(kind, id) {
+export async function open(kind, id, wanted) {
   const barred = barrier(kind);
   if (barred) return barred;
-  const media = kind === 'camera' ? { video: constraints(kind, id) } : { audio: constraints(kind, id) };
-  return get(media);
+  const media = constraints(kind, id, wanted);
+  return get(kind === 'camera' ? { video: media } : { audio: media });
 }
 
-function constraints(kind, id) {
-  return id ? { ...WANTED[kind], deviceId: { exact: id } } : WANTED[kind];
+function constraints(kind, id, wanted = WANTED[kind]) {
+  return id ? { ...wanted, deviceId: { exact: id } } : wanted;
 }
 
 /** What keeps the browser from even asking. */

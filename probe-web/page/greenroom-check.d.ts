@@ -36,7 +36,12 @@ export interface Handoff {
   strength: 0 | 1 | 2 | 3 | 4 | null;
   /** Ids for `getUserMedia` and `setSinkId`. They are those of the page's own origin. */
   devices: { camera: string | null; microphone: string | null; speaker: string | null };
-  start: { audio: boolean; video: { width: number; height: number; fps: number; bitrate_bps: number } | null };
+  start: {
+    audio: boolean;
+    video: { width: number; height: number; fps: number; bitrate_bps: number } | null;
+    /** Whether this computer encodes the picture and blurs or replaces its background in time; `null` where that was not measured. */
+    effects: boolean | null;
+  };
   /** The report's id: what a call's report is linked by. */
   id: string;
   /** What the person says on the phone. */
@@ -46,7 +51,7 @@ export interface Handoff {
 export type VerdictDetail = Handoff & { report: Report };
 
 export interface Progress {
-  step: 'session' | 'permission' | 'camera' | 'microphone' | 'speaker' | 'network' | 'media' | 'computer' | 'screen' | 'sending';
+  step: 'session' | 'permission' | 'camera' | 'microphone' | 'speaker' | 'network' | 'media' | 'computer' | 'screen' | 'assets' | 'sending';
   state: 'running' | 'asking' | 'done' | 'good' | 'fair' | 'bad' | 'sizes';
   /** What was seen or heard, or how it stands: the keys of `words/en.js`. */
   code?: string;
@@ -54,7 +59,7 @@ export interface Progress {
   failure?: 'denied' | 'dismissed' | 'system' | 'insecure' | 'policy' | 'in_use' | 'not_found' | 'overconstrained' | 'timeout' | 'ended' | 'unknown';
   /** The connection now, from 1 to 4. */
   strength?: number;
-  /** Of `network`, where the direct way failed and relays were tried: `{ ways: { way, host, port, outcome, setup_ms, rtt_ms }[], udp_ports }`. */
+  /** Of `computer` and `camera` what was found, of `assets` each file ({@link Asset}). Of `network`, where the direct way failed and relays were tried: `{ ways: { way, host, port, outcome, setup_ms, rtt_ms }[], udp_ports }`. */
   figures?: object;
 }
 
@@ -79,6 +84,10 @@ export interface CheckOptions {
   quick?: boolean;
   /** Shows the camera meanwhile. */
   video?: HTMLVideoElement;
+  /** What draws it, if that is not the element that plays it: the report has how fast it did. */
+  preview?: { told(): PreviewFigures | null };
+  /** Files of your application to be fetched, once nothing is measured any more; or a `WarmUp` that has begun to. */
+  assets?: string[] | WarmUp;
   signal?: AbortSignal;
   onprogress?: (progress: Progress) => void;
   /** The microphone's level in dB of full scale, fifty times a second. */
@@ -93,6 +102,86 @@ export interface CheckOptions {
     | { question: 'screen'; share: () => Promise<string> }) => Promise<string>;
 }
 
+/** A file of the application. What the browser does not let a page know is `null`. */
+export interface Asset {
+  /** Without what stands behind `?`. */
+  url: string;
+  /**
+   * `refused`: its server answered with an error; `failed`: the browser does not say why; `policy`: the page around does not let it be fetched;
+   * `timeout`: not within ten seconds; `unfinished`: nobody waited.
+   */
+  outcome: 'loaded' | 'refused' | 'failed' | 'policy' | 'timeout' | 'unfinished';
+  /** HTTP status; of what its site does not let a page read there is none, and an error of its server may look like a file that came. */
+  status: number | null;
+  took_ms: number | null;
+  /** As it is unpacked. */
+  octets: number | null;
+  /** Whether the browser had it already. */
+  cached: boolean | null;
+  /** `h2`, `h3`, `http/1.1`. */
+  protocol: string | null;
+}
+
+/** `@greenroom/check/warm-up`: fetches files of the application while nothing is measured. */
+export class WarmUp {
+  /** At most 32, relative to the page. */
+  constructor(urls: string[]);
+  begin(): void;
+  /** Nothing is under way from now on; what has not come is fetched by the next `begin()` or at the end of a check. */
+  hold(): void;
+  told(): Asset[];
+}
+
+export type Renderer = 'video' | 'webgl' | 'webgpu' | 'canvas';
+
+/** How a preview was drawn. */
+export interface PreviewFigures {
+  /** What drew it at last. */
+  renderer: Renderer;
+  wanted: Renderer;
+  /** What did not come about, or was lost, in that order. */
+  fell_back: Renderer[];
+  drawn: number;
+  /** Pictures that came by meanwhile; `null` where the browser does not tell. */
+  presented: number | null;
+  /** What a picture took the page, median. */
+  draw_ms: number | null;
+  fps: number;
+}
+
+/** `@greenroom/check/drawing`: draws what a `<video>` plays on a canvas. */
+export class Preview {
+  /** `null` where the `<video>` itself is wanted. What does not come about falls back: webgpu, webgl, canvas, the `<video>`. */
+  static start(video: HTMLVideoElement, canvas: HTMLCanvasElement, wanted: 'auto' | Renderer, changed?: (preview: Preview) => void): Promise<Preview | null>;
+  /** The one that is in place, another one after a fallback; `null` where the `<video>` has to be shown. */
+  readonly canvas: HTMLCanvasElement | null;
+  told(): PreviewFigures;
+  stop(): void;
+}
+
+export interface PlaybackOptions {
+  /** Ids of the devices. */
+  microphone?: string;
+  speaker?: string;
+  /** How long is recorded; default 4,000. */
+  ms?: number;
+  signal?: AbortSignal;
+  /** The level in dB of full scale, fifty times a second. */
+  onlevel?: (level_dbfs: number) => void;
+  onstate?: (state: 'recording' | 'playing') => void;
+}
+
+export interface Playback {
+  /** `silent`: nothing but zeros; `deaf`: the browser listens only where it can play, and cannot; `stopped` by the signal; else why the microphone did not open. */
+  outcome: 'played' | 'silent' | 'deaf' | 'failed' | 'stopped' | NonNullable<Progress['failure']>;
+  recorded_ms: number;
+  /** What the browser says that it did to the sound; `null` before there was any. */
+  processing: { echo_cancellation: boolean | null; noise_suppression: boolean | null; auto_gain_control: boolean | null } | null;
+}
+
+/** `@greenroom/check/playback`: records the person, with the processing of a call, and plays it to them. Always settles. */
+export function playBack(options?: PlaybackOptions): Promise<Playback>;
+
 /** Why there is no result. */
 export class CheckError extends Error {
   reason: 'offline' | 'busy' | 'refused' | 'foreign' | 'link' | 'stopped';
@@ -102,8 +191,8 @@ export class CheckError extends Error {
 export function check(options?: CheckOptions): Promise<VerdictDetail>;
 
 /**
- * `<greenroom-check endpoint="https://greenroom.example" for="720p" devices="microphone speaker" screen send="devices" gate lang="de" theme="auto"
- * link="gc_…" hand-off="https://app.example">`
+ * `<greenroom-check endpoint="https://greenroom.example" for="720p" devices="microphone speaker" screen send="devices" renderer="webgl" assets="/app.js /app.wasm" gate lang="de"
+ * theme="auto" link="gc_…" hand-off="https://app.example">`
  */
 export class GreenroomCheck extends HTMLElement {
   /** Runs the check; the report, or `null` when there is none. */

@@ -2,42 +2,42 @@
 
 import { Check, CheckError, LOAD, check, system } from './check.js';
 import { canChoose, list, open, permission, stop } from './devices.js';
+import { button, make, row } from './dom.js';
 import { tell } from './handoff.js';
-import { browser, choose, fill, load, number, translated } from './language.js';
+import { Hearing } from './hearing.js';
+import { browser, choose, fill, load } from './language.js';
 import * as memory from './memory.js';
 import { Server } from './server.js';
 import { sheet } from './style.js';
+import { Telling } from './telling.js';
 
 export { CheckError, check };
 
 const KINDS = ['camera', 'microphone', 'speaker'];
 /** What a check sends and receives at most, both ways: what fills the connection, and some for the packets before. */
 const MOST_MB = Math.ceil((2 * LOAD.bytes) / 1e6) + 8;
-/** What a browser can do, as far as it is shown. */
-const SHOWN = ['secure_context', 'cross_origin_isolated', 'web_rtc', 'web_transport', 'web_codecs', 'screen_capture', 'speaker_choice'];
-
-/** Makes an element with attributes and children; text is text. */
-function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key in element && key !== 'list' && key !== 'part') element[key] = value;
-    else element.setAttribute(key, value);
-  }
-  element.append(...children);
-  return element;
-}
 
 export class GreenroomCheck extends HTMLElement {
   static observedAttributes = ['lang'];
 
   #root = this.attachShadow({ mode: 'open' });
   #words = null;
+  #telling = null;
   /** What became of the ways that were tried, and of the trial call. */
   #connection = { ways: '', trial: '' };
   #language = 'en';
   #chosen = {};
   #run = null;
   #preview = null;
+  /** What draws the picture, if somebody asked for another renderer than the video element. */
+  #drawn = null;
+  /** Of whom it is what draws: who came later has taken its place. */
+  #drawing = null;
+  /** Whether the last check could listen to the microphone. */
+  #isHeard = false;
+  #hearing = null;
+  /** The application's own files, if it named any. */
+  #assets = null;
   #last = null;
   #known = null;
   #parts = {};
@@ -50,11 +50,14 @@ export class GreenroomCheck extends HTMLElement {
   connectedCallback() {
     navigator.mediaDevices?.addEventListener('devicechange', this.#changed);
     this.#ready ??= this.#begin();
+    this.#assets?.begin();
   }
 
   disconnectedCallback() {
     navigator.mediaDevices?.removeEventListener('devicechange', this.#changed);
     this.stop();
+    this.#hearing?.stop();
+    this.#assets?.hold();
     this.#release();
   }
 
@@ -90,6 +93,11 @@ export class GreenroomCheck extends HTMLElement {
     return KINDS.filter((kind) => wanted.includes(kind));
   }
 
+  /** The application's own files. */
+  get #named() {
+    return (this.getAttribute('assets') ?? '').split(/\s+/).filter(Boolean);
+  }
+
   /** `null` where the endpoint is no address. */
   get #server() {
     try {
@@ -103,12 +111,16 @@ export class GreenroomCheck extends HTMLElement {
     const around = this.getAttribute('lang') ?? this.parentElement?.closest('[lang]')?.lang;
     this.#language = choose([around, ...(navigator.languages ?? [])]);
     this.#words = await load(this.#language);
+    this.#telling = new Telling(this.#words, this.#language);
     this.#build();
+    this.#warmUp().catch(() => {});
     this.#offer().catch(() => {});
   }
 
   async #check(more) {
     if (this.#run) return null;
+    this.#hearing?.stop();
+    this.#assets?.hold();
     this.#release();
     let run = null;
     try {
@@ -129,7 +141,11 @@ export class GreenroomCheck extends HTMLElement {
       this.#parts.start.hidden = false;
       this.#parts.start.textContent = this.#words.again;
       // What is switched off has nothing to show.
-      for (const part of ['stop', 'answers', 'sharing', 'video', 'meter']) this.#parts[part].hidden = true;
+      for (const part of ['stop', 'answers', 'sharing', 'picture', 'meter']) this.#parts[part].hidden = true;
+      this.#undraw();
+      if (this.#isHeard) this.#offerHearing();
+      // What a check that was short or was stopped has left.
+      if (this.isConnected) this.#assets?.begin();
     }
   }
 
@@ -143,6 +159,8 @@ export class GreenroomCheck extends HTMLElement {
       send: this.getAttribute('send') ?? undefined,
       chosen: this.#chosen,
       video: this.#parts.video,
+      preview: { told: () => this.#drawn?.told() ?? null },
+      assets: this.#assets ?? (this.#named.length > 0 ? this.#named : undefined),
       keep: true,
       onprogress: (detail) => this.#progress(detail),
       onlevel: (level) => { this.#parts.meter.value = level; },
@@ -233,19 +251,24 @@ export class GreenroomCheck extends HTMLElement {
     parts.known = make('section', { className: 'card', part: 'card known', hidden: true, 'aria-label': words.same });
     parts.result = make('section', { className: 'card verdict', part: 'card verdict', hidden: true, tabIndex: -1, 'aria-label': words.result });
     parts.video = make('video', { muted: true, playsInline: true, className: 'mirror', part: 'video', 'aria-label': words.preview });
+    parts.picture = make('div', {}, parts.video);
     parts.meter = make('meter', { min: -60, max: 0, low: -45, high: -3, optimum: -20, value: -60, part: 'meter', 'aria-label': words.level });
     parts.bars = make('div', { className: 'bars', part: 'strength', role: 'img', hidden: true }, ...[1, 2, 3, 4].map(() => make('i')));
+    parts.hearing = make('div', { hidden: true });
     parts.answers = make('div', { hidden: true });
     parts.sharing = make('div', { hidden: true });
-    const content = { camera: [parts.video], microphone: [parts.meter], speaker: [parts.answers], network: [parts.bars], screen: [parts.sharing] };
+    const content = { camera: [parts.picture], microphone: [parts.meter], speaker: [parts.answers], network: [parts.bars], screen: [parts.sharing] };
     for (const kind of Object.keys(content)) parts[kind] = this.#card(kind, ...content[kind]);
+    parts.microphone.card.append(parts.hearing);
+    this.#hearing?.stop();
+    this.#hearing = new Hearing({ place: parts.hearing, meter: parts.meter, words });
     const shown = [...this.#kinds, 'network', ...(this.hasAttribute('screen') ? ['screen'] : [])];
     parts.devices = make('div', { className: 'devices', part: 'devices', hidden: true }, ...shown.map((kind) => parts[kind].card));
     parts.intro = make('div', { part: 'intro' }, make('slot', { name: 'intro' }, make('p', { textContent: words.intro }), make('p', { textContent: words.reason })), make('p', { className: 'state bad', hidden: true }));
     parts.computer = make('details', { part: 'computer', hidden: true }, make('summary', { textContent: words.computer }), make('dl'));
     const host = this.#server?.base.host ?? this.getAttribute('endpoint');
     const privacy = this.getAttribute('send') === 'devices' ? words.privacy_sent : words.privacy;
-    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(privacy, { host })), ' ', fill(words.data, { n: number(this.#language, MOST_MB) }));
+    parts.privacy = make('p', { className: 'quiet', part: 'privacy' }, make('slot', { name: 'privacy' }, fill(privacy, { host })), ' ', fill(this.#named.length > 0 ? words.data_assets : words.data, { n: this.#telling.n(MOST_MB) }));
     parts.main = make('div', { dir: words.dir, lang: this.#language, part: 'main' },
       make('h1', { part: 'title' }, make('slot', { name: 'title' }, words.title)), parts.intro, parts.privacy, parts.known,
       make('p', { className: 'row' }, parts.start, parts.stop), parts.status, parts.spoken, parts.result, parts.devices, parts.computer, make('slot', { name: 'after' }));
@@ -285,12 +308,14 @@ export class GreenroomCheck extends HTMLElement {
 
   #began() {
     const parts = this.#parts;
-    for (const part of ['start', 'result', 'intro', 'known', 'computer', 'answers', 'sharing', 'video', 'meter', 'bars']) parts[part].hidden = true;
+    for (const part of ['start', 'result', 'intro', 'known', 'computer', 'answers', 'sharing', 'picture', 'meter', 'bars']) parts[part].hidden = true;
     parts.spoken.textContent = '';
     parts.stop.hidden = false;
     parts.devices.hidden = false;
     for (const kind of [...KINDS, 'network', 'screen']) this.#set(kind, '', '');
     this.#connection = { ways: '', trial: '' };
+    this.#isHeard = false;
+    parts.computer.lastElementChild.replaceChildren();
     parts.stop.focus();
   }
 
@@ -304,43 +329,39 @@ export class GreenroomCheck extends HTMLElement {
       return;
     }
     if (step === 'sending') this.#say(words.sending);
-    if (step === 'computer') this.#computer(figures);
-    if (step === 'media') this.#media(figures);
-    if (step === 'camera' && state === 'sizes') this.#sizes(figures);
+    if (step === 'assets' && state === 'running') this.#say(words.assets.running);
+    if (step === 'computer') this.#found(this.#telling.computer(figures));
+    if (step === 'media') this.#connected({ trial: this.#telling.trial(figures) ?? this.#connection.trial });
+    if (step === 'camera' && state === 'sizes') this.#found(this.#telling.sizes(figures));
+    if (step === 'assets' && state === 'done') this.#found(this.#telling.assets(figures));
     if (detail.strength !== undefined) this.#bars(detail.strength);
     const texts = { camera: { watching: words.watching, ...words.pictures }, microphone: { speak: words.speak, ...words.sounds }, speaker: { play: words.play_reason, playing: words.playing, ...words.speakers }, network: words.connection, screen: { share: words.share_reason, watching: words.watching, ...words.screens } }[step];
     if (!texts || state === 'sizes') return;
-    if (step === 'camera') this.#parts.video.hidden = Boolean(failure);
+    if (step === 'camera') {
+      this.#parts.picture.hidden = Boolean(failure);
+      if (code === 'watching') this.#draw();
+      // What is measured behind that is not to be held up by it.
+      else this.#undraw();
+    }
     if (step === 'microphone') this.#parts.meter.hidden = Boolean(failure);
+    if (step === 'microphone' && state !== 'running') this.#isHeard = !failure;
     const text = failure ? fill(words.failures[failure], this.#values(step)) : texts[code];
     const quality = { good: 'good', fair: 'fair', bad: 'bad' }[state] ?? '';
     if (detail.strength === undefined) this.#set(step, quality, text ?? '');
-    const n = (value, digits) => number(this.#language, value, digits);
+    const n = (value, digits) => this.#telling.n(value, digits);
     const more = {
       camera: () => fill(words.frames, { width: figures.width, height: figures.height, rate: n(figures.rate, 1) }),
       microphone: () => (figures.speech === null ? '' : fill(words.loudness, { level: n(Math.abs(figures.speech)) })),
       speaker: () => fill(words.echo, { delay: n(figures.delay_ms), level: n(figures.return_db) }),
     }[step];
     if (figures && more && state !== 'running') this.#parts[step].detail.textContent = more();
-    if (step === 'network') this.#connected({ ways: figures ? this.#ways(figures) : this.#connection.ways });
+    if (step === 'network') this.#connected({ ways: figures ? this.#telling.ways(figures) : this.#connection.ways });
   }
 
   /** What is known of the connection besides its state, whatever that becomes. */
   #connected(more) {
     Object.assign(this.#connection, more);
     this.#parts.network.detail.textContent = Object.values(this.#connection).filter(Boolean).join(' · ');
-  }
-
-  /** What became of each way that was tried beside the direct one, the same together. */
-  #ways({ ways, udp_ports }) {
-    const { ways: words, ms } = this.#words;
-    const told = new Map([['works', []], ['blocked', udp_ports.map((port) => `UDP ${port}`)]]);
-    for (const { way, port, outcome, rtt_ms } of ways) {
-      const key = words[outcome] ? outcome : 'other';
-      const name = `${way === 'websocket' ? 'WebSocket' : way.replace('-', '/').toUpperCase()} ${port}`;
-      told.set(key, [...(told.get(key) ?? []), rtt_ms === null ? name : `${name} (${fill(ms, { n: number(this.#language, rtt_ms) })})`]);
-    }
-    return [...told].filter(([, names]) => names.length > 0).map(([key, names]) => `${words[key]}: ${names.join(', ')}`).join(' · ');
   }
 
   /** Plays when the person says so. Where the microphone has not heard it, the person is asked. */
@@ -353,8 +374,8 @@ export class GreenroomCheck extends HTMLElement {
         answers.replaceChildren();
         resolve(outcome);
       };
-      const skip = this.#button(words.skip, () => end('skipped'));
-      const again = this.#button(words.play, async () => {
+      const skip = button(words.skip, () => end('skipped'));
+      const again = button(words.play, async () => {
         again.disabled = true;
         const came = await play();
         again.disabled = false;
@@ -363,12 +384,12 @@ export class GreenroomCheck extends HTMLElement {
           return;
         }
         this.#set('speaker', '', words.heard);
-        const yes = this.#button(words.yes, () => end('heard'), 'main');
+        const yes = button(words.yes, () => end('heard'), 'main');
         again.className = '';
-        this.#row(answers, yes, this.#button(words.no, () => end('unheard')), again, skip);
+        row(answers, yes, button(words.no, () => end('unheard')), again, skip);
         yes.focus();
       }, 'main');
-      this.#row(answers, again, skip);
+      row(answers, again, skip);
       again.focus();
     });
   }
@@ -381,24 +402,62 @@ export class GreenroomCheck extends HTMLElement {
         sharing.replaceChildren();
         resolve(outcome);
       };
-      const begin = this.#button(this.#words.share, async () => {
+      const begin = button(this.#words.share, async () => {
         begin.disabled = true;
         end(await share());
       }, 'main');
-      this.#row(sharing, begin, this.#button(this.#words.skip, () => end('skipped')));
+      row(sharing, begin, button(this.#words.skip, () => end('skipped')));
       begin.focus();
     });
   }
 
-  #row(place, ...buttons) {
-    place.replaceChildren(make('div', { className: 'row' }, ...buttons));
-    place.hidden = false;
+  /** Draws the picture by another renderer than the video element, if one was asked for. */
+  async #draw() {
+    const wanted = this.getAttribute('renderer') ?? 'auto';
+    if (wanted === 'auto' || wanted === 'video') return;
+    const { video, picture } = this.#parts;
+    const canvas = make('canvas', { className: 'mirror', part: 'video canvas', 'aria-hidden': 'true' });
+    const own = {};
+    this.#drawing = own;
+    const { Preview } = await import('./drawing.js').catch(() => ({}));
+    const show = (preview) => {
+      picture.classList.toggle('drawn', preview.canvas !== null);
+      if (preview.canvas && !preview.canvas.isConnected) picture.append(preview.canvas);
+    };
+    const drawn = await Preview?.start(video, canvas, wanted, show);
+    if (!drawn || own !== this.#drawing) {
+      drawn?.stop();
+      return;
+    }
+    show(drawn);
+    this.#drawn = drawn;
   }
 
-  #button(text, action, kind = '') {
-    const it = make('button', { type: 'button', className: kind, part: 'button', textContent: text });
-    it.addEventListener('click', action);
-    return it;
+  #undraw() {
+    this.#drawing = null;
+    this.#drawn?.stop();
+    this.#drawn?.canvas?.remove();
+    this.#drawn = null;
+    this.#parts.picture.classList.remove('drawn');
+  }
+
+  /** Fetches what the application named, while nothing is measured. */
+  async #warmUp() {
+    const named = this.#named;
+    if (named.length === 0 || this.#assets) return;
+    const { WarmUp } = await import('./warm-up.js');
+    if (this.#assets) return;
+    this.#assets = new WarmUp(named);
+    if (!this.#run && this.isConnected) this.#assets.begin();
+  }
+
+  /** Lets people hear themselves by the devices that were looked at, or by those that they have chosen since. */
+  #offerHearing() {
+    const used = () => {
+      const { microphone, speaker } = { ...this.#last?.devices, ...this.#chosen };
+      return { microphone: microphone ?? undefined, speaker: speaker ?? undefined };
+    };
+    this.#hearing.offer(used, (failure) => fill(this.#words.failures[failure], this.#values('microphone')));
   }
 
   /** Another device was chosen: shown at once where it can be, and used by the next check. */
@@ -412,7 +471,7 @@ export class GreenroomCheck extends HTMLElement {
     }
     this.#release();
     this.#preview = opened.stream;
-    this.#parts.video.hidden = false;
+    this.#parts.picture.hidden = false;
     this.#parts.video.srcObject = opened.stream;
     this.#parts.video.play().catch(() => {});
   }
@@ -449,38 +508,10 @@ export class GreenroomCheck extends HTMLElement {
     [...bars.children].forEach((bar, n) => { bar.className = n < strength ? 'on' : ''; });
   }
 
-  #computer({ can, cores, memory_gb, software_drawing, encode }) {
-    const words = this.#words;
-    const n = (value, digits) => number(this.#language, value, digits);
-    const told = SHOWN.map((name) => [words.can[name], words.yes_no[can[name]]]);
-    if (software_drawing !== null) told.push([words.can.acceleration, words.yes_no[!software_drawing]]);
-    if (cores !== null) told.push([words.can.cores, n(cores)]);
-    if (memory_gb !== null) told.push([words.can.memory, fill(words.gigabytes, { n: n(memory_gb, 1) })]);
-    told.push(...encode.map((run) => [fill(words.can.encode, run), fill(words.times, { n: n(run.times_real_time, 1) })]));
-    this.#parts.computer.lastElementChild.replaceChildren(...this.#rows(told));
-    this.#parts.computer.hidden = false;
-  }
-
-  /** How much of a trial call's sound and picture came back. */
-  #media({ state, streams = [], there }) {
-    const { trial, percent } = this.#words;
-    const share = (kind) => {
-      const [here, came, back] = [streams, there?.received, there?.returned].map((some) => some?.find(({ media }) => media === kind));
-      // Each way for itself: padding counts on the way out and is not sent back.
-      return here?.sent_packets && fill(percent, { n: number(this.#language, ((came?.packets ?? 0) / here.sent_packets) * (here.received_packets / (back?.sent_packets || 1)) * 100, 1) });
-    };
-    const [audio, video] = ['audio', 'video'].map(share);
-    if (state === 'failed') this.#connected({ trial: trial.none });
-    if (audio) this.#connected({ trial: fill(video ? trial.both : trial.audio, { audio, video }) });
-  }
-
-  #sizes(sizes) {
-    const words = this.#words;
-    const told = sizes.map(({ lines, given, came_fps }) => [
-      fill(words.can.size, { lines }),
-      given ? fill(words.size, { width: given.width, height: given.height, rate: number(this.#language, came_fps, 1) }) : words.no_size,
-    ]);
+  /** What was found of the computer, below what is known already. */
+  #found(told) {
     this.#parts.computer.lastElementChild.append(...this.#rows(told));
+    this.#parts.computer.hidden = false;
   }
 
   #rows(told) {
@@ -513,53 +544,18 @@ export class GreenroomCheck extends HTMLElement {
     const { report } = found;
     const overall = found.may_join && report.verdict.overall === 'blocked' ? 'degraded' : report.verdict.overall;
     const known = words.verdicts[overall] ? overall : 'inconclusive';
-    const { say, fix, others } = this.#sentences(report.verdict, known);
-    const n = (value, digits) => number(this.#language, value, digits);
-    const target = report.targets[0];
-    const figures = [
-      [words.rtt, target?.rtt_ms?.p50, (ms) => fill(words.ms, { n: n(ms, 1) })],
-      [words.loss_up, target?.up?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
-      [words.loss_down, target?.down?.loss_ratio?.value, (ratio) => fill(words.percent, { n: n(ratio * 100, 1) })],
-      ...this.#filled(target, n),
-    ].filter(([, value]) => typeof value === 'number').map(([name, value, as]) => [name, as(value)]);
+    const { say, fix, others } = this.#telling.sentences(report.verdict, known);
+    const figures = this.#telling.figures(report.targets[0]);
     const code = make('dd', { className: 'code', textContent: report.code });
     const file = new Blob([JSON.stringify(report, null, 2)], { type: 'application/json' });
     const save = early ? '' : make('a', { className: 'button', part: 'button download', href: URL.createObjectURL(file), download: `greenroom-${report.code}.json`, textContent: words.download });
     const gate = this.getAttribute('gate');
-    const join = gate === null || (!found.may_join && gate !== 'soft') ? [] : [this.#button(found.may_join ? words.join : words.anyway, () => this.#join(), found.may_join ? 'main' : '')];
+    const join = gate === null || (!found.may_join && gate !== 'soft') ? [] : [button(found.may_join ? words.join : words.anyway, () => this.#join(), found.may_join ? 'main' : '')];
     this.#say(early ? words.connection.loading : '');
     this.#bars(found.strength);
     const also = others.length === 0 ? [] : [make('p', { textContent: words.also }), make('ul', {}, ...others.map((text) => make('li', { textContent: text })))];
     this.#result(known, ...[say, fix].filter(Boolean).map((text) => make('p', { textContent: text })), ...also,
       make('dl', {}, ...this.#rows(figures), ...(early ? [] : [make('dt', { textContent: words.code }), code])), make('div', { className: 'row' }, ...join, save));
-  }
-
-  /** How much the connection carries, and how much longer answers take meanwhile. */
-  #filled(target, n) {
-    const words = this.#words;
-    const rate = (found) => (bps) => fill(found.at_least ? words.at_least : words.mbps, { n: n(bps / 1e6, bps < 10e6 ? 1 : 0) });
-    const longer = (ms) => fill(words.ms, { n: n(Math.max(0, ms)) });
-    const { up, down, loaded } = target ?? {};
-    return [
-      [words.capacity_up, up?.capacity_bps?.value, rate(up?.capacity_bps ?? {})],
-      [words.capacity_down, down?.capacity_bps?.value, rate(down?.capacity_bps ?? {})],
-      [words.loaded_up, loaded?.saturated_up_ms?.value, longer],
-      [words.loaded_down, loaded?.saturated_down_ms?.value, longer],
-    ];
-  }
-
-  /** The verdict's sentences in the person's language, by their causes' codes. */
-  #sentences(verdict, known) {
-    const words = this.#words;
-    const { overall, causes } = verdict;
-    // Without a cause it says what to run on a command line, which is not at hand here.
-    if (overall === 'inconclusive' && causes.every((cause) => cause.state === 'ready')) return { say: words.unsure, fix: words.unsure_fix, others: [] };
-    const leading = causes.find((cause) => cause.say === verdict.say);
-    const others = causes.filter((cause) => cause !== leading && cause.state !== 'ready');
-    const english = this.#language === 'en';
-    const of = (cause) => (english ? cause : translated(cause, words, this.#language) ?? cause);
-    const said = leading ? of(leading) : { say: english ? verdict.say : words.says[known], fix: verdict.fix };
-    return { say: said.say, fix: said.fix, others: others.map((cause) => of(cause).say) };
   }
 
   #release() {

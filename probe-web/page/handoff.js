@@ -2,6 +2,8 @@
 
 import { bars, linesOf } from './strength.js';
 
+export { keepReport } from './memory.js';
+
 const START = { 360: [640, 360, 600_000], 720: [1280, 720, 1_700_000], 1080: [1920, 1080, 3_000_000] };
 
 /**
@@ -11,12 +13,13 @@ const START = { 360: [640, 360, 600_000], 720: [1280, 720, 1_700_000], 1080: [19
 export function handoff(report, { wanted, chosen, camera, machine, limits }) {
   const audio = report.verdict.uses.audio?.state;
   const { overall } = report.verdict;
+  const least = limits.encode_times_real_time;
   return {
     verdict: overall,
     may_join: works(overall) || (overall === 'blocked' && works(audio)),
     strength: strength(report, limits),
     devices: { camera: chosen.camera ?? null, microphone: chosen.microphone ?? null, speaker: chosen.speaker ?? null },
-    start: { audio: audio !== 'blocked', video: video(wanted, { overall, camera, machine, least: limits.encode_times_real_time }) },
+    start: { audio: audio !== 'blocked', video: video(wanted, { overall, limited: isLimited(report.verdict), camera, machine, least }), effects: effects(machine, least) },
     id: report.id,
     code: report.code,
   };
@@ -34,10 +37,13 @@ export function strength(report, limits) {
   return bars(rtt, lost.length ? Math.max(...lost) : 0, limits.connection);
 }
 
+/** Whether less is to be begun with: by what a file of the application that did not load says nothing of. */
+const isLimited = ({ overall, causes }) => overall === 'degraded' && causes.some(({ state, code }) => state === 'degraded' && code !== 'application_file_fails');
+
 /** The largest size that was wanted, that the camera gives and that this computer encodes in time; `null` for none. */
-function video(wanted, { overall, camera, machine, least }) {
+function video(wanted, { overall, limited, camera, machine, least }) {
   if (!camera?.given || camera.failure || overall === 'blocked') return null;
-  const most = overall === 'degraded' ? Math.min(360, linesOf(wanted)) : linesOf(wanted);
+  const most = limited ? Math.min(360, linesOf(wanted)) : linesOf(wanted);
   const gave = (camera.sizes ?? []).filter((size) => size.given && (size.given.height ?? 0) >= size.lines).map((size) => size.lines);
   const tall = Math.max(camera.given.height, ...gave);
   const slow = (machine?.encode ?? []).filter((run) => run.times_real_time < least).map((run) => run.lines);
@@ -46,6 +52,17 @@ function video(wanted, { overall, camera, machine, least }) {
   const [width, height, bitrate_bps] = START[fits];
   return { width, height, fps: 30, bitrate_bps };
 }
+
+/** Whether this computer encodes the picture and changes its background in time, one after the other; `null` where that was not measured. */
+function effects(machine, least) {
+  const { lines, times_real_time } = machine?.effects ?? {};
+  const encode = machine?.encode.find((run) => run.lines === lines)?.times_real_time;
+  if (!times_real_time || !encode) return null;
+  return 1 / times_real_time + 1 / encode <= 1 / least;
+}
+
+/** The rest of the application's own files. */
+export const warm = (assets, enough) => import('./warm-up.js').then(({ finish }) => finish(assets, enough)).catch(() => []);
 
 /** Tells the page around this one, if it is of a site that the server's operator named. */
 export function tell(origin, embedders, detail) {

@@ -1,5 +1,6 @@
 // What this computer and this browser can do, tried out rather than read from a table of browsers.
 
+import { effects, pictures, speeds } from './drawing.js';
 import { within } from './time.js';
 
 const SIZES = { 360: [640, 360, 600_000], 720: [1280, 720, 1_700_000], 1080: [1920, 1080, 3_000_000] };
@@ -7,6 +8,8 @@ const FPS = 30;
 /** Pictures that are encoded of each size, and how long that may take: half a second of video, in real time at the worst. */
 const FRAMES = 15;
 const ENCODE_MS = 1_500;
+/** A computer that takes longer than this to encode is not asked to draw as well: the result does not wait for it. */
+const DRAWS_WITHIN_MS = 2_500;
 /** In the order in which calls ask for them. */
 const CODECS = [['vp8', 'vp8'], ['h264', 'avc1.42E028']];
 
@@ -29,23 +32,39 @@ export function abilities() {
 /**
  * Looks at the computer.
  * @param {number[]} lines sizes of pictures that are encoded
+ * @param {AbortSignal} signal ends it between two steps
+ * @returns {{ machine: object, whole: Promise<void> }} what is known at once, to which the rest is added until it is whole
  */
-export async function look(lines) {
+export function look(lines, signal) {
   const { name, software } = graphics();
-  const encode = [];
-  for (const height of lines) {
-    const found = await encodes(height).catch(() => null);
-    if (found) encode.push(found);
-  }
-  return {
+  const machine = {
     cores: navigator.hardwareConcurrency ?? null,
     memory_gb: navigator.deviceMemory ?? null,
     graphics: name,
     software_drawing: software,
     clock_step_us: clockStep(),
     can: abilities(),
-    encode,
+    encode: [],
+    drawing: [],
+    effects: null,
   };
+  return { machine, whole: tryOut(machine, lines, signal) };
+}
+
+async function tryOut(machine, lines, signal) {
+  const began = performance.now();
+  for (const height of lines) {
+    const found = await encodes(height).catch(() => null);
+    if (found) machine.encode.push(found);
+    if (signal.aborted) return;
+  }
+  if (lines.length === 0 || performance.now() - began > DRAWS_WITHIN_MS) return;
+  const [most] = lines.slice(-1);
+  const source = pictures(...SIZES[most]);
+  // First what needs WebGL: where WebGPU makes the browser's drawing process end, it takes that with it.
+  machine.effects = { lines: most, renderer: 'webgl', ...await effects(source) };
+  if (signal.aborted) return;
+  machine.drawing = (await speeds(source)).map((run) => ({ lines: most, ...run }));
 }
 
 /** The smallest step that the page's clock makes. */

@@ -1,7 +1,7 @@
 // Measures the connection, in a worker: the page's own work and a hidden tab do not delay it. It measures only; the server judges.
 
 import { ACCEPT, ByWebTransport, FINISH, FINISHED, Queue, base64, frame, hello } from './carriers.js';
-import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, VALIDATED, keys, packet, reply } from './stamp.js';
+import { CHALLENGE, FIRST_PROBE, HEADERS, IN_STREAM, PROBE, keys, packet, reply } from './stamp.js';
 import { pause, within } from './time.js';
 
 /** What WebTransport has before WebRTC is tried beside it: it needs less of the page. A first packet that is lost takes a second of it. */
@@ -22,8 +22,9 @@ const LIMITS = { max_bitrate_bps: 200_000, max_pps: 100, max_duration_us: 45_000
 const REFUSE = 3;
 const HALF_TRACE = 16;
 
-const zero = performance.now();
-/** Microseconds since the worker began: now, or at a time of the page's. */
+/** It may wait for what to do: that is no part of what it measures. */
+let zero = performance.now();
+/** Microseconds since the measurement began: now, or at a time of the page's. */
 const now = (unix_ms) => Math.round(((unix_ms === undefined ? performance.now() : unix_ms - performance.timeOrigin) - zero) * 1000);
 /** What the page says of each WebRTC connection that it was asked for, by its number. */
 const queues = [];
@@ -34,8 +35,10 @@ let relays = null;
 const word = new Queue();
 
 self.onmessage = async ({ data }) => {
-  if (data.url) self.postMessage({ done: await measure(data), relays });
-  else if ('load' in data) word.put(data);
+  if (data.url) {
+    zero = performance.now();
+    self.postMessage({ done: await measure(data), relays });
+  } else if ('load' in data) word.put(data);
   else told(data.of).put(data);
 };
 // What is sent to a worker that has not read its script to the end may be lost.
@@ -69,6 +72,8 @@ class Unsupported extends Error {}
 /** The first way over UDP that opens; why not WebTransport, and when that was given up. */
 async function overUdp(media) {
   const has = typeof WebTransport === 'function';
+  // It is needed once that is open, and comes meanwhile.
+  if (has) import('./load.js').catch(() => {});
   const quic = has ? ByWebTransport.open(media) : Promise.reject(new Unsupported());
   let after;
   const late = quic.then(() => false, () => { after = now(); return true; });
@@ -111,7 +116,7 @@ async function session(carrier, { grant, packets, ...more }, tellEarly) {
   run.beside = beside;
   const there = [];
   const log = collect(frames, there);
-  await run.validate();
+  if (!accept.validated) await run.validate();
   const setup_ms = now() / 1000;
   const telling = setInterval(() => self.postMessage({ seen: run.seen() }), TELL_MS);
   try {
@@ -212,8 +217,11 @@ class Run {
 
   take(said, at, length) {
     if (said.kind === CHALLENGE) this.nonce = said.nonce;
-    if (said.kind === VALIDATED) this.validated(true);
-    if (said.of >= FIRST_PROBE) return;
+    if (said.of >= FIRST_PROBE) {
+      // Either it is known already, or the first audio packet to arrive shows it, which all bear the nonce.
+      this.validated(true);
+      return;
+    }
     this.received.push([said.seq, at, length + HEADERS, said.of, said.received_us, said.sent_us]);
   }
 

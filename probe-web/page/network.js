@@ -4,22 +4,41 @@
 const LONGEST_MS = 60_000;
 
 /**
+ * Starts the worker, so that its scripts come while the session is asked for: they take as many round trips.
+ * @param {AbortSignal} signal ends it
+ * @returns {{ worker: Worker, said: Promise<MessageEvent> } | null} with the first that it says
+ */
+export function begin(signal) {
+  try {
+    const worker = start(new URL('./network-worker.js', import.meta.url));
+    signal.addEventListener('abort', () => worker.terminate(), { once: true });
+    const said = new Promise((resolve, reject) => {
+      worker.addEventListener('message', resolve, { once: true });
+      worker.onerror = reject;
+    });
+    said.catch(() => {});
+    return { worker, said };
+  } catch {
+    return null;
+  }
+}
+
+/**
  * @param {{ url: string, certificate_sha256: string, grant: string, web_rtc: boolean, web_socket: boolean } | null} media
- * @param {{ webRtc: string, webSocket: string, ice: RTCIceServer[], packets: number, rung_bps: number|null, fill: boolean, signal: AbortSignal, onstrength: (seen: object) => void, onearly: (result: object) => Promise<object|null> }} how
+ * @param {{ begun: ReturnType<typeof begin>, webRtc: string, webSocket: string, ice: RTCIceServer[], packets: number, rung_bps: number|null, fill: boolean, signal: AbortSignal, onstrength: (seen: object) => void, onearly: (result: object) => Promise<object|null> }} how
  *   `onearly` is told what there is once it is enough for a first look, and says how far the connection may be filled; it is not always asked
  * @returns {Promise<object>} what the server is told; `relays` of it where they were tried
  */
-export function measure(media, { webRtc, webSocket, ice, packets, rung_bps, fill, signal, onstrength, onearly }) {
+export function measure(media, { begun, webRtc, webSocket, ice, packets, rung_bps, fill, signal, onstrength, onearly }) {
   if (!media) return Promise.resolve({ state: 'not_tested', reason: 'none' });
   const web_rtc = media.web_rtc && 'RTCPeerConnection' in window;
   if (!('WebTransport' in window) && !web_rtc && !media.web_socket) return Promise.resolve({ state: 'not_tested', reason: 'unsupported' });
   return new Promise((resolve) => {
     const began = performance.now();
-    let worker = null;
     const peers = [];
     const finish = async (result, relays = null) => {
       clearTimeout(timer);
-      worker?.terminate();
+      begun?.worker.terminate();
       const measured = /rtc|turn/.test(result.way) ? peers.at(-1) : null;
       for (const peer of peers) peer?.then((made) => made.close(peer !== measured), () => {});
       // What the direct way would have taken.
@@ -29,14 +48,16 @@ export function measure(media, { webRtc, webSocket, ice, packets, rung_bps, fill
     const broke = () => finish({ state: 'failed', reason: 'broke', after_ms: performance.now() - began });
     const timer = setTimeout(broke, LONGEST_MS);
     signal.addEventListener('abort', broke, { once: true });
-    try {
-      worker = start(new URL('./network-worker.js', import.meta.url));
-    } catch {
+    if (!begun) {
       broke();
       return;
     }
-    worker.onmessage = ({ data }) => {
+    const { worker, said } = begun;
+    said.then(({ data }) => {
       if (data.ready) worker.postMessage({ ...media, packets, rung_bps, fill, web_rtc, web_socket: media.web_socket ? webSocket : null, relays: web_rtc ? ice.map(({ urls }) => urls[0]) : [] });
+      else broke();
+    }, broke);
+    worker.onmessage = ({ data }) => {
       if (data.peer) {
         const { of, relay, grant = media.grant } = data.peer;
         peers[of] = import('./peer.js').then(({ connect }) => connect(worker, { url: webRtc, grant, of, relay: ice[relay] }));

@@ -2,7 +2,7 @@
 
 const element = document.querySelector('greenroom-check');
 const asked = new URLSearchParams(location.search);
-for (const name of ['lang', 'for', 'screen', 'devices', 'send', 'gate', 'theme', 'hand-off']) {
+for (const name of ['lang', 'for', 'screen', 'devices', 'send', 'renderer', 'gate', 'theme', 'hand-off']) {
   if (asked.has(name)) element.setAttribute(name, asked.get(name));
 }
 // What stands behind the # of a check link is sent to nobody but this server, by the element.

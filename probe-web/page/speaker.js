@@ -1,8 +1,9 @@
 // The speaker: plays a sweep, and listens whether the microphone hears it. What it recorded does not leave this page.
 
 import { list } from './devices.js';
+import { playSamples, playing, record } from './recording.js';
 import { find, sweep } from './sweep.js';
-import { pause, unless, within } from './time.js';
+import { pause, unless } from './time.js';
 
 /** What comes back later than this is not heard: Bluetooth both ways takes half a second. */
 const LATEST_S = 0.8;
@@ -18,14 +19,12 @@ const LEAD_S = 0.3;
 export async function play(id, microphone = null) {
   let context = null;
   try {
-    context = new AudioContext();
-    if (id && 'setSinkId' in context) await within(context.setSinkId(id), 3_000);
-    await within(context.resume(), 3_000);
+    context = await playing(id);
     const recorded = microphone ? await record(context, microphone).catch(() => null) : null;
     const rate = context.sampleRate;
     const samples = sweep(rate);
     const begin = Math.ceil((context.currentTime + LEAD_S) * rate) / rate;
-    sound(context, samples, begin);
+    playSamples(context, samples, begin);
     const lasts = LEAD_S + samples.length / rate + LATEST_S;
     await pause((lasts + 0.2) * 1000);
     const played = context.state === 'running' && context.currentTime > begin;
@@ -37,33 +36,6 @@ export async function play(id, microphone = null) {
   } finally {
     context?.close().catch(() => {});
   }
-}
-
-function sound(context, samples, begin) {
-  const buffer = context.createBuffer(1, samples.length, context.sampleRate);
-  buffer.copyToChannel(samples, 0);
-  const source = context.createBufferSource();
-  source.buffer = buffer;
-  source.connect(context.destination);
-  source.start(begin);
-}
-
-/** Records; gives so many samples from a frame of the context's clock on. */
-async function record(context, stream) {
-  await within(context.audioWorklet.addModule(new URL('./meter-worklet.js', import.meta.url)), 4_000);
-  const node = new AudioWorkletNode(context, 'greenroom-recorder', { numberOfOutputs: 0, channelCountMode: 'max' });
-  context.createMediaStreamSource(stream).connect(node);
-  const blocks = [];
-  node.port.onmessage = ({ data }) => blocks.push(data);
-  return (from, count) => {
-    const samples = new Float32Array(count);
-    for (const block of blocks) {
-      const skip = Math.max(0, from - block.at);
-      const at = block.at + skip - from;
-      if (skip < block.samples.length && at < count) samples.set(block.samples.subarray(skip, skip + count - at), at);
-    }
-    return samples;
-  };
 }
 
 /** Plays the sweep; where the microphone does not hear it, the person is asked. What came of it. */

@@ -17,7 +17,6 @@ export const FIRST_PROBE = 2 ** 31;
 export const PROBE = 1;
 export const IN_STREAM = 2;
 export const CHALLENGE = 3;
-export const VALIDATED = 4;
 
 /** The keys of both directions, from the session's own. */
 export async function keys(hex) {

@@ -40,8 +40,10 @@ p:empty { margin: 0; }
 .state.good { color: var(--good); }
 .state.fair { color: var(--fair); }
 .state.bad { color: var(--bad); }
-video { display: block; width: 100%; max-height: 18rem; background: #000; border-radius: 0.5rem; object-fit: contain; margin: 0 0 0.6rem; }
-video.mirror { transform: scaleX(-1); }
+video, canvas { display: block; width: 100%; max-height: 18rem; background: #000; border-radius: 0.5rem; object-fit: contain; margin: 0 0 0.6rem; }
+video.mirror, canvas.mirror { transform: scaleX(-1); }
+/* Not hidden: what is not shown at all gets fewer pictures. */
+.drawn video { position: absolute; width: 1px; height: 1px; opacity: 0; }
 meter { width: 100%; height: 1.25rem; }
 label { display: block; font-weight: 600; margin: 0 0 0.6rem; }
 select { display: block; width: 100%; min-width: 0; font: inherit; padding: 0.5rem; margin-top: 0.2rem; color: inherit; background: var(--card); border: 1px solid var(--quiet); border-radius: 0.5rem; }
@@ -63,7 +65,7 @@ summary { font-weight: 600; cursor: pointer; min-height: 1.75rem; }
 details dl { margin-top: 0.6rem; }
 .devices { margin: 0 0 1rem; display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); align-items: start; }
 .devices .card { margin: 0; min-width: 0; }
-dl { display: grid; grid-template-columns: minmax(0, auto) minmax(min-content, 1fr); gap: 0.2rem 1rem; margin: 0 0 0.8rem; }
+dl { display: grid; grid-template-columns: fit-content(55%) minmax(min-content, 1fr); gap: 0.2rem 1rem; margin: 0 0 0.8rem; }
 dt { color: var(--quiet); }
 dd { margin: 0; overflow-wrap: break-word; }
 .code { unicode-bidi: isolate; white-space: nowrap; font-family: ui-monospace, monospace; font-size: 1.15rem; letter-spacing: 0.05em; }

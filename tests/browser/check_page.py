@@ -6,11 +6,13 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 import time
 
 from playwright.sync_api import sync_playwright
 
+import besides
 import calls
 import media
 from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, run, trial, wait_for
@@ -790,6 +792,43 @@ def heard_by_the_microphone(browsers):
     check.picture("heard by the microphone")
 
 
+def microphones_of_pulseaudio(browsers):
+    """Faults of a microphone by a real path of sound: what is played into a sink whose monitor it is. Nobody's fake device."""
+    for sound, text, *told in [
+        ("speech", "Your microphone works."),
+        # The room is as loud as with the voice that is not quiet.
+        ("quiet", "You are hard to hear.", "mic_too_quiet", "mic_snr_low"),
+        ("clipped", "You are so loud that the sound is distorted.", "mic_clipping"),
+        ("room", "The microphone is on, but we did not hear you speak.", "mic_nobody_spoke"),
+        ("offset", "Your microphone works.", "mic_dc_offset"),
+        ("muted", "There is no sound at all.", "mic_muted_in_software"),
+    ]:
+        mute = lambda on: subprocess.run(["pactl", "set-source-mute", "mic", on], check=True)
+        mute("1" if sound == "muted" else "0")
+        with media.playing(FOLDER, "speech" if sound == "muted" else sound):
+            check = Check(browsers, devices=False, query="for=audio&devices=microphone")
+            check.start()
+            with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+                check.button("Check again").wait_for()
+        check.shows(text)
+        found = codes(waiting.value.json())
+        expect(found == told, sound, found, waiting.value.json()["devices"]["microphones"])
+        check.close()
+
+
+def unplugged_from_pulseaudio(browsers):
+    """Last of its group: the microphone goes away in the middle, with all that plays and records."""
+    check = Check(browsers, devices=False, query="for=audio&devices=microphone")
+    check.start()
+    check.shows("Please say a few words.")
+    subprocess.run(["pactl", "exit"], check=True)
+    with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
+        check.button("Check again").wait_for()
+    report = waiting.value.json()
+    print(json.dumps([codes(report), report["devices"]["microphones"]]), file=sys.stderr)
+    expect(report["verdict"]["overall"] == "blocked", report["verdict"])
+
+
 def screens(browsers):
     """Screens that are shared, black, not chosen, not permitted: as browsers tell it."""
     draw = "const c = document.createElement('canvas'); c.width = 320; c.height = 180; const x = c.getContext('2d'); setInterval(() => { x.fillStyle = %s; x.fillRect(0, 0, 320, 180); }, 50); return c.captureStream(20);"
@@ -826,9 +865,10 @@ CASES = {
         without_endpoint, busy, server_gone, script_missing, left_and_linked, embedded, not_named, over_tcp,
         relayed_over_udp, relayed_over_tcp, relayed_over_tls, relay_refuses, over_webrtc, webrtc_refused, webrtc_where_quic_is_dropped, webrtc_with_losses,
         media_there_and_back, own_media_there_and_back, media_with_losses, media_unreachable,
-        heard_by_the_microphone, screens,
+        heard_by_the_microphone, microphones_of_pulseaudio, unplugged_from_pulseaudio, screens,
     )},
     **calls.cases(Check, expect, wait_for),
+    **besides.cases(Check, expect, wait_for, EMBEDDER),
 }
 
 

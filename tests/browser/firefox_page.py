@@ -1,10 +1,8 @@
 """The check page in Debian's Firefox. Run by tests/check_page.rs: firefox_page.py CASE,CASE… with what it needs in the environment."""
 
-import contextlib
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
 import calls
@@ -70,6 +68,7 @@ class Check(Looks):
           const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
           navigator.mediaDevices.getUserMedia = async (wanted) => {
             const stream = await open(wanted);
+            if (stream.getVideoTracks().length === 0) return stream;
             const video = Object.assign(document.createElement('video'), { srcObject: stream, muted: true });
             await video.play();
             for (let n = 0; n < 30; n += 1) await new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
@@ -100,22 +99,9 @@ class Check(Looks):
         self.page.close()
 
 
-@contextlib.contextmanager
-def somebody_speaks():
-    """Into the sink that the microphone is wired to, until it is over."""
-    voice = media.make(FOLDER, "sound", "speech")
-    speaking = subprocess.Popen(["sh", "-c", 'while paplay --device=voice "$0"; do :; done', voice])
-    try:
-        yield
-        expect(speaking.poll() is None, "paplay ended", speaking.poll())
-    finally:
-        speaking.terminate()
-        speaking.wait()
-
-
 def good():
     """By WebTransport, with a camera of Firefox's own and a microphone that somebody speaks into; then the trial call."""
-    with somebody_speaks(), Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
+    with media.playing(FOLDER, "speech"), Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
         check = Check(browser, "for=720p")
         check.is_accessible("the beginning")
         check.fits("firefox beginning")
@@ -126,6 +112,9 @@ def good():
         check.shows(HEADINGS[report["verdict"]["overall"]])
         for text in ("Your camera works.", "Your microphone works.", "Your speaker works."):
             check.shows(text)
+        check.click("Hear yourself")
+        check.shows("This is about how others hear you.")
+        check.shows("That was about how others hear you.")
         check.unfold()
         check.is_accessible("the result")
         check.fits("firefox result")
@@ -149,6 +138,10 @@ def good():
     expect(set(encoded) == {"video_360p", "video_720p"} and min(encoded.values()) > 0, encoded)
     able = report["settings"]["run"]["browser"]
     expect(able["can"]["secure_context"] and able["can"]["cross_origin_isolated"] and able["clock_step_us"] <= 100, able)
+    # Without a window it has no WebGL here.
+    drawing = {one["renderer"]: one for one in able["drawing"]}
+    expect(set(drawing) == {"canvas", "webgl", "webgpu"} and drawing["canvas"]["times_real_time"] > 0, drawing)
+    expect((able["effects"]["times_real_time"] is None) == (drawing["webgl"]["times_real_time"] is None), able)
     _, details, ways = trial(report)
     counted(details, ways)
     print(json.dumps({"rtt_ms": target["rtt_ms"], "encoded": encoded, "browser": able, "codes": codes(report)}), file=sys.stderr)
@@ -156,7 +149,7 @@ def good():
 
 def clean_call():
     """A running call, watched by monitor.js, as in Chromium."""
-    with somebody_speaks(), Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
+    with media.playing(FOLDER, "speech"), Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
         calls.cases(Check, expect, wait_for)["clean_call"](browser)
 
 

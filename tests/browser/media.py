@@ -1,9 +1,12 @@
 """Sound and picture files for a browser's fake devices, each with one fault or none. By the standard library, without randomness."""
 
+import contextlib
 import math
 import os
 import pathlib
+import signal
 import struct
+import subprocess
 import wave
 
 RATE = 48_000
@@ -40,6 +43,7 @@ SOUNDS = {
     "quiet": lambda t: voice(t, 0.003),
     "clipped": lambda t: voice(t, 8.0),
     "room": lambda t: 0.002 * noise(t),
+    "offset": lambda t: 0.2 + voice(t, 0.25),
 }
 
 
@@ -77,3 +81,18 @@ def make(folder, kind, name):
         (sound if kind == "sound" else picture)(made, (SOUNDS if kind == "sound" else PICTURES)[name])
         made.rename(path)
     return path
+
+
+@contextlib.contextmanager
+def playing(folder, name):
+    """A sound into the sink that PulseAudio's microphone is wired to, until it is over."""
+    again = ["sh", "-c", 'while paplay --device=voice "$0"; do :; done', make(folder, "sound", name)]
+    player = subprocess.Popen(again, start_new_session=True)
+    try:
+        yield
+        if player.poll() is not None:
+            raise AssertionError(f"paplay ended: {player.poll()}")
+    finally:
+        # What it started, too.
+        os.killpg(player.pid, signal.SIGTERM)
+        player.wait()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::read::{name, number};
+use super::read::{amount, name, number};
 use crate::problem::Problem;
 
 /// Most entries of each list: three sizes of pictures, a few codecs.
@@ -26,6 +26,12 @@ pub(super) struct MachineRun {
     pub(super) can: Abilities,
     #[serde(default)]
     pub(super) encode: Vec<EncodeRun>,
+    /// How fast each renderer drew.
+    #[serde(default)]
+    pub(super) drawing: Vec<DrawRun>,
+    /// How fast the work of background effects was done.
+    #[serde(default)]
+    pub(super) effects: Option<DrawRun>,
 }
 
 /// What the browser has.
@@ -57,6 +63,57 @@ pub(super) struct EncodeRun {
     /// Real time over the time it took.
     pub(super) times_real_time: f64,
     pub(super) frames: u32,
+}
+
+/// How fast pictures of one size were drawn.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrawRun {
+    /// Lines of the picture.
+    pub(super) lines: u32,
+    pub(super) renderer: Renderer,
+    /// Real time, of 30 pictures a second, over the time it took. Nothing where it did not come about.
+    pub(super) times_real_time: Option<f64>,
+    pub(super) frames: u32,
+    /// Why it did not come about.
+    #[serde(default)]
+    pub(super) reason: Option<Undrawn>,
+}
+
+/// What draws pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Renderer {
+    /// The element that plays them.
+    Video,
+    Canvas,
+    WebGl,
+    WebGpu,
+}
+
+/// Why nothing was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Undrawn {
+    Unsupported,
+    Failed,
+}
+
+/// The preview of the camera, where an application chose what draws it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PreviewRun {
+    /// What drew it at last.
+    pub(super) renderer: Renderer,
+    pub(super) wanted: Renderer,
+    /// What did not come about, or was lost, in that order.
+    pub(super) fell_back: Vec<Renderer>,
+    pub(super) drawn: u32,
+    /// Pictures that came by meanwhile. Nothing where the browser does not tell.
+    pub(super) presented: Option<u32>,
+    /// What a picture took the page, median.
+    pub(super) draw_ms: Option<f64>,
+    pub(super) fps: f64,
 }
 
 /// A size that was asked of the camera.
@@ -104,7 +161,19 @@ impl MachineRun {
         self.encode.iter().try_for_each(|run| {
             name("/machine/encode/codec", &run.codec)?;
             number("/machine/encode/times_real_time", run.times_real_time, 1e6)
+        })?;
+        few("/machine/drawing", self.drawing.len())?;
+        self.drawing.iter().chain(&self.effects).try_for_each(|run| {
+            amount("/machine/drawing/times_real_time", run.times_real_time.unwrap_or(0.0), 1e6)
         })
+    }
+}
+
+impl PreviewRun {
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        few("/camera/preview/fell_back", self.fell_back.len())?;
+        amount("/camera/preview/draw_ms", self.draw_ms.unwrap_or(0.0), 1e6)?;
+        amount("/camera/preview/fps", self.fps, 10_000.0)
     }
 }
 

@@ -65,11 +65,16 @@ pub(super) fn besides(run: &Run) -> Vec<(String, Json)> {
             "memory_gb": machine.memory_gb,
             "software_drawing": machine.software_drawing,
             "clock_step_us": machine.clock_step_us,
+            "drawing": machine.drawing,
+            "effects": machine.effects,
         });
         told.push(("browser".to_owned(), browser));
     }
     if let Some(screen) = run.screen {
         told.push(("screen_share".to_owned(), json!(screen)));
+    }
+    if let Some(preview) = run.camera.as_ref().and_then(|camera| camera.preview.as_ref()) {
+        told.push(("preview".to_owned(), json!(preview)));
     }
     match run.camera.as_ref().map(|camera| &camera.sizes) {
         Some(sizes) if !sizes.is_empty() => told.push(("camera_sizes".to_owned(), json!(sizes))),

@@ -1,6 +1,7 @@
 //! The pre-session check page: its files, what a run begins with, and what comes of it. The page sends figures and raw samples; what they
 //! are called and worth is said here, by `greenroom-reports`, as it is for every other report.
 
+mod application;
 mod assets;
 pub(crate) mod call;
 mod connection;

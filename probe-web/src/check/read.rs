@@ -3,8 +3,9 @@
 use greenroom_reports::schema::DeviceKind;
 use serde::{Deserialize, Serialize};
 
+use super::application::{self, AssetRun};
 use super::echo;
-use super::extras::{EchoRun, MachineRun, ScreenRun, SizeRun, check_sizes};
+use super::extras::{EchoRun, MachineRun, PreviewRun, ScreenRun, SizeRun, check_sizes};
 use super::load::{LoadRun, RungRun, Unloaded};
 use super::relays::RelaysRun;
 use crate::problem::Problem;
@@ -42,6 +43,9 @@ pub(super) struct Run {
     /// Sound and picture there and back.
     #[serde(default)]
     pub(super) echo: Option<echo::EchoRun>,
+    /// The application's own files. Nothing where it named none.
+    #[serde(default)]
+    pub(super) assets: Option<Vec<AssetRun>>,
 }
 
 fn all_kinds() -> Vec<DeviceKind> {
@@ -90,6 +94,9 @@ pub(super) struct CameraRun {
     /// Sizes that were asked of it one after the other.
     #[serde(default)]
     pub(super) sizes: Vec<SizeRun>,
+    /// What drew the preview, where somebody chose.
+    #[serde(default)]
+    pub(super) preview: Option<PreviewRun>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -321,6 +328,11 @@ impl Run {
         Ok(run)
     }
 
+    /// The application's own files that were fetched.
+    pub(super) fn assets(&self) -> &[AssetRun] {
+        self.assets.as_deref().unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), Problem> {
         let long = |pointer: &str| Problem::field(pointer, "has more entries than any run");
         number("/duration_ms", self.duration_ms, DAY_MS)?;
@@ -330,6 +342,7 @@ impl Run {
         self.machine.as_ref().map_or(Ok(()), MachineRun::check)?;
         self.relays.as_ref().map_or(Ok(()), RelaysRun::check)?;
         self.echo.as_ref().map_or(Ok(()), echo::EchoRun::check)?;
+        application::check(self.assets())?;
         if self.devices.len() > DeviceKind::ALL.len() {
             return Err(long("/devices"));
         }
@@ -339,6 +352,7 @@ impl Run {
             number("/camera/first_ms", camera.first_ms.unwrap_or(0.0), DAY_MS)?;
             number("/camera/given/fps", camera.given.and_then(|given| given.fps).unwrap_or(0.0), 10_000.0)?;
             check_sizes(&camera.sizes)?;
+            camera.preview.as_ref().map_or(Ok(()), PreviewRun::check)?;
             if camera.frames.len() > MOST {
                 return Err(long("/camera/frames"));
             }

@@ -25,7 +25,7 @@ use super::grant::ForResult;
 use super::load::RungRun;
 use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
-use super::{assets, connection, devices, echo, machine};
+use super::{application, assets, connection, devices, echo, machine};
 use crate::api::ReportBody;
 use crate::api::refusals::{NotNow, NotPacked};
 use crate::app::AppState;
@@ -205,7 +205,9 @@ fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, P
     let relays = run.relays.as_ref().filter(|_| found.is_some());
     let relays = relays.map(RelaysRun::targets).unwrap_or_default();
     let media = echo::of(run, url);
-    let beside = relays.iter().chain(&media).map(|meta| Probed { meta, trace: None });
+    // Where no connection was looked at, good files are not to speak for it.
+    let application = found.as_ref().and_then(|_| application::target(run.assets(), received));
+    let beside = relays.iter().chain(&media).chain(&application).map(|meta| Probed { meta, trace: None });
     let probed: Vec<Probed<'_>> =
         found.iter().map(|(meta, _)| Probed { meta, trace: kept.as_ref() }).chain(beside).collect();
     let devices = devices::of(run);
@@ -222,7 +224,7 @@ fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, P
             octets.map(u64::from).sum::<u64>() + filled
         });
     let told = connection_told(run).into_iter().chain(echo::told(run)).chain(machine::besides(run));
-    let told = told.chain(run.relays.iter().flat_map(RelaysRun::told));
+    let told = told.chain(run.relays.iter().flat_map(RelaysRun::told)).chain(application::told(run.assets()));
     let frame = Frame {
         id: grant.report_id(),
         kind: Kind::Check,
