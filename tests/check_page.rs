@@ -5,6 +5,9 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "a test is a server and a client, too")]
 
+/// Signals by recipe, as those of greenroom-reports' own tests.
+#[path = "../reports/tests/signals/recipe.rs"]
+mod recipe;
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]
 mod support;
 
@@ -420,6 +423,27 @@ fn microphones_with_faults_by_a_real_path_of_sound() {
     finish(command, cases);
 }
 
+/// What is heard and seen is named as greenroom-reports names it, by the vectors that are its own.
+#[test]
+fn the_pages_detectors_pass_the_vectors() {
+    let serve = Serve::start(NOWHERE, &[]);
+    let folder = serve.folder.path().join("vectors");
+    std::fs::create_dir(&folder).expect("a folder");
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("../reports/signals-vectors/sound.json"))
+            .expect("vectors are JSON");
+    for (n, vector) in vectors.iter().enumerate() {
+        let (samples, channels) = recipe::samples(vector);
+        let octets: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(folder.join(format!("{n}-{channels}.f32")), octets).expect("written");
+    }
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/signals-vectors");
+    let cases = "sounds_by_the_vectors,pictures_by_the_vectors";
+    let mut command = serve.command(CHROMIUM, cases);
+    command.env("GREENROOM_VECTORS", own);
+    finish(command, cases);
+}
+
 #[test]
 fn firefox_a_good_run_by_webtransport() {
     firefox_with_sound("good");
@@ -440,8 +464,17 @@ fn firefox_with_sound(case: &str) {
 }
 
 #[test]
+fn firefox_microphones_with_faults() {
+    let serve = Serve::start(NOWHERE, &[]);
+    let sound = Sound::start("voice");
+    let mut command = serve.command(FIREFOX, "microphones");
+    command.env("PULSE_SERVER", &sound.server);
+    finish(command, "microphones");
+}
+
+#[test]
 fn firefox_without_permission_and_without_devices() {
-    let cases = "denied,missing,without_output";
+    let cases = "denied,missing,without_output,languages";
     finish(Serve::start(NOWHERE, &[]).command(FIREFOX, cases), cases);
 }
 

@@ -25,20 +25,8 @@ const WIDTHS = { 360: 640, 720: 1280, 1080: 1920 };
 export async function watch(stream, video, ms) {
   const track = stream.getVideoTracks()[0];
   const began = performance.now();
-  const frames = [];
-  const canvas = document.createElement('canvas');
-  canvas.width = WIDTH;
-  canvas.height = HEIGHT;
-  const context = canvas.getContext('2d', { willReadFrequently: true });
-  const whole = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  let before = null;
-  const look = (at) => {
-    if (frames.length >= MOST_FRAMES) return;
-    context.drawImage(video, 0, 0, WIDTH, HEIGHT);
-    const pixels = context.getImageData(0, 0, WIDTH, HEIGHT).data;
-    frames.push({ at_ms: round(at - began), ...brightness(pixels), same: before !== null && isSame(pixels, before), sharp: frames.length % DETAIL_EVERY === 0 ? sharpness(whole, video) : null });
-    before = pixels;
-  };
+  const watcher = new Watcher();
+  const look = (at) => watcher.look(video, video.videoWidth, video.videoHeight, at - began);
   video.srcObject = stream;
   // Some browsers reject while the element is not shown; frames come all the same.
   video.play().catch(() => {});
@@ -53,9 +41,30 @@ export async function watch(stream, video, ms) {
     label: track.label,
     // The camera's own count, where the browser tells it: a busy computer draws fewer.
     came: Number.isFinite(came) && came >= 0 ? came : null,
-    frames,
+    frames: watcher.frames,
   };
 }
+
+/** What pictures look like, one after the other. */
+export class Watcher {
+  frames = [];
+  #small = drawing(WIDTH, HEIGHT);
+  #whole = drawing(1, 1);
+  #before = null;
+
+  /** Looks at a picture of a size, at so many milliseconds. */
+  look(picture, width, height, at_ms) {
+    const { frames } = this;
+    if (frames.length >= MOST_FRAMES) return;
+    this.#small.drawImage(picture, 0, 0, WIDTH, HEIGHT);
+    const pixels = this.#small.getImageData(0, 0, WIDTH, HEIGHT).data;
+    const sharp = frames.length % DETAIL_EVERY === 0 ? sharpness(this.#whole, picture, width, height) : null;
+    frames.push({ at_ms: round(at_ms), ...brightness(pixels), same: this.#before !== null && isSame(pixels, this.#before), sharp });
+    this.#before = pixels;
+  }
+}
+
+const drawing = (width, height) => Object.assign(document.createElement('canvas'), { width, height }).getContext('2d', { willReadFrequently: true });
 
 /** Calls `look` with each frame until the time is up or the track ends; whether it ended. */
 function follow(video, track, ms, look) {
@@ -110,19 +119,19 @@ function brightness(pixels) {
  * Fine detail, as greenroom-reports has it (`signals::picture`): variance of the Laplacian over that of brightness, of the frame brought
  * down by a whole factor and smoothed 1 2 1 both ways. `null` where there is nothing in it.
  */
-function sharpness(context, video) {
-  const by = Math.ceil(video.videoWidth / DETAIL_WIDTH);
-  const width = Math.floor(video.videoWidth / by);
-  const height = Math.floor(video.videoHeight / by);
+function sharpness(context, picture, across, down) {
+  const by = Math.ceil(across / DETAIL_WIDTH);
+  const width = Math.floor(across / by);
+  const height = Math.floor(down / by);
   if (!(width >= 5 && height >= 5)) return null;
   Object.assign(context.canvas, { width, height });
-  context.drawImage(video, 0, 0, width, height);
+  context.drawImage(picture, 0, 0, width, height);
   const pixels = context.getImageData(0, 0, width, height).data;
   const luma = new Float32Array(width * height);
   for (let i = 0; i < luma.length; i += 1) luma[i] = 0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2];
-  const across = (from, step, i) => from[i - step] + 2 * from[i] + from[i + step];
-  const rows = luma.map((_, i) => (i % width > 0 && i % width < width - 1 ? across(luma, 1, i) : 0));
-  const smooth = rows.map((_, i) => (i >= width && i < rows.length - width ? across(rows, width, i) / 16 : 0));
+  const three = (from, step, i) => from[i - step] + 2 * from[i] + from[i + step];
+  const rows = luma.map((_, i) => (i % width > 0 && i % width < width - 1 ? three(luma, 1, i) : 0));
+  const smooth = rows.map((_, i) => (i >= width && i < rows.length - width ? three(rows, width, i) / 16 : 0));
   const bright = new Spread();
   const detail = new Spread();
   for (let y = 2; y < height - 2; y += 1) {

@@ -18,7 +18,7 @@ export const LOAD = { bytes: 16_000_000, ms: 4_000 };
 const PATIENCE_MS = 4_000;
 const FAIR = { camera: ['dark', 'overexposed', 'blurred'], microphone: ['too_quiet', 'clipped', 'noisy', 'nobody_spoke'] };
 const FINE = { camera: 'picture', microphone: 'speech' };
-const NO_SOUND = { rate_hz: null, samples: 0, squares: 0, offset: 0, least: 0, greatest: 0, clipped: 0, runs: 0, levels_dbfs: [] };
+const NO_SOUND = { rate_hz: null, channels: [] };
 const NO_PICTURE = { frames: [], given: null, came: null, sizes: [] };
 
 /** Waits for what may be of use, and not for ever. */
@@ -240,11 +240,11 @@ export class Check {
       return;
     }
     this.#tell({ step: 'microphone', state: 'running', code: 'speak' });
-    const { ended, label, muted, ...heard } = await this.#tools.microphones.listen(opened.stream, this.#watchMs, this.#options.onlevel);
+    const { ended, label, ...heard } = await this.#tools.microphones.listen(opened.stream, this.#watchMs, limits, this.#options.onlevel);
     const failure = ended ? 'ended' : null;
     this.#found.microphone = { label: short(label), failure, first_ms: opened.first_ms, ...heard };
-    const { speech } = this.#tools.microphones.levels(heard.levels_dbfs, limits.sound);
-    this.#named('microphone', failure, failure ? null : this.#tools.microphones.heard(heard, limits.sound), { speech });
+    const { speech } = this.#tools.microphones.levels(heard, limits);
+    this.#named('microphone', failure, failure ? null : this.#tools.microphones.heard(heard, limits), { speech });
   }
 
   get #watchMs() {
@@ -328,7 +328,7 @@ export class Check {
   #asked() {
     const { devices, quick } = this.#options;
     if (!quick) return devices;
-    const spoke = this.#found.microphone?.levels_dbfs && this.#tools?.microphones.heard(this.#found.microphone, this.#session.limits.sound) !== 'nobody_spoke';
+    const spoke = this.#found.microphone && this.#tools?.microphones.heard(this.#found.microphone, this.#session.limits) !== 'nobody_spoke';
     return devices.filter((kind) => kind === 'camera' || (kind === 'microphone' && (spoke || this.#found.microphone?.failure)));
   }
 

@@ -97,17 +97,30 @@ fn run(grant: &str) -> Value {
     let frames: Vec<Value> = (0..60)
         .map(|k| json!({ "at_ms": 200 + k * 50, "mean": 0.4, "spread": 0.2, "white": 0.0, "same": false }))
         .collect();
-    let levels: Vec<f64> = (0..200).map(|k| if k % 10 < 5 { -20.0 } else { -70.0 }).collect();
     json!({
         "run": grant,
         "duration_ms": 6_000.0,
         "browser": { "system": "Linux", "isolated": true, "hidden": 0 },
         "camera": { "label": "Camera", "failure": null, "first_ms": 200, "ran_ms": 3_300.0,
             "given": { "width": 1280, "height": 720, "fps": 20.0 }, "frames": frames },
-        "microphone": { "label": "Microphone", "failure": null, "first_ms": 200, "ran_ms": 4_000.0, "rate_hz": 48_000, "samples": 192_000,
-            "squares": 960.0, "offset": 0.0, "least": -0.4, "greatest": 0.4, "clipped": 0, "runs": 0, "levels_dbfs": levels },
+        "microphone": { "label": "Microphone", "failure": null, "first_ms": 200, "ran_ms": 4_000.0, "rate_hz": 48_000, "channels": [voice()] },
         "speaker": { "label": "Speaker", "outcome": "heard" },
         "network": { "state": "not_tested", "reason": "none" },
+    })
+}
+
+/// A voice at -20 dBFS, half of the time, in a room of -70.
+fn voice() -> Value {
+    let speaks = |k: &usize| k % 10 < 5;
+    // Nobody speaks evenly.
+    let loud = |k: usize| if k.is_multiple_of(2) { 1.5e-2 } else { 4e-3 };
+    let frames: Vec<[f64; 2]> = (0..200).map(|k| [0.0, if speaks(&k) { loud(k) } else { 1e-7 }]).collect();
+    let windows: Vec<[f64; 3]> =
+        (0..120).map(|k| if speaks(&k) { [-20.0, 0.9, 0.2] } else { [-70.0, 0.1, 0.2] }).collect();
+    json!({
+        "samples": 192_000, "damaged": 0, "sum": 0.0, "squares": 960.0, "least": -0.4, "greatest": 0.4, "product": 0.0,
+        "clipped": { "runs": 0, "samples": 0 }, "broken": { "gaps": 0, "gap_samples": 0, "repeats": 0, "repeated_samples": 0 },
+        "active": { "squares": 960.0, "above": vec![96_000; 20] }, "frames": frames, "windows": windows,
     })
 }
 
@@ -547,16 +560,13 @@ async fn faults_of_devices_are_named_here_by_the_figures() {
     };
     assert_eq!(named(&black).await, ("camera_black".to_owned(), State::Blocked));
     let silent = |run: &mut Value| {
-        (run["microphone"]["least"], run["microphone"]["greatest"]) = (json!(0.0), json!(0.0));
-        run["microphone"]["squares"] = json!(0.0);
+        let channel = &mut run["microphone"]["channels"][0];
+        (channel["least"], channel["greatest"], channel["squares"]) = (json!(0.0), json!(0.0), json!(0.0));
     };
     assert_eq!(named(&silent).await, ("mic_muted_in_software".to_owned(), State::Blocked));
     let nothing = |rate: Value| {
         move |run: &mut Value| {
-            for name in ["samples", "squares", "least", "greatest"] {
-                run["microphone"][name] = json!(0);
-            }
-            run["microphone"]["levels_dbfs"] = json!([]);
+            run["microphone"]["channels"] = json!([]);
             run["microphone"]["rate_hz"] = rate.clone();
         }
     };
@@ -953,8 +963,10 @@ async fn what_no_run_has_is_refused() {
         ("/camera/label", json!("x".repeat(201))),
         ("/camera/frames/0/mean", json!("bright")),
         ("/camera/frames/0/mean", json!(-7)),
-        ("/microphone/squares", json!(1e200)),
-        ("/microphone/levels_dbfs", json!(vec![0; 20_001])),
+        ("/microphone/channels/0/squares", json!(1e200)),
+        ("/microphone/channels/0/frames", json!(vec![[0, 0]; 20_001])),
+        ("/microphone/channels/0/windows", json!([[1e39, 0, 0]])),
+        ("/microphone/channels", json!(vec![voice(); 65])),
         ("/speaker/outcome", json!("perhaps")),
         ("/network", json!({ "state": "measured" })),
         ("/browser/system", json!("a\u{0}b")),

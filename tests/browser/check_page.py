@@ -15,7 +15,8 @@ from playwright.sync_api import sync_playwright
 import besides
 import calls
 import media
-from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, run, trial, wait_for
+import vectors
+from expected import HEADINGS, LANGUAGES, MICROPHONES, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, nothing_lost, of_pulseaudio, run, trial, wait_for
 
 CHROMIUM = os.environ.get("GREENROOM_CHROMIUM", "/usr/bin/chromium")
 BASE = os.environ["GREENROOM_BASE"]
@@ -26,7 +27,6 @@ PATIENCE_MS = 60_000
 FAKE_DEVICES = "--use-fake-device-for-media-stream"
 # Playwright's own flag for permissions is what the cases of permissions are about.
 FAKE_ANSWER = "--use-fake-ui-for-media-stream"
-LANGUAGES = {"en": "Start the check", "de": "Prüfung starten", "es": "Empezar la comprobación", "ja": "チェックを始める", "ar": "ابدأ الفحص"}
 # Two letters of each that Latin fonts do not have, and whether they are drawn: what no font has looks alike.
 LETTERS = {"ja": "検始", "ar": "فح"}
 DRAWN = """(letters) => {
@@ -794,18 +794,8 @@ def heard_by_the_microphone(browsers):
 
 def microphones_of_pulseaudio(browsers):
     """Faults of a microphone by a real path of sound: what is played into a sink whose monitor it is. Nobody's fake device."""
-    for sound, text, *told in [
-        ("speech", "Your microphone works."),
-        # The room is as loud as with the voice that is not quiet.
-        ("quiet", "You are hard to hear.", "mic_too_quiet", "mic_snr_low"),
-        ("clipped", "You are so loud that the sound is distorted.", "mic_clipping"),
-        ("room", "The microphone is on, but we did not hear you speak.", "mic_nobody_spoke"),
-        ("offset", "Your microphone works.", "mic_dc_offset"),
-        ("muted", "There is no sound at all.", "mic_muted_in_software"),
-    ]:
-        mute = lambda on: subprocess.run(["pactl", "set-source-mute", "mic", on], check=True)
-        mute("1" if sound == "muted" else "0")
-        with media.playing(FOLDER, "speech" if sound == "muted" else sound):
+    for sound, text, *told in MICROPHONES:
+        with of_pulseaudio(sound):
             check = Check(browsers, devices=False, query="for=audio&devices=microphone")
             check.start()
             with check.page.expect_response(lambda response: response.url.endswith("/api/v1/runs")) as waiting:
@@ -869,6 +859,7 @@ CASES = {
     )},
     **calls.cases(Check, expect, wait_for),
     **besides.cases(Check, expect, wait_for, EMBEDDER),
+    **vectors.cases(Check, expect),
 }
 
 

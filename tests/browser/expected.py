@@ -1,12 +1,16 @@
 """What cases of the check page expect, in whichever browser."""
 
+import contextlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
 
 from axe_playwright_python.sync_playwright import Axe
+
+import media
 
 class Looks:
     """How its page looks."""
@@ -47,6 +51,27 @@ def run(cases, *how):
         except Exception as error:
             raise AssertionError(f"{name}: {error}") from error
         print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+LANGUAGES = {"en": "Start the check", "de": "Prüfung starten", "es": "Empezar la comprobación", "ja": "チェックを始める", "ar": "ابدأ الفحص"}
+# What is played where PulseAudio's microphone hears it, what the page says then, and the causes in the report.
+MICROPHONES = [
+    ("speech", "Your microphone works."),
+    # The room is as loud as with the voice that is not quiet.
+    ("quiet", "You are hard to hear.", "mic_too_quiet", "mic_snr_low"),
+    ("clipped", "You are so loud that the sound is distorted.", "mic_clipping"),
+    ("room", "The microphone is on, but we did not hear you speak.", "mic_nobody_spoke"),
+    ("offset", "Your microphone works.", "mic_dc_offset"),
+    ("muted", "There is no sound at all.", "mic_muted_in_software"),
+]
+
+
+@contextlib.contextmanager
+def of_pulseaudio(sound):
+    """The microphone hears this, or nothing where it is `muted`."""
+    subprocess.run(["pactl", "set-source-mute", "mic", "1" if sound == "muted" else "0"], check=True)
+    with media.playing(pathlib.Path(os.environ["GREENROOM_FOLDER"]), "speech" if sound == "muted" else sound):
+        yield
 
 
 HEADINGS = {

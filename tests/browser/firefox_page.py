@@ -7,7 +7,7 @@ import sys
 
 import calls
 import media
-from expected import HEADINGS, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, run, trial, wait_for
+from expected import HEADINGS, LANGUAGES, MICROPHONES, Looks, codes, counted, dropped_by_nft, expect, good_but_for_the_machine, of_pulseaudio, run, trial, wait_for
 from firefox import Firefox
 
 BASE = os.environ["GREENROOM_BASE"]
@@ -38,10 +38,10 @@ TEXT = "(root) => root.querySelector('[part~=main]')?.innerText ?? ''"
 class Check(Looks):
     """The page, in a tab of its own."""
 
-    def __init__(self, browser, query="for=audio"):
+    def __init__(self, browser, query="for=audio", start="Start the check"):
         self.errors = browser.errors
         self.page = browser.page(f"{BASE}/check?{query}")
-        self.shows("Start the check")
+        self.shows(start)
         self.page.evaluate("""() => {
           const told = (name) => new Promise((resolve) => { document.querySelector('greenroom-check').addEventListener(name, ({ detail }) => resolve(detail)); });
           window.came = Promise.race([told('verdict').then(({ report }) => report), told('error')]).then(JSON.stringify);
@@ -234,4 +234,36 @@ def over_tcp():
     expect("udp_blocked" in codes(report) and report["verdict"]["overall"] != "ready", json.dumps(report["verdict"]))
 
 
-run({case.__name__: case for case in (good, clean_call, denied, missing, without_output, webrtc_with_losses, over_tcp)})
+def microphones():
+    """Faults of a microphone by a real path of sound, as in Chromium."""
+    with Firefox(FAKE_DEVICES | MICROPHONE | ALLOWED | LIGHT) as browser:
+        for sound, text, *told in MICROPHONES:
+            with of_pulseaudio(sound):
+                check = Check(browser, "for=audio&devices=microphone")
+                check.click("Start the check")
+                report = check.finish(answer=None)
+            check.shows(text)
+            expect(codes(report) == told, sound, codes(report), report["devices"]["microphones"])
+            check.close()
+        expect(browser.errors == [], browser.errors)
+
+
+def languages():
+    """Each at 320 pixels: nothing is too wide, no place is left open, and nothing is left in English."""
+    with Firefox(FAKE_DEVICES | DENIED | LIGHT) as browser:
+        for language, start in LANGUAGES.items():
+            check = Check(browser, f"for=audio&devices=camera microphone&lang={language}", start)
+            check.fits(f"firefox beginning {language}")
+            check.click(start)
+            report = check.finish(answer=None)
+            text = check.text()
+            english = [sentence for cause in report["verdict"]["causes"] for sentence in (cause["say"], cause["fix"]) if sentence]
+            expect(language == "en" or not any(sentence in text for sentence in english), language, text)
+            expect("{" not in text and "undefined" not in text, language, text)
+            check.is_accessible(f"the result in {language}")
+            check.fits(f"firefox result {language}")
+            check.close()
+        expect(browser.errors == [], browser.errors)
+
+
+run({case.__name__: case for case in (good, clean_call, denied, missing, without_output, webrtc_with_losses, over_tcp, microphones, languages)})

@@ -1,17 +1,16 @@
 //! From what a page saw and heard to the devices of a report.
 
 use greenroom_reports::schema::{
-    AcousticLoop, Camera, CameraFormat, CameraStream, Clipping, Connection, DeviceFailure, DeviceInfo,
-    Devices, Exact, Heard, Listed, Listing, LoopChannel, LoopPair, Microphone, Permission, SoundFigures,
-    SoundStream, Speaker, System, Value,
+    AcousticLoop, Camera, CameraFormat, CameraStream, Connection, DeviceFailure, DeviceInfo, Devices, Exact,
+    Listed, Listing, LoopChannel, LoopPair, Microphone, Permission, SoundStream, Speaker, System, Value,
 };
 use greenroom_reports::signals::limits;
 use greenroom_reports::signals::picture::{FrameStats, Range, Timeline, Watch};
-use greenroom_reports::signals::sound::dbfs;
 use greenroom_reports::units::Micros;
 
 use super::extras::EchoRun;
 use super::read::{CameraRun, Failure, MicrophoneRun, Run, SpeakerOutcome};
+use super::sound;
 
 const BACKEND: &str = "browser";
 const NO_RESPONSE: &str = "the page looks for the sweep's delay and level only";
@@ -194,7 +193,9 @@ fn microphone(run: &MicrophoneRun) -> Option<Microphone> {
         return None;
     }
     let failure = run.failure.map(|why| failure(why, run.ran_ms));
-    let Some(rate) = run.rate_hz.filter(|_| run.samples > 0) else {
+    let channels = run.channels.as_deref().unwrap_or_default();
+    let heard = run.rate_hz.filter(|_| sound::samples(channels) > 0);
+    let Some((rate, figures)) = heard.and_then(|rate| Some((rate, sound::figures(channels, rate)?))) else {
         let why = failure.unwrap_or_else(|| match run.rate_hz {
             Some(_) => DeviceFailure::Stalled { after_ms: whole(run.ran_ms) },
             // Firefox without any output: that is no fault of the microphone.
@@ -205,7 +206,7 @@ fn microphone(run: &MicrophoneRun) -> Option<Microphone> {
     Some(Microphone {
         failure,
         state: Value::Measured(sound_stream(rate, run.first_ms, run.ran_ms)),
-        sound: sound(run, rate),
+        sound: figures,
         ..Microphone::not_tested(info(&run.label), NO_PAGE)
     })
 }
@@ -221,76 +222,6 @@ fn sound_stream(rate_hz: u32, first_ms: Option<f64>, ran_ms: f64) -> SoundStream
         ran_ms,
         xruns: 0,
     }
-}
-
-fn sound(run: &MicrophoneRun, rate: u32) -> SoundFigures {
-    let n = run.samples;
-    let samples = float(n);
-    let (mean_square, mean) = (run.squares / samples, run.offset / samples);
-    let rms = dbfs((mean_square - mean * mean).max(0.0));
-    let (floor, speech) = levels(&run.levels_dbfs);
-    let heard = heard(run, rms, speech);
-    let of = |value: f64| Value::estimate(value, n);
-    let spoken = speech.filter(|_| matches!(heard, Heard::Speech | Heard::TooQuiet));
-    let peak = run.greatest.abs().max(run.least.abs());
-    SoundFigures {
-        heard: Value::exact(heard),
-        peak_dbfs: of(dbfs(peak * peak)),
-        rms_dbfs: of(rms),
-        speech_level_dbfs: spoken.map_or(Value::not_tested("nobody spoke"), of),
-        noise_floor_dbfs: floor.map_or(Value::not_tested("there was nothing but zeros"), of),
-        snr_db: match spoken.zip(floor) {
-            Some((speech, floor)) => of(speech - floor),
-            None => Value::not_tested("nobody spoke"),
-        },
-        dc_offset_ratio: of(mean),
-        clipping: Value::Measured(Clipping {
-            ratio: float(run.clipped.min(n)) / samples,
-            runs: run.runs,
-            runs_per_s: float(run.runs) / (samples / f64::from(rate)),
-        }),
-        ..SoundFigures::not_tested("the page measures levels only")
-    }
-}
-
-/// Names a silence, as `signals::sound::silence` does it for a recording.
-fn heard(run: &MicrophoneRun, rms: f64, speech: Option<f64>) -> Heard {
-    let limits = &limits().sound;
-    let range = run.greatest - run.least;
-    let zeros = limits.zeros_within.value;
-    if range <= zeros && run.greatest.abs().max(run.least.abs()) <= zeros {
-        return Heard::MutedInSoftware;
-    }
-    if range == 0.0 {
-        return Heard::Stuck;
-    }
-    match speech {
-        Some(level) if level < limits.too_quiet_dbfs.value => Heard::TooQuiet,
-        Some(_) => Heard::Speech,
-        None if rms < limits.dead_dbfs.value => Heard::MutedInHardware,
-        None => Heard::NobodySpoke,
-    }
-}
-
-/// The level between the words (the tenth percentile), and the mean power of what stands out of it for long enough. The page has the same.
-fn levels(row: &[f64]) -> (Option<f64>, Option<f64>) {
-    let limits = &limits().sound;
-    let mut sorted = row.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let Some(floor) = sorted.get(sorted.len() / 10).copied() else { return (None, None) };
-    let stands_out = |level: &&f64| {
-        **level > floor + limits.active_above_floor_db.value && **level > limits.dead_dbfs.value
-    };
-    let active: Vec<f64> = row.iter().filter(stands_out).copied().collect();
-    let count = float(u64::try_from(active.len()).unwrap_or(0));
-    let speech = (count >= limits.least_active_frames.value && count > 0.0)
-        .then(|| dbfs(active.iter().map(|level| 10_f64.powf(level / 10.0)).sum::<f64>() / count));
-    (Some(floor), speech)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of samples stay far below 2^53")]
-fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and NaN becomes 0")]

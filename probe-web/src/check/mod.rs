@@ -18,6 +18,7 @@ mod read;
 mod relays;
 mod rtc;
 pub(crate) mod run;
+mod sound;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -195,6 +196,7 @@ fn network(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<Str
 
 fn named_by() -> Value {
     let (sound, picture) = (&limits().sound, &limits().picture);
+    let (clipping, dropouts) = (&limits().clipping, &limits().dropouts);
     let worth = Profile::default().device_limits();
     let good = |figure: DeviceFigure| worth.get(&figure).map(|edge| edge.good);
     let audio = Profile::default().uses.remove(&Use::Audio);
@@ -215,8 +217,27 @@ fn named_by() -> Value {
             "too_quiet_dbfs": sound.too_quiet_dbfs.value,
             "active_above_floor_db": sound.active_above_floor_db.value,
             "least_active_frames": sound.least_active_frames.value,
+            "least_spread_db": sound.least_spread_db.value,
+            "voice_alike": sound.voice_alike.value,
+            "voice_even_ratio": sound.voice_even_ratio.value,
+            "voice_windows_in_a_row": sound.voice_windows_in_a_row.value,
+            "least_voiced_windows": sound.least_voiced_windows.value,
+            "stuck_ratio": sound.stuck_ratio.value,
             "noisy_dbfs": good(DeviceFigure::NoiseFloorDbfs),
             "clipped_ratio": good(DeviceFigure::ClippedRatio),
+        },
+        "clipping": {
+            "run_samples": clipping.run_samples.value,
+            "top_ratio": clipping.top_ratio.value,
+            "least_peak_ratio": clipping.least_peak_ratio.value,
+        },
+        "dropouts": {
+            "gap_least_ms": dropouts.gap_least_ms.value,
+            "gap_least_samples": dropouts.gap_least_samples.value,
+            "gap_cut_ratio": dropouts.gap_cut_ratio.value,
+            "repeat_shortest_ms": dropouts.repeat_shortest_ms.value,
+            "repeat_longest_ms": dropouts.repeat_longest_ms.value,
+            "repeat_whole_ratio": dropouts.repeat_whole_ratio.value,
         },
         "rungs_bps": rungs,
         "encode_times_real_time": good(DeviceFigure::EncodeTimesRealTime),

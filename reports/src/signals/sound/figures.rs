@@ -35,8 +35,8 @@ impl Analysis {
             clipping: self.clipping(channel),
             hum: hum(channel),
             bandwidth_hz: match channel.bandwidth_hz {
-                Some(edge) => of(edge),
-                None => Value::not_tested("it was too quiet to tell"),
+                Ok(edge) => of(edge),
+                Err(why) => Value::not_tested(why),
             },
             dropouts: match heard {
                 Heard::NoPermission | Heard::MutedInSoftware | Heard::MutedInHardware => {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | live level | [`Meter`]: push blocks, take the level since the last time |
 //! | everything a recording tells | [`Recording`]: push blocks, ask for its [`Analysis`]; [`Analysis::figures`] writes it into a report |
+//! | the same, of samples that are kept elsewhere | [`Features`]: what they come to; [`Analysis::of`] |
 //! | which silence | [`silence::name`], from the analysis and what the system says ([`Circumstances`]) |
 //! | clock drift | [`DriftMeter`]: push how many frames came until when |
 //! | a known tone | [`tone::sine`] makes it, [`tone::measure`] finds frequency, level, distortion and breaks |
@@ -16,6 +17,7 @@
 
 pub mod drift;
 mod dropouts;
+mod features;
 mod figures;
 mod levels;
 mod peaks;
@@ -28,13 +30,14 @@ pub mod tone;
 
 pub use drift::{Drift, DriftMeter};
 pub use dropouts::Broken;
+pub use features::Features;
 pub use figures::drift_figure;
 pub use levels::{Level, Meter, SILENCE_DBFS, dbfs};
 pub use peaks::Clipped;
 pub use recording::{Analysis, ChannelAnalysis, MAX_CHANNELS, Recording};
 pub use silence::Circumstances;
 pub use spectrum::MainsHum;
-pub use speech::{Speech, active_level};
+pub use speech::{Active, Speech, Window, active_level};
 
 /// What the samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

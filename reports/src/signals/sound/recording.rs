@@ -1,12 +1,12 @@
 //! A whole recording: every channel by itself, sample by sample.
 
 use super::dropouts::{Broken, Dropouts};
-use super::levels::{dbfs, finite, sound};
+use super::features::{Features, alike};
+use super::levels::{finite, sound};
 use super::peaks::{Clipped, Peaks};
 use super::spectrum::{Hum, MainsHum, Spectrum};
 use super::speech::{ActiveLevel, Decimator, Speech, VoiceBox};
-use super::{Format, SILENCE_DBFS, float, sample};
-use crate::signals::limits;
+use super::{Format, float, sample};
 
 /// Channels that are looked at; those beyond it are left out. No device with more is known.
 pub const MAX_CHANNELS: u16 = 64;
@@ -55,21 +55,19 @@ impl Recording {
 
     /// Everything that can be told so far.
     pub fn analysis(&self) -> Analysis {
-        let mut channels: Vec<ChannelAnalysis> = self.channels.iter().map(Channel::analysis).collect();
-        let pairs = self.channels.windows(2).zip(&self.products[1..]);
-        for (channel, (pair, product)) in channels.iter_mut().skip(1).zip(pairs) {
-            channel.like_previous = alike(&pair[0], &pair[1], *product);
+        let features: Vec<Features> = self
+            .channels
+            .iter()
+            .zip(&self.products)
+            .map(|(channel, product)| channel.features(*product))
+            .collect();
+        let mut channels: Vec<ChannelAnalysis> =
+            self.channels.iter().zip(&features).map(|(channel, its)| channel.analysis(its)).collect();
+        for (channel, pair) in channels.iter_mut().skip(1).zip(features.windows(2)) {
+            channel.like_previous = alike(&pair[0], &pair[1]);
         }
         Analysis { format: self.format, channels }
     }
-}
-
-/// Correlation of two channels: 1 the same, −1 upside down. `None` when one is constant.
-fn alike(a: &Channel, b: &Channel, product: f64) -> Option<f64> {
-    let n = float(b.samples);
-    let deviation = |c: &Channel| (c.squares / n - (c.sum / n).powi(2)).max(0.0).sqrt();
-    let both = deviation(a) * deviation(b);
-    (n > 0.0 && both > 0.0).then(|| ((product / n - a.sum / n * (b.sum / n)) / both).clamp(-1.0, 1.0))
 }
 
 /// What a recording tells.
@@ -120,8 +118,8 @@ pub struct ChannelAnalysis {
     pub clipped: Clipped,
     /// Hum of the mains: `Err` says why it could not be looked for.
     pub hum: Result<Option<MainsHum>, &'static str>,
-    /// Up to where there is sound; `None` when too quiet to tell.
-    pub bandwidth_hz: Option<f64>,
+    /// Up to where there is sound: `Err` says why that is not known.
+    pub bandwidth_hz: Result<f64, &'static str>,
     /// Gaps and repetitions.
     pub broken: Broken,
     /// Correlation with the channel before it; `None` for the first one, and when one of the two is constant.
@@ -192,56 +190,29 @@ impl Channel {
         x
     }
 
-    fn analysis(&self) -> ChannelAnalysis {
-        let n = float(self.samples).max(1.0);
-        let mean = self.sum / n;
-        let levels = self.levels(mean);
-        let floor_dbfs = floor(&levels);
-        let constant = self.least == self.greatest;
-        ChannelAnalysis {
+    fn analysis(&self, features: &Features) -> ChannelAnalysis {
+        let found = ChannelAnalysis::of(features, self.hum.found(), Err("it was too quiet to tell"));
+        let bandwidth_hz = found.floor_dbfs.and_then(|floor| self.spectrum.bandwidth_hz(floor));
+        ChannelAnalysis { bandwidth_hz: bandwidth_hz.ok_or("it was too quiet to tell"), ..found }
+    }
+
+    fn features(&self, product: f64) -> Features {
+        let frames = self.frames.iter().map(|(mean, variance)| (f64::from(*mean), f64::from(*variance)));
+        Features {
             samples: u64::try_from(self.samples).unwrap_or(u64::MAX),
             damaged: self.damaged,
-            peak_dbfs: dbfs(self.peaks.peak().powi(2)),
-            // What is constant has no level, whatever rounding makes of it.
-            rms_dbfs: if constant { SILENCE_DBFS } else { dbfs(self.squares / n - mean * mean) },
-            dc: mean,
+            sum: self.sum,
+            squares: self.squares,
             least: if self.samples > 0 { f64::from(self.least) } else { 0.0 },
             greatest: if self.samples > 0 { f64::from(self.greatest) } else { 0.0 },
-            floor_dbfs,
-            speech: self.level.speech().filter(|_| self.spoke(&levels, floor_dbfs)),
+            product,
+            frames: frames.collect(),
             clipped: self.peaks.clipped(),
-            hum: self.hum.found(),
-            bandwidth_hz: floor_dbfs.and_then(|floor| self.spectrum.bandwidth_hz(floor)),
             broken: self.dropouts.found(),
-            like_previous: None,
+            active: self.level.counted(),
+            windows: self.voice.windows().to_vec(),
         }
     }
-
-    /// The level of each frame, without the mean of the whole.
-    fn levels(&self, mean: f64) -> Vec<f64> {
-        self.frames.iter().map(|(m, v)| dbfs(f64::from(*v) + (f64::from(*m) - mean).powi(2))).collect()
-    }
-
-    /// Whether somebody spoke: enough frames stand out of the floor, unevenly, and there is a voice in enough windows.
-    fn spoke(&self, levels: &[f64], floor: Option<f64>) -> bool {
-        let Some(floor) = floor else { return false };
-        let limits = &limits().sound;
-        let from = floor + limits.active_above_floor_db.value;
-        let active: Vec<f64> = levels.iter().copied().filter(|l| *l >= from).collect();
-        let n = float(active.len()).max(1.0);
-        let mean = active.iter().sum::<f64>() / n;
-        let spread = (active.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n).sqrt();
-        float(active.len()) >= limits.least_active_frames.value
-            && spread >= limits.least_spread_db.value
-            && float(self.voice.voiced()) >= limits.least_voiced_windows.value
-    }
-}
-
-/// The 10th percentile of the frames that are not zeros.
-fn floor(levels: &[f64]) -> Option<f64> {
-    let mut heard: Vec<f64> = levels.iter().copied().filter(|l| *l > SILENCE_DBFS).collect();
-    heard.sort_unstable_by(f64::total_cmp);
-    heard.get(heard.len() / 10).copied()
 }
 
 /// Mean and variance of a frame, by Welford's method: nothing cancels, however large the mean.

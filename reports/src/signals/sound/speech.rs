@@ -93,9 +93,31 @@ impl ActiveLevel {
     }
 
     pub(super) fn speech(&self) -> Option<Speech> {
+        self.counted().speech()
+    }
+
+    pub(super) fn counted(&self) -> Active {
+        Active { squares: self.squares, samples: self.samples, above: self.active }
+    }
+}
+
+/// What the voltmeter counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Active {
+    /// Sum of the squares behind a high-pass at 20 Hz, of full scale.
+    pub squares: f64,
+    /// Samples.
+    pub samples: u64,
+    /// Samples in which the envelope was above a threshold, or had been within the last 200 ms: of 2^-20 of full scale, and of each twice as
+    /// high.
+    pub above: [u64; THRESHOLDS],
+}
+
+impl Active {
+    pub(super) fn speech(&self) -> Option<Speech> {
         let mut before: Option<(f64, f64)> = None;
         let mut threshold_db = 20.0 * 0.5_f64.powi(20).log10();
-        for active in self.active {
+        for active in self.above {
             if active == 0 {
                 return None;
             }
@@ -181,32 +203,36 @@ impl VoiceBox {
         }
     }
 
-    /// How many windows hold a voice that lasts.
-    pub(super) fn voiced(&self) -> usize {
-        let mut levels: Vec<f32> = self.seen.iter().map(|window| window.level).collect();
-        levels.sort_unstable_by(f32::total_cmp);
-        let Some(floor) = levels.get(levels.len() / 10) else { return 0 };
-        let limits = &limits().sound;
-        let from = f64::from(*floor) + limits.active_above_floor_db.value;
-        let is_voice = |window: &Window| {
-            let [level, alike, peak] = [window.level, window.alike, window.peak].map(f64::from);
-            level >= from && alike >= limits.voice_alike.value && peak <= limits.voice_even_ratio.value
-        };
-        let runs = self.seen.chunk_by(|a, b| is_voice(a) == is_voice(b));
-        let lasts = |run: &[Window]| float(run.len()) >= limits.voice_windows_in_a_row.value;
-        runs.filter(|run| lasts(run) && run.iter().all(is_voice)).map(<[Window]>::len).sum()
+    pub(super) fn windows(&self) -> &[Window] {
+        &self.seen
     }
 }
 
-/// What a window of the low-rate signal tells.
-#[derive(Debug, Clone, Copy)]
-struct Window {
+/// How many windows hold a voice that lasts.
+pub(super) fn voiced(windows: &[Window]) -> usize {
+    let mut levels: Vec<f32> = windows.iter().map(|window| window.level).collect();
+    levels.sort_unstable_by(f32::total_cmp);
+    let Some(floor) = levels.get(levels.len() / 10) else { return 0 };
+    let limits = &limits().sound;
+    let from = f64::from(*floor) + limits.active_above_floor_db.value;
+    let is_voice = |window: &Window| {
+        let [level, alike, peak] = [window.level, window.alike, window.peak].map(f64::from);
+        level >= from && alike >= limits.voice_alike.value && peak <= limits.voice_even_ratio.value
+    };
+    let runs = windows.chunk_by(|a, b| is_voice(a) == is_voice(b));
+    let lasts = |run: &[Window]| float(run.len()) >= limits.voice_windows_in_a_row.value;
+    runs.filter(|run| lasts(run) && run.iter().all(is_voice)).map(<[Window]>::len).sum()
+}
+
+/// What a window of 64 ms of the signal tells, brought down to about 2 kHz; each begins in the middle of the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
     /// Its level, in dBFS.
-    level: f32,
+    pub level: f32,
     /// How alike it is to itself one pitch period later, at best.
-    alike: f32,
+    pub alike: f32,
     /// The share of its energy that its loudest eighth holds.
-    peak: f32,
+    pub peak: f32,
 }
 
 fn look_at(window: &[f32]) -> Window {
