@@ -7,11 +7,17 @@ const FRAMES_A_SECOND = 50;
 const MOST = 1_000;
 const SILENCE_DBFS = -150;
 
-const dbfs = (square) => Math.max(SILENCE_DBFS, 10 * Math.log10(square) || SILENCE_DBFS);
+const dbfs = (square) => (square > 0 ? Math.max(SILENCE_DBFS, 10 * Math.log10(square)) : SILENCE_DBFS);
+
+/** What was cut off and then brought to another rate is flat no longer, and stays up there all the same: nearly full scale, nearly level. */
+const TOP = 0.98;
+const LEVEL = 0.01;
 
 /** Flattened peaks, kept by level: which runs count is known at the end, with the largest sample (`peaks.rs`). */
 class Peaks {
   #limits;
+  #top = 0;
+  #nearly = { runs: 0, samples: 0 };
   #run = 0;
   #last = 0;
   #peak = 0;
@@ -23,6 +29,7 @@ class Peaks {
 
   push(x) {
     this.#peak = Math.max(this.#peak, Math.abs(x));
+    this.#look(x);
     if (x === this.#last) {
       this.#run += 1;
       return;
@@ -42,7 +49,16 @@ class Peaks {
       found.runs += runs;
       found.samples += samples;
     }
-    return found;
+    return this.#nearly.samples > found.samples ? this.#nearly : found;
+  }
+
+  /** Samples at the top that are nearly alike. */
+  #look(x) {
+    const { run_samples } = this.#limits;
+    this.#top = Math.abs(x) >= TOP && (this.#top === 0 || Math.abs(x - this.#last) < LEVEL) ? this.#top + 1 : 0;
+    if (this.#top < run_samples) return;
+    if (this.#top === run_samples) this.#nearly.runs += 1;
+    this.#nearly.samples += this.#top === run_samples ? run_samples : 1;
   }
 
   #close() {
@@ -261,11 +277,11 @@ function lookAt(window) {
   const best = likeness.reduce((most, l, k) => (k > 0 && l > likeness[k - 1] && l >= (likeness[k + 1] ?? Infinity) ? Math.max(most, l) : most), 0);
   const whole = energy(0, WINDOW);
   const eighths = Array.from({ length: 8 }, (_, k) => energy((k * WINDOW) / 8, WINDOW / 8));
-  return [dbfs(whole / WINDOW), best, whole > 0 ? Math.max(...eighths) / whole : 1].map(short);
+  return [dbfs(whole / WINDOW), best, whole > 0 ? Math.max(...eighths) / whole : 1].map((x) => short(x));
 }
 
-/** As many digits as matter: 0.0001 dB. */
-const short = (x) => Number(x.toPrecision(5));
+/** As many digits as matter. */
+const short = (x, digits = 5) => Number(x.toPrecision(digits));
 
 /** One channel (`recording.rs`). */
 class Channel {
@@ -322,7 +338,8 @@ class Channel {
     this.#mean += off / this.#n;
     this.#off += off * (x - this.#mean);
     if (this.#n < this.#length) return;
-    this.frames.push([short(this.#mean), short(this.#off / this.#n)]);
+    // What is constant is to stay so: a mean is taken from another one.
+    this.frames.push([short(this.#mean, 9), short(this.#off / this.#n)]);
     [this.#n, this.#mean, this.#off] = [0, 0, 0];
   }
 
@@ -390,7 +407,9 @@ class Listener extends AudioWorkletProcessor {
 
   #tell() {
     this.#over = true;
-    const told = this.#channels.map((channel) => channel.told());
+    // A channel that came in the middle, or went, is not held against the others.
+    const longest = Math.max(0, ...this.#channels.map(({ samples }) => samples));
+    const told = this.#channels.filter(({ samples }) => samples === longest).map((channel) => channel.told());
     if (told.length === 0 && this.#zeros > 0) told.push({ ...new Channel(this.#limits).told(), samples: this.#zeros });
     this.port.postMessage({ told });
   }

@@ -27,7 +27,8 @@ export async function listen(stream, ms, limits, show) {
   const found = { ended: false, rate_hz: null, label: track.label, channels: [] };
   let context = null;
   try {
-    context = new AudioContext();
+    // At the microphone's own rate, where the browser tells it: brought to another one, what was cut off is flat no longer.
+    context = new AudioContext({ sampleRate: track.getSettings().sampleRate });
     // Without an output device Firefox never starts it: then there is no rate.
     await within(context.resume(), 4_000);
     await within(context.audioWorklet.addModule(new URL('./meter-worklet.js', import.meta.url)), 4_000);
@@ -36,7 +37,7 @@ export async function listen(stream, ms, limits, show) {
     found.ended = await collect(listener.port, track, ms, show);
     if (!found.ended && !heardAnything(listener.port)) found.ended = await collect(listener.port, track, GAP_MS, show);
     found.channels = await told(listener.port);
-    found.rate_hz = context.sampleRate;
+    found.rate_hz = Math.round(context.sampleRate);
   } catch {
     found.ended ||= track.readyState === 'ended';
   } finally {
@@ -50,13 +51,15 @@ const heardAnything = (port) => sounded.has(port);
 
 function collect(port, track, ms, show) {
   return new Promise((resolve) => {
+    const onEnded = () => finish(true);
     const finish = (ended) => {
       clearTimeout(timer);
+      track.removeEventListener('ended', onEnded);
       port.onmessage = null;
       resolve(ended);
     };
     const timer = setTimeout(() => finish(track.readyState === 'ended'), ms);
-    track.addEventListener('ended', () => finish(true), { once: true });
+    track.addEventListener('ended', onEnded);
     port.onmessage = ({ data }) => {
       sounded.add(port);
       show(dbfs(data.square));
@@ -92,8 +95,8 @@ export function heard({ rate_hz, channels }, { sound, ...limits }) {
   if (greatest - least <= sound.zeros_within && most <= sound.zeros_within) return 'silent';
   if (least === greatest || broken.repeated_samples / samples >= sound.stuck_ratio) return 'stuck';
   const { floor, speech } = levels({ channels }, { sound, ...limits });
-  if (clipped.samples / samples > sound.clipped_ratio) return 'clipped';
   if (speech === null) return rms(channel) < sound.dead_dbfs ? 'silent' : 'nobody_spoke';
+  if (clipped.samples / samples > sound.clipped_ratio) return 'clipped';
   if (speech < sound.too_quiet_dbfs) return 'too_quiet';
   return floor > sound.noisy_dbfs ? 'noisy' : 'speech';
 }

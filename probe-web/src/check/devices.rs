@@ -193,19 +193,29 @@ fn microphone(run: &MicrophoneRun) -> Option<Microphone> {
         return None;
     }
     let failure = run.failure.map(|why| failure(why, run.ran_ms));
-    let channels = run.channels.as_deref().unwrap_or_default();
+    let Some(channels) = run.channels.as_deref().or_else(|| failure.as_ref().map(|_| &[][..])) else {
+        return Some(Microphone::not_tested(
+            info(&run.label),
+            "the page was older than its server: load it again",
+        ));
+    };
     let heard = run.rate_hz.filter(|_| sound::samples(channels) > 0);
     let Some((rate, figures)) = heard.and_then(|rate| Some((rate, sound::figures(channels, rate)?))) else {
         let why = failure.unwrap_or_else(|| match run.rate_hz {
             Some(_) => DeviceFailure::Stalled { after_ms: whole(run.ran_ms) },
             // Firefox without any output: that is no fault of the microphone.
-            None => DeviceFailure::Unknown { detail: "the browser's own sound did not start".to_owned() },
+            None => DeviceFailure::Unknown {
+                detail: "the browser's own sound did not start, or broke off".to_owned(),
+            },
         });
         return Some(Microphone::failed(info(&run.label), why));
     };
     Some(Microphone {
         failure,
-        state: Value::Measured(sound_stream(rate, run.first_ms, run.ran_ms)),
+        state: Value::Measured(SoundStream {
+            channels: u16::try_from(channels.len()).unwrap_or(u16::MAX),
+            ..sound_stream(rate, run.first_ms, run.ran_ms)
+        }),
         sound: figures,
         ..Microphone::not_tested(info(&run.label), NO_PAGE)
     })

@@ -25,7 +25,7 @@ use super::grant::ForResult;
 use super::load::RungRun;
 use super::read::{NetworkRun, Run, Way};
 use super::relays::RelaysRun;
-use super::{application, assets, connection, devices, echo, machine};
+use super::{application, assets, connection, devices, echo, machine, sound};
 use crate::api::ReportBody;
 use crate::api::refusals::{NotNow, NotPacked};
 use crate::app::AppState;
@@ -224,6 +224,7 @@ fn report(run: &Run, grant: &ForResult, received: Timestamp) -> Result<Report, P
             octets.map(u64::from).sum::<u64>() + filled
         });
     let told = connection_told(run).into_iter().chain(echo::told(run)).chain(machine::besides(run));
+    let told = told.chain(run.microphone.as_ref().and_then(sound::told));
     let told = told.chain(run.relays.iter().flat_map(RelaysRun::told)).chain(application::told(run.assets()));
     let frame = Frame {
         id: grant.report_id(),

@@ -81,8 +81,11 @@ impl ChannelAnalysis {
     }
 }
 
-/// Correlation of two channels: 1 the same, −1 upside down. `None` when one is constant.
+/// Correlation of two channels: 1 the same, −1 upside down. `None` when one is constant, and when one is longer.
 pub(super) fn alike(a: &Features, b: &Features) -> Option<f64> {
+    if a.samples != b.samples {
+        return None;
+    }
     let n = wide(b.samples);
     let deviation = |c: &Features| (c.squares / n - (c.sum / n).powi(2)).max(0.0).sqrt();
     let both = deviation(a) * deviation(b);

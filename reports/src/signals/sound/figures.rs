@@ -50,12 +50,13 @@ impl Analysis {
     }
 
     fn clipping(&self, channel: &ChannelAnalysis) -> Value<Clipping> {
+        let seconds = number(channel.samples) / f64::from(self.format.rate());
         let ratio = Ratio::of(channel.clipped.samples, channel.samples);
-        match ratio.filter(|_| self.seconds() > 0.0) {
+        match ratio.filter(|_| seconds > 0.0) {
             Some(ratio) => Value::Measured(Clipping {
                 ratio: tidy(ratio.get()),
                 runs: channel.clipped.runs,
-                runs_per_s: tidy(number(channel.clipped.runs) / self.seconds()),
+                runs_per_s: tidy(number(channel.clipped.runs) / seconds),
             }),
             None => Value::not_tested("no samples came"),
         }
@@ -69,7 +70,7 @@ impl Analysis {
             repeats: channel.broken.repeats,
             lost_ms: tidy(number(lost) / f64::from(self.format.rate()) * 1e3),
             ratio: tidy(Ratio::of(lost, channel.samples).map_or(0.0, Ratio::get)),
-            damaged: self.channels.iter().map(|c| c.damaged).sum(),
+            damaged: self.channels.iter().fold(0, |sum, c| c.damaged.saturating_add(sum)),
         })
     }
 

@@ -6,7 +6,7 @@ use super::levels::{finite, sound};
 use super::peaks::{Clipped, Peaks};
 use super::spectrum::{Hum, MainsHum, Spectrum};
 use super::speech::{ActiveLevel, Decimator, Speech, VoiceBox};
-use super::{Format, float, sample};
+use super::{Format, sample};
 
 /// Channels that are looked at; those beyond it are left out. No device with more is known.
 pub const MAX_CHANNELS: u16 = 64;
@@ -84,12 +84,6 @@ impl Analysis {
     pub fn loudest(&self) -> Option<&ChannelAnalysis> {
         // Of equals, the first.
         self.channels.iter().rev().max_by(|a, b| a.rms_dbfs.total_cmp(&b.rms_dbfs))
-    }
-
-    /// How long it is.
-    pub fn seconds(&self) -> f64 {
-        let samples = self.channels.iter().map(|c| c.samples).min().unwrap_or(0);
-        float(usize::try_from(samples).unwrap_or(usize::MAX)) / f64::from(self.format.rate())
     }
 }
 
