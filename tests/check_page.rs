@@ -6,6 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "a test is a server and a client, too")]
 
 /// Signals by recipe, as those of greenroom-reports' own tests.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "made for the test: numbers are small"
+)]
 #[path = "../reports/tests/signals/recipe.rs"]
 mod recipe;
 #[allow(dead_code, reason = "shared by several tests, each of which uses its part")]

@@ -324,6 +324,8 @@ mod tests {
         assert!(load <= 4_000, "{load}");
         assert!(media <= 3_500, "{media}");
         assert!(drawing <= 5_500, "{drawing}");
+        assert!(devices <= 10_000, "{devices}");
+        assert!(relays <= 2_000, "{relays}");
         assert!(all + most <= 60_000, "{all} and {most}");
     }
 }

@@ -94,7 +94,8 @@ fn thirty_two_channels_at_192_khz() {
     let mut noise = super::recipe::Noise(3);
     let samples: Vec<f32> = (0..32 * 96_000).map(|_| noise.next() as f32 * 0.1).collect();
     let analysis = recorded(format, &[&samples]).analysis();
-    assert_eq!((analysis.channels.len(), analysis.seconds()), (32, 0.5));
+    assert_eq!(analysis.channels.len(), 32);
+    assert!(analysis.channels.iter().all(|channel| channel.samples == 96_000));
     assert!(analysis.channels.iter().all(|channel| (channel.rms_dbfs + 24.77).abs() < 0.05));
     let few = recorded(Format::new(8_000, u16::MAX).expect("a format"), &[&[0.5; 100_000]]).analysis();
     assert_eq!(few.channels.len(), 64);
