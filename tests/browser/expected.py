@@ -57,8 +57,7 @@ LANGUAGES = {"en": "Start the check", "de": "Prüfung starten", "es": "Empezar l
 # What is played where PulseAudio's microphone hears it, what the page says then, and the causes in the report.
 MICROPHONES = [
     ("speech", "Your microphone works."),
-    # The room is as loud as with the voice that is not quiet.
-    ("quiet", "You are hard to hear.", "mic_too_quiet", "mic_snr_low"),
+    ("quiet", "You are hard to hear.", "mic_too_quiet"),
     ("clipped", "You are so loud that the sound is distorted.", "mic_clipping"),
     ("room", "The microphone is on, but we did not hear you speak.", "mic_nobody_spoke"),
     ("offset", "Your microphone works.", "mic_dc_offset"),

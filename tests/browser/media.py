@@ -1,6 +1,7 @@
 """Sound and picture files for a browser's fake devices, each with one fault or none. By the standard library, without randomness."""
 
 import contextlib
+import hashlib
 import math
 import os
 import pathlib
@@ -40,7 +41,8 @@ def voice(t, level):
 SOUNDS = {
     "speech": lambda t: voice(t, 0.25),
     "silent": lambda t: 0.0,
-    "quiet": lambda t: voice(t, 0.003),
+    # At -54 dBFS: too quiet, and not so quiet that it blocks a call (-60).
+    "quiet": lambda t: voice(t, 0.008),
     "clipped": lambda t: voice(t, 8.0),
     "room": lambda t: 0.002 * noise(t),
     "offset": lambda t: 0.2 + voice(t, 0.25),
@@ -75,7 +77,9 @@ def make(folder, kind, name):
     """The file of a sound or picture, made where it is missing. Two tests may make it at once."""
     folder = pathlib.Path(os.environ.get("GREENROOM_MADE", folder))
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (f"{name}.wav" if kind == "sound" else f"{name}.y4m")
+    # Those of another recipe are not taken for these.
+    recipe = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()[:8]
+    path = folder / f"{name}-{recipe}.{'wav' if kind == 'sound' else 'y4m'}"
     if not path.exists():
         made = path.with_suffix(f".{os.getpid()}")
         (sound if kind == "sound" else picture)(made, (SOUNDS if kind == "sound" else PICTURES)[name])
