@@ -95,7 +95,13 @@ export class Check {
     this.#live();
     this.#tell({ step: 'session', state: 'running' });
     this.#begun = begin(this.#stopping.signal);
+    // They come beside the session, and before anything is measured: over a narrow way they would be in its way.
+    const later = quick ? [] : [import('./machine.js'), import('./media-path.js')];
+    const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js'), import('./handoff.js'), warmWorklet(), ...later]);
+    tools.catch(() => {});
     this.#session = await this.#server.session();
+    const [cameras, microphones, speakers, handoff] = await tools.catch(() => { throw new CheckError('offline'); });
+    this.#tools = { cameras, microphones, speakers, ...handoff };
     this.#live();
     const { media, limits } = this.#session;
     this.#began = performance.now();
@@ -104,13 +110,9 @@ export class Check {
     // It needs no permission: it runs while the person reads the browser's question.
     const { first, whole } = this.#measure(media);
     this.#tell({ step: 'permission', state: 'asking' });
-    const tools = Promise.all([import('./camera.js'), import('./microphone.js'), import('./speaker.js'), import('./handoff.js')]);
-    tools.catch(() => {});
     const opened = await openAll(this.#options.chosen, devices);
     for (const one of [opened.camera, opened.microphone]) if (one?.stream) this.#streams.push(one.stream);
     this.#live();
-    const [cameras, microphones, speakers, handoff] = await tools.catch(() => { throw new CheckError('offline'); });
-    this.#tools = { cameras, microphones, speakers, ...handoff };
     this.#tell({ step: 'permission', state: 'done' });
     const echo = quick ? null : this.#echo(opened, first).catch(() => {});
     await Promise.all([this.#watch(opened.camera, limits), this.#listen(opened.microphone, limits)]);
@@ -343,6 +345,9 @@ export class Check {
     if (!this.#stopping.signal.aborted) this.#options.onprogress(detail);
   }
 }
+
+/** What listens to the microphone comes by another way than modules do: it is to be in the browser's cache by then. */
+const warmWorklet = () => fetch(new URL('./meter-worklet.js', import.meta.url), { credentials: 'omit' }).then((response) => response.arrayBuffer(), () => {});
 
 /** Keeps the screen on; a phone that goes dark measures nothing. */
 async function wakeLock() {
