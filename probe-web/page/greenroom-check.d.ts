@@ -149,7 +149,7 @@ export interface PreviewFigures {
   fps: number;
 }
 
-/** `@greenroom/check/drawing`: draws what a `<video>` plays on a canvas. */
+/** `@greenroom/check/preview`: draws what a `<video>` plays on a canvas. */
 export class Preview {
   /** `null` where the `<video>` itself is wanted. What does not come about falls back: webgpu, webgl, canvas, the `<video>`. */
   static start(video: HTMLVideoElement, canvas: HTMLCanvasElement, wanted: 'auto' | Renderer, changed?: (preview: Preview) => void): Promise<Preview | null>;

@@ -419,7 +419,7 @@ export class GreenroomCheck extends HTMLElement {
     const canvas = make('canvas', { className: 'mirror', part: 'video canvas', 'aria-hidden': 'true' });
     const own = {};
     this.#drawing = own;
-    const { Preview } = await import('./drawing.js').catch(() => ({}));
+    const { Preview } = await import('./preview.js').catch(() => ({}));
     const show = (preview) => {
       picture.classList.toggle('drawn', preview.canvas !== null);
       if (preview.canvas && !preview.canvas.isConnected) picture.append(preview.canvas);

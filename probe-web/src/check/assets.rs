@@ -54,6 +54,7 @@ const FILES: &[Source] = &[
     script!("load.js"),
     script!("peer.js"),
     script!("playback.js"),
+    script!("preview.js"),
     script!("recording.js"),
     script!("relays.js"),
     script!("page.js"),
@@ -295,7 +296,7 @@ mod tests {
             "speaker.js",
             "sweep.js",
         ]);
-        let drawing = size(&["drawing.js"]);
+        let drawing = size(&["drawing.js", "preview.js"]);
         // The page never loads what watches a call; an application does.
         let page = |file: &&Served| !file.name.starts_with("monitor") && !file.name.starts_with("call-");
         let all: usize = FILES_SERVED.iter().filter(page).map(|file| file.packed.len()).sum();
